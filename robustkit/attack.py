@@ -1,0 +1,177 @@
+"""The contract of an attack: a frozen value whose fields are its configuration, and a row-wise state machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from robustkit.classifier import Classifier, as_classifier
+from robustkit.engine import Engine
+from robustkit.errors import ConfigurationError, suggest
+from robustkit.labels import as_labels
+from robustkit.norms import NORMS, Norm
+from robustkit.rows import Problem, Rows
+from robustkit.threat import Eps, Threat
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """What an attack found, row by row, in the order of the input.
+
+    Attributes:
+        x_adv: The best point met, always inside the threat: the first that succeeded, else the nearest to success.
+        success: Whether `x_adv` reaches the goal: a wrong class, or the target where one is set.
+        margin: Best wrong logit minus the label's (targeted: target's minus the best other); >= 0 is success.
+        distance: Size of the perturbation in the norm of the attack, float64.
+        steps: Steps made until success, or all of them.
+    """
+
+    x_adv: Tensor
+    success: Tensor
+    margin: Tensor
+    distance: Tensor
+    steps: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(ABC):
+    """Base of all attacks.
+
+    Sub-classes are final, add fields, and say how a row starts and how it makes one step. `start` proposes a point
+    for every row in `x_adv`. `step` evaluates the model at `x_adv`, leaves what it saw there in `logits`, and moves
+    `x_adv` to its next proposal. The engine calls `step` exactly `steps` times for a row that does not break, looks
+    at the last proposal itself, and starts the row again for the next restart.
+
+    Attributes:
+        norm: "Linf", "L2" or "L1".
+        eps: Radius in units of the input, a number or an exact fraction such as "8/255".
+        restarts: How often an unbroken row starts anew, >= 1.
+        target: Class to reach instead of any wrong one; goals per sample are given in the call.
+
+    Raises:
+        ConfigurationError: If a field cannot be meant.
+    """
+
+    norm: Norm = "Linf"
+    eps: Eps = "8/255"
+    restarts: int = 1
+    target: int | None = None
+
+    name: ClassVar[str]
+    kind: ClassVar[str] = "white-box"
+    source: ClassVar[str]
+    norms: ClassVar[tuple[Norm, ...]] = NORMS
+
+    def __post_init__(self) -> None:
+        if self.norm not in self.norms:
+            raise ConfigurationError(
+                f"{self.name}: expected a norm among {', '.join(self.norms)}, got {self.norm!r}"
+                f"{suggest(str(self.norm), self.norms)}"
+            )
+        Threat(norm=self.norm, eps=self.eps, bounds=(-math.inf, math.inf))
+        self.count("restarts")
+
+    def count(self, setting: str) -> None:
+        """Checks that the field called `setting` is an integer >= 1."""
+        value = getattr(self, setting)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigurationError(
+                f"{self.name}: expected {setting} to be an integer >= 1, got {value!r}; correct it"
+            )
+
+    @property
+    @abstractmethod
+    def steps_per_start(self) -> int:
+        """How many times the engine calls `step` after each `start`."""
+
+    @abstractmethod
+    def start(self, problem: Problem, rows: Rows) -> Rows:
+        """Returns `rows` with `x_adv` (and whatever `step` needs) for fresh rows.
+
+        The engine provides `x`, `lower`, `upper` (N, ...), `goal` (N,), the label or the target, `ids`, `restart`
+        and `step` (N,).
+        """
+
+    @abstractmethod
+    def step(self, problem: Problem, rows: Rows) -> Rows:
+        """Returns `rows` one step further, with `logits` (N, K) seen at the `x_adv` it was given."""
+
+    @property
+    def targeted(self) -> bool:
+        """Whether every row is driven to the class `target`."""
+        return self.target is not None
+
+    def goal(self, y: Tensor) -> Tensor:
+        """Returns the class each row is driven from (its label) or, targeted, to."""
+        return y if self.target is None else torch.full_like(y, self.target)
+
+    def threat(self, classifier: Classifier) -> Threat:
+        """Returns what this attack may change on the inputs of `classifier`."""
+        return Threat(norm=self.norm, eps=self.eps, bounds=classifier.bounds, target=self.target)
+
+    def settings(self) -> dict[str, Scalar]:
+        """Returns every field by name, resolved and JSON-ready."""
+        return {
+            field.name: value if isinstance(value := getattr(self, field.name), Scalar) else str(value)
+            for field in dataclasses.fields(self)
+        }
+
+    def __call__(
+        self,
+        model: Classifier | nn.Module | Callable[[Tensor], Any],
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        ids: Tensor | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> Adversarial:
+        """Returns the best adversarial inputs found for a batch; the model is left exactly as it was.
+
+        Args:
+            model: A module, or a Classifier where inputs are not in 0..1 or the output is not plain logits.
+            x: Clean inputs (N, ...) within the bounds.
+            y: True labels (N,).
+            target: Goals (N,) for a targeted attack.
+            ids: Sample ids (N,) that fix the random numbers; the position by default.
+            seed: Seed of the run.
+            batch_size: Rows the model sees at once; all by default.
+
+        Raises:
+            InvalidEvaluation: If `x` leaves the bounds or a label is not a class.
+            ThreatViolation: If the attack left its own threat, which is a bug.
+        """
+        classifier = as_classifier(model)
+        with classifier.frozen():
+            x = classifier.accept(x)
+            labels = as_labels(y, classifier.classes(x))
+            goal = self.goal(labels) if target is None else as_labels(target, classifier.num_classes)
+            engine = Engine(
+                self,
+                classifier,
+                seed=seed,
+                batch_size=batch_size or len(x),
+                targeted=target is not None or self.targeted,
+            )
+            engine.submit(x, torch.arange(len(x)) if ids is None else ids, goal)
+            done = Rows.join(list(engine.run(drain=True)))
+        done = done.take(done.position.argsort())
+        threat = self.threat(classifier)
+        threat.verify(done.x_adv, done.x, self.name)
+        return Adversarial(
+            x_adv=done.x_adv,
+            success=done.broken,
+            margin=done.margin,
+            distance=threat.distance(done.x_adv, done.x),
+            steps=done.steps,
+        )

@@ -1,0 +1,50 @@
+"""The fast gradient sign method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from robustkit.attack import Attack
+from robustkit.losses import get_loss
+from robustkit.norms import steepest
+from robustkit.rows import Problem, Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSM(Attack):
+    """One step of length `eps` from the clean input along the steepest ascent of the loss.
+
+    Goodfellow et al. 2015, arXiv 1412.6572, equation in section 4, for Linf; the L2 step goes along the normalised
+    gradient, the L1 step along the single coordinate that gains most and is not held back by the box.
+    It makes no random choice, so `restarts` has no effect beyond repetition and must stay 1.
+
+    Attributes:
+        loss: "ce", "margin" or "dlr".
+    """
+
+    loss: str = "ce"
+
+    name: ClassVar[str] = "fgsm"
+    source: ClassVar[str] = "Goodfellow et al. 2015, arXiv 1412.6572"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        get_loss(self.loss)
+
+    @property
+    def steps_per_start(self) -> int:
+        """No step beyond the start."""
+        return 0
+
+    def start(self, problem: Problem, rows: Rows) -> Rows:
+        """Proposes the one point of the method."""
+        found = problem.classifier.gradient(rows.x, rows.goal, get_loss(self.loss, problem.targeted))
+        movable = (rows.lower < rows.x) & (found.grad < 0) | (rows.upper > rows.x) & (found.grad > 0)
+        step = steepest(found.grad, self.norm, movable, share=0.0)
+        x_adv = rows.x + problem.threat.radius * step
+        return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper))
+
+    def step(self, problem: Problem, rows: Rows) -> Rows:
+        """Never called."""
+        raise NotImplementedError

@@ -1,0 +1,38 @@
+"""Uniform noise: the control that every other attack has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from robustkit.attack import Attack
+from robustkit.rows import Problem, Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Attack):
+    """Points drawn uniformly from the ball around the input, projected onto the box; `restarts` tries per sample.
+
+    Where noise breaks as much as a gradient attack, the gradients are masked (Carlini et al. 2019,
+    arXiv 1902.06705, section 5.4).
+    """
+
+    restarts: int = 10
+
+    name: ClassVar[str] = "noise"
+    kind: ClassVar[str] = "control"
+    source: ClassVar[str] = "Carlini et al. 2019, arXiv 1902.06705, section 5.4"
+
+    @property
+    def steps_per_start(self) -> int:
+        """No step: each start is one try."""
+        return 0
+
+    def start(self, problem: Problem, rows: Rows) -> Rows:
+        """Proposes a random point."""
+        x_adv = problem.threat.random(rows.x, problem.stream, rows.ids, rows.restart, rows.step)
+        return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper))
+
+    def step(self, problem: Problem, rows: Rows) -> Rows:
+        """Never called."""
+        raise NotImplementedError

@@ -1,0 +1,32 @@
+"""What can go wrong, and the exit code the command line gives it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RobustkitError(Exception):
+    """Base of every error robustkit raises on purpose; its text is one line for a person.
+
+    The text says who complains, what was expected, what was found and what to do.
+    """
+
+    exit_code = 2
+
+
+class ConfigurationError(RobustkitError, ValueError):
+    """A setting, a name, a file or a command that cannot be used as given (exit code 2)."""
+
+
+class InvalidEvaluation(RobustkitError, ValueError):
+    """Model or data that would make every number of the evaluation meaningless (exit code 3)."""
+
+    exit_code = 3
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Returns ``"; did you mean 'x'?"`` for the known name nearest to `name`, else the known names."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"

@@ -1,0 +1,58 @@
+"""Named tensors with one row per sample, and what an attack is given to work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustkit.classifier import Classifier
+from robustkit.rng import Stream
+from robustkit.threat import Threat
+
+
+class Rows:
+    """Tensors by name, all with one row per sample; never changed in place."""
+
+    def __init__(self, **tensors: Tensor) -> None:
+        self.__dict__.update(tensors)
+
+    def __getattr__(self, name: str) -> Tensor:
+        raise AttributeError(f"rows: no tensor called {name!r}; there are {', '.join(self.__dict__)}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.__dict__.values())))
+
+    def having(self, **tensors: Tensor) -> Rows:
+        """Returns these rows with some tensors added or replaced."""
+        return Rows(**{**self.__dict__, **tensors})
+
+    def take(self, index: Tensor | slice) -> Rows:
+        """Returns the rows at `index`: positions, a mask or a slice."""
+        return Rows(**{name: tensor[index] for name, tensor in self.__dict__.items()})
+
+    def keep(self, *names: str) -> Rows:
+        """Returns only the tensors called `names`."""
+        return Rows(**{name: self.__dict__[name] for name in names})
+
+    def without(self, name: str) -> Rows:
+        """Returns all tensors but the one called `name`."""
+        return Rows(**{key: tensor for key, tensor in self.__dict__.items() if key != name})
+
+    @staticmethod
+    def join(parts: list[Rows]) -> Rows:
+        """Returns the rows of all parts, which must hold the same tensors."""
+        if len(parts) == 1:
+            return parts[0]
+        return Rows(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an attack works on: the model, what it may change, its random numbers, and whether rows have a target."""
+
+    classifier: Classifier
+    threat: Threat
+    stream: Stream
+    targeted: bool = False

@@ -1,0 +1,142 @@
+"""Sampling noise of the numbers an audit reports: proportions, paired verdicts, bootstrap intervals.
+
+An interval here covers the choice of test samples and nothing else: robust accuracy against a fixed set of
+attacks is an upper bound of the true one, because an attack can only be too weak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
+
+from robustkit.errors import ConfigurationError, InvalidEvaluation
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share `k` of `n` with its two usual intervals; fractions inside, percent only in print.
+
+    Attributes:
+        k: Number of hits.
+        n: Number of samples.
+        value: k / n, or None where there is no sample.
+        wilson: Score interval (Wilson 1927), the one to show.
+        clopper_pearson: Exact interval (Clopper and Pearson 1934), the one to assure "at least" with, because
+            it never covers less than it says. Both intervals are (0, 1) where there is no sample.
+        level: Two-sided coverage of the intervals, a fraction.
+    """
+
+    k: int
+    n: int
+    value: float | None
+    wilson: tuple[float, float]
+    clopper_pearson: tuple[float, float]
+    level: float
+
+    def __str__(self) -> str:
+        """Returns the share and its Wilson interval in percent, such as ``45.2 % (42.1-48.3)``."""
+        if self.value is None:
+            return "no samples"
+        low, high = self.wilson
+        return f"{100 * self.value:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def proportion(k: int, n: int, level: float = 0.95) -> Proportion:
+    """Returns the share `k` of `n` with its Wilson and Clopper-Pearson intervals.
+
+    Args:
+        k: Number of hits, 0 to n.
+        n: Number of samples; with 0 the value is None and both intervals are (0, 1).
+        level: Two-sided coverage of the intervals, a fraction between 0 and 1.
+
+    Raises:
+        InvalidEvaluation: k is negative or larger than n.
+        ConfigurationError: level is not between 0 and 1.
+    """
+    _check_level(level)
+    k, n = int(k), int(n)
+    if not 0 <= k <= n:
+        raise InvalidEvaluation(
+            f"proportion: expected 0 <= k <= n, got k = {k}, n = {n}; count hits among the n samples"
+        )
+    if n == 0:
+        return Proportion(0, 0, None, (0.0, 1.0), (0.0, 1.0), float(level))
+    return Proportion(
+        k, n, k / n, _interval(k, n, level, "wilson"), _interval(k, n, level, "exact"), float(level)
+    )
+
+
+def mcnemar(b: int, c: int) -> float:
+    """Returns the exact two-sided p value of "both models are right equally often" on the same samples.
+
+    Print b and c beside it: the same difference is clear or noise, depending on how often the two disagree.
+
+    Args:
+        b: Number of samples only the first model has right.
+        c: Number of samples only the second model has right.
+
+    Raises:
+        InvalidEvaluation: a count is negative.
+
+    Source: McNemar 1947, in its exact binomial form.
+    """
+    if min(b, c) < 0:
+        raise InvalidEvaluation(
+            f"mcnemar: expected counts >= 0, got b = {b}, c = {c}; count discordant samples"
+        )
+    return float(binomtest(int(b), int(b + c)).pvalue) if b + c else 1.0
+
+
+def bootstrap(
+    statistic: Callable[[NDArray[np.int64]], ArrayLike],
+    n: int,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the lower and upper ends of percentile bootstrap intervals, each shaped like the statistic.
+
+    The statistic is told how often each sample was drawn, not which ones in which order: a resample is then a
+    vector of weights, and a vectorised statistic needs no copy of its data.
+
+    Args:
+        statistic: Maps counts, shape (n,), integers >= 0 that add up to n, to a number or an array.
+        n: Number of samples, at least 1.
+        resamples: Number of times the n samples are drawn with replacement, at least 1.
+        seed: Seed of the draws; the same seed gives the same interval.
+        level: Two-sided coverage, a fraction between 0 and 1.
+
+    Raises:
+        InvalidEvaluation: there is no sample.
+        ConfigurationError: resamples is below 1, or level is not between 0 and 1.
+
+    Source: Efron and Tibshirani 1993, section 13.3.
+    """
+    _check_level(level)
+    if n < 1:
+        raise InvalidEvaluation(f"bootstrap: expected at least 1 sample, got n = {n}; give it data")
+    if resamples < 1:
+        raise ConfigurationError(
+            f"bootstrap: expected resamples >= 1, got {resamples}; the usual choice is 1000"
+        )
+    rng = np.random.default_rng(seed)
+    values = [
+        np.asarray(statistic(np.bincount(rng.integers(n, size=n), minlength=n)), dtype=np.float64)
+        for _ in range(resamples)
+    ]
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return np.asarray(low), np.asarray(high)
+
+
+def _interval(k: int, n: int, level: float, method: str) -> tuple[float, float]:
+    interval = binomtest(k, n).proportion_ci(level, method)
+    return float(interval.low), float(interval.high)
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ConfigurationError(f"stats: expected a level between 0 and 1, got {level}; 0.95 means 95 %")

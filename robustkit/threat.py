@@ -1,0 +1,143 @@
+"""The threat: which perturbations the attacker may make, as a value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from robustkit import norms
+from robustkit.errors import ConfigurationError, RobustkitError, suggest
+from robustkit.norms import NORMS, Norm
+from robustkit.rng import Stream
+
+Eps = str | float | Fraction
+
+
+class ThreatViolation(RobustkitError):
+    """An attack returned a point outside its own threat: a bug of the attack, never clipped away in silence."""
+
+    exit_code = 3
+
+
+def parse_eps(eps: Eps) -> float:
+    """Returns the radius as float64; a text may be a decimal or an exact fraction such as "8/255".
+
+    Raises:
+        ConfigurationError: If it is no finite number >= 0.
+    """
+    try:
+        radius = float(Fraction(eps)) if isinstance(eps, str) else float(eps)
+    except (ValueError, ZeroDivisionError, OverflowError, TypeError):
+        radius = math.nan
+    if not (math.isfinite(radius) and radius >= 0):
+        raise ConfigurationError(f"eps: expected a number >= 0 or a fraction such as '8/255', got {eps!r}; correct it")
+    return radius
+
+
+def eps_text(eps: Eps) -> str:
+    """Returns `eps` as a person would type it: text as typed, k/255 where a float is exactly that."""
+    if isinstance(eps, str):
+        return eps.strip()
+    levels = round(float(eps) * 255)
+    return f"{levels}/255" if levels and levels / 255 == eps else f"{float(eps):g}"
+
+
+@dataclass(frozen=True)
+class Threat:
+    """All points within `eps` of the clean input in `norm`, inside the box `bounds`.
+
+    Attributes:
+        norm: "Linf", "L2" or "L1".
+        eps: Radius in the units of the input; "8/255" is kept as typed.
+        bounds: Lowest and highest legal input value.
+        target: Class the attacker wants, or None when any wrong class will do.
+
+    Raises:
+        ConfigurationError: If a field cannot be meant.
+    """
+
+    norm: Norm = "Linf"
+    eps: Eps = "8/255"
+    bounds: tuple[float, float] = (0.0, 1.0)
+    target: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise ConfigurationError(
+                f"threat: expected a norm among {', '.join(NORMS)}, got {self.norm!r}{suggest(str(self.norm), NORMS)}"
+            )
+        low, high = self.bounds
+        if not low < high:
+            raise ConfigurationError(f"threat: expected bounds (low, high) with low < high, got {self.bounds}")
+        if self.norm == "Linf" and self.radius > high - low:
+            raise ConfigurationError(
+                f"threat: expected an Linf eps within the input range {low:g}..{high:g}, got {self.eps}; "
+                "for inputs in 0..1 a budget of 8 grey levels is written 8/255"
+            )
+
+    @property
+    def radius(self) -> float:
+        """Eps as float64."""
+        return parse_eps(self.eps)
+
+    def limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the lowest and highest point each coordinate may reach, both shaped like `x`."""
+        if self.norm == "Linf":
+            return norms.cube(x, self.radius, self.bounds)
+        low, high = self.bounds
+        return torch.full_like(x, low), torch.full_like(x, high)
+
+    def project(self, x_adv: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        """Returns `x_adv` brought inside the threat around `x`, exactly: `verify` accepts every result.
+
+        Linf and L1 give the nearest point of ball and box; L2 scales into the ball, then clips to the box, which
+        can only shorten the perturbation. `lower` and `upper` come from `limits(x)`.
+        """
+        if self.norm == "Linf":
+            return torch.minimum(torch.maximum(x_adv, lower), upper)
+        centre = x.double()
+        delta = x_adv.double() - centre
+        if self.norm == "L2":
+            point = (centre + norms.project_l2(delta, self.radius)).clamp(*self.bounds)
+        else:
+            room = (lower.double() - centre, upper.double() - centre)
+            point = centre + norms.project_l1(delta, self.radius, *room)
+        return norms.toward(x, point).clamp(*self.bounds)
+
+    def random(self, x: Tensor, stream: Stream, ids: Tensor, restart: Tensor, step: Tensor) -> Tensor:
+        """Returns one point a row, uniform in the ball around `x`, not yet projected onto the box."""
+        shape = tuple(x.shape[1:])
+        uniform = stream.uniform(shape, ids, restart, step)
+        normal = uniform if self.norm == "Linf" else stream.normal(shape, ids, restart, step, draw=1)
+        return (x.double() + self.radius * norms.in_ball(uniform, normal, self.norm)).to(x.dtype)
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Returns the size of every perturbation in float64, shape (N,)."""
+        return norms.size(x_adv.double() - x.double(), self.norm)
+
+    def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Returns for every row whether it lies in ball and box, measured in float64 with no tolerance."""
+        low, high = self.bounds
+        flat = x_adv.flatten(1)
+        inside = ((flat >= low) & (flat <= high)).all(dim=1)
+        return inside & (self.distance(x_adv, x) <= self.radius)
+
+    def verify(self, x_adv: Tensor, x: Tensor, who: str) -> None:
+        """Re-measures every row and raises where one left the threat.
+
+        Raises:
+            ThreatViolation: Naming the row, its distance and its range.
+        """
+        inside = self.contains(x_adv, x)
+        if not bool(inside.all()):
+            row = int((~inside).nonzero()[0])
+            far = float(self.distance(x_adv[row : row + 1], x[row : row + 1]))
+            raise ThreatViolation(
+                f"{who}: expected points within {self.norm} {self.eps} and {self.bounds}, got row {row} at "
+                f"{far:.9g} with values {float(x_adv[row].min()):.9g}..{float(x_adv[row].max()):.9g}; "
+                "project with Threat.project"
+            )

@@ -1,0 +1,140 @@
+"""Sampling noise against published figures, exact values and simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustkit.errors import ConfigurationError, InvalidEvaluation
+from robustkit.stats import bootstrap, mcnemar, proportion
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "points"),
+    [
+        *[
+            (0.5, 100, 9.6),
+            (0.5, 256, 6.1),
+            (0.5, 500, 4.4),
+            (0.5, 1000, 3.1),
+            (0.5, 2000, 2.2),
+            (0.5, 5000, 1.4),
+        ],
+        *[(0.5, 10000, 1.0), (0.9, 500, 2.6), (0.9, 1000, 1.9), (0.9, 2000, 1.3), (0.9, 10000, 0.6)],
+        *[(0.9, 100, 6.0), (0.9, 256, 3.7), (0.9, 5000, 0.8)],
+    ],
+)
+def test_wilson_half_widths_are_the_tabled_ones(share, n, points):
+    low, high = proportion(round(share * n), n).wilson
+    assert 100 * (high - low) / 2 == pytest.approx(points, abs=0.05)
+
+
+def test_wilson_is_the_closed_form_of_the_score_interval():
+    k, n, z = 37, 256, 1.959963984540054
+    centre = (k + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * math.sqrt(k * (n - k) / n + z * z / 4)
+    assert proportion(k, n).wilson == pytest.approx((centre - half, centre + half), abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "limit"), [(100, 0.036), (1000, 0.0037), (10000, 0.0004)])
+def test_zero_robust_samples_leave_the_exact_upper_limit(n, limit):
+    low, high = proportion(0, n).clopper_pearson
+    assert low == 0
+    assert high == pytest.approx(1 - 0.025 ** (1 / n), rel=1e-6)
+    assert high == pytest.approx(limit, rel=0.08)
+
+
+def test_a_higher_level_gives_a_wider_interval():
+    narrow, wide = proportion(30, 100, level=0.9), proportion(30, 100, level=0.99)
+    assert wide.wilson[0] < narrow.wilson[0] < 0.3 < narrow.wilson[1] < wide.wilson[1]
+    assert (narrow.level, wide.level) == (0.9, 0.99)
+
+
+@given(st.integers(0, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_both_intervals_hold_the_value_and_stay_fractions(k_of_n):
+    k, n = k_of_n
+    share = proportion(k, n)
+    for low, high in (share.wilson, share.clopper_pearson):
+        assert -1e-12 <= low <= high <= 1 + 1e-12
+        if n:
+            assert low - 1e-12 <= share.value <= high + 1e-12
+
+
+def test_no_sample_has_no_value_and_every_share_is_possible():
+    nothing = proportion(0, 0)
+    assert (nothing.value, nothing.wilson, nothing.clopper_pearson) == (None, (0.0, 1.0), (0.0, 1.0))
+    assert str(nothing) == "no samples"
+
+
+def test_a_proportion_prints_in_percent_and_holds_plain_python_numbers():
+    share = proportion(np.int64(452), np.int64(1000))
+    assert str(share) == "45.2 % (42.1-48.3)"
+    assert {type(v) for v in (share.k, share.n)} == {int}
+    assert {type(v) for v in (share.value, share.level, *share.wilson, *share.clopper_pearson)} == {float}
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 5), (6, 5), (1, 0)])
+def test_a_share_above_one_or_below_zero_is_refused(k, n):
+    with pytest.raises(InvalidEvaluation, match=rf"proportion: expected 0 <= k <= n, got k = {k}, n = {n};"):
+        proportion(k, n)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95, float("nan")])
+def test_a_level_that_is_no_fraction_is_refused(level):
+    with pytest.raises(ConfigurationError, match="expected a level between 0 and 1"):
+        proportion(1, 2, level)
+    with pytest.raises(ConfigurationError, match="expected a level between 0 and 1"):
+        bootstrap(np.sum, 3, level=level)
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "p"),
+    [(0, 0, 1.0), (0, 5, 2 / 2**5), (1, 2, 1.0), (35, 65, 0.0035), (235, 265, 0.19)],
+)
+def test_mcnemar_is_the_exact_binomial_test_of_the_disagreements(b, c, p):
+    assert mcnemar(b, c) == pytest.approx(p, rel=0.03)
+    assert mcnemar(c, b) == mcnemar(b, c)
+
+
+def test_mcnemar_refuses_a_negative_count():
+    with pytest.raises(InvalidEvaluation, match="mcnemar: expected counts >= 0, got b = -1, c = 2;"):
+        mcnemar(-1, 2)
+
+
+def test_bootstrap_gives_the_binomial_spread_of_a_mean():
+    right = np.arange(400) < 100
+    low, high = bootstrap(lambda counts: counts @ right / 400, 400, resamples=4000)
+    half = 1.96 * math.sqrt(0.25 * 0.75 / 400)
+    assert (low, high) == pytest.approx((0.25 - half, 0.25 + half), abs=0.005)
+
+
+def test_bootstrap_tells_the_statistic_how_often_each_sample_was_drawn():
+    seen = []
+    bootstrap(lambda counts: seen.append(counts) or 0.0, 7, resamples=50)
+    assert all(counts.shape == (7,) and counts.sum() == 7 for counts in seen)
+    assert len({tuple(counts) for counts in seen}) > 40
+
+
+def test_bootstrap_keeps_the_shape_of_the_statistic_and_answers_to_its_seed():
+    def statistic(counts):
+        return [counts[:25].sum(), counts @ np.arange(50)]
+
+    first, again, other = (np.array(bootstrap(statistic, 50, 99, seed)) for seed in (1, 1, 2))
+    assert first.shape == (2, 2)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_bootstrap_leaves_the_global_generator_alone():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    bootstrap(np.sum, 10, 10)
+    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_bootstrap_refuses_no_sample_and_no_resample():
+    with pytest.raises(InvalidEvaluation, match="bootstrap: expected at least 1 sample, got n = 0;"):
+        bootstrap(np.sum, 0)
+    with pytest.raises(ConfigurationError, match="bootstrap: expected resamples >= 1, got 0;"):
+        bootstrap(np.sum, 5, resamples=0)
