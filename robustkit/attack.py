@@ -106,6 +106,11 @@ class Attack(ABC):
         """Returns `rows` one step further, with `logits` (N, K) seen at the `x_adv` it was given."""
 
     @property
+    def label(self) -> str:
+        """What ledgers and reports call it."""
+        return self.name
+
+    @property
     def targeted(self) -> bool:
         """Whether every row is driven to the class `target`."""
         return self.target is not None
@@ -148,14 +153,24 @@ class Attack(ABC):
             batch_size: Rows the model sees at once; all by default.
 
         Raises:
-            InvalidEvaluation: If `x` leaves the bounds or a label is not a class.
+            ConfigurationError: If labels, targets or ids do not match `x`, or `batch_size` is not positive.
+            InvalidEvaluation: If `x` leaves the bounds or a label or target is not a class.
             ThreatViolation: If the attack left its own threat, which is a bug.
         """
         classifier = as_classifier(model)
+        if batch_size is not None and batch_size < 1:
+            raise ConfigurationError(f"{self.name}: expected batch_size >= 1, got {batch_size}; correct it")
         with classifier.frozen():
             x = classifier.accept(x)
-            labels = as_labels(y, classifier.classes(x))
-            goal = self.goal(labels) if target is None else as_labels(target, classifier.num_classes)
+            classes = classifier.classes(x[:batch_size])
+            labels = as_labels(y, classes)
+            goal = as_labels(self.goal(labels) if target is None else target, classes)
+            ids = torch.arange(len(x)) if ids is None else ids
+            if not len(x) == len(labels) == len(goal) == len(ids):
+                raise ConfigurationError(
+                    f"{self.name}: expected as many labels, targets and ids as inputs, got {len(labels)}, {len(goal)} "
+                    f"and {len(ids)} for {len(x)} inputs; give one each"
+                )
             engine = Engine(
                 self,
                 classifier,
@@ -163,7 +178,7 @@ class Attack(ABC):
                 batch_size=batch_size or len(x),
                 targeted=target is not None or self.targeted,
             )
-            engine.submit(x, torch.arange(len(x)) if ids is None else ids, goal)
+            engine.submit(x, ids, goal)
             done = Rows.join(list(engine.run(drain=True)))
         done = done.take(done.position.argsort())
         threat = self.threat(classifier)

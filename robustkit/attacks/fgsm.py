@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from robustkit.attack import Attack
+from robustkit.errors import ConfigurationError
 from robustkit.losses import get_loss
 from robustkit.norms import steepest
 from robustkit.rows import Problem, Rows
@@ -30,6 +31,8 @@ class FGSM(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.restarts != 1:
+            raise ConfigurationError(f"fgsm: expected restarts 1, got {self.restarts}; it makes no random choice")
         get_loss(self.loss)
 
     @property

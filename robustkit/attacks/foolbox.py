@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from robustkit.attack import Attack, Scalar
 from robustkit.classifier import Classifier
-from robustkit.errors import ConfigurationError
+from robustkit.errors import ConfigurationError, RobustkitError
+from robustkit.norms import Norm
 from robustkit.rng import Stream
 from robustkit.rows import Problem, Rows
+
+_NORMS: dict[float, Norm] = {float("inf"): "Linf", 2: "L2", 1: "L1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +45,26 @@ class Foolbox(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        own = self._build().distance
-        own_norm = {"inf": "Linf", "2": "L2", "1": "L1"}.get(f"{getattr(own, 'p', 'none'):g}" if own else "none")
-        if own_norm not in (None, self.norm):
+        built = self._build()
+        try:
+            own = _NORMS[built.distance.p]
+        except (AttributeError, KeyError, ValueError):
             raise ConfigurationError(
-                f"foolbox {self.attack}: expected norm {own_norm}, got {self.norm}; say norm={own_norm}"
-            )
+                f"foolbox {self.attack}: expected an attack that measures Linf, L2 or L1, got one that does not; "
+                "choose another"
+            ) from None
+        if own != self.norm:
+            raise ConfigurationError(f"foolbox {self.attack}: expected norm {own}, got {self.norm}; say norm={own}")
 
     @property
     def steps_per_start(self) -> int:
         """No step of ours: foolbox runs its own loop."""
         return 0
+
+    @property
+    def label(self) -> str:
+        """Its name and the class."""
+        return f"{self.name}:{self.attack}"
 
     def settings(self) -> dict[str, Scalar]:
         """Returns our fields and every argument of the foolbox attack, defaults included."""
@@ -67,10 +79,10 @@ class Foolbox(Attack):
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Runs the foolbox attack and proposes what it found."""
         keys = [f"{i}/{r}" for i, r in zip(rows.ids.tolist(), rows.restart.tolist(), strict=True)]
-        first, drew = self._run(problem, rows.take(slice(0, 1)), keys[0])
-        if not drew:
-            points = self._run(problem, rows, keys[0])[0]
-        else:
+        points, drew = first, _ = self._run(problem, rows.take(slice(0, 1)), keys[0])
+        if not drew and len(rows) > 1:
+            points, drew = self._run(problem, rows, keys[0])
+        if drew:
             rest = [self._run(problem, rows.take(slice(i, i + 1)), keys[i])[0] for i in range(1, len(rows))]
             points = torch.cat([first, *rest])
         return rows.having(x_adv=problem.threat.project(points, rows.x, rows.lower, rows.upper))
@@ -90,9 +102,13 @@ class Foolbox(Attack):
                 f"foolbox: expected an attack class of foolbox.attacks, got {self.attack!r}"
                 + (f"; did you mean '{near[0]}'?" if near else "; see foolbox's documentation for the list")
             )
+        options = dict(self.options)
+        if "abort_early" in inspect.signature(kind).parameters:
+            # It looks at the loss of the whole batch, so that a row's result would depend on its company.
+            options.setdefault("abort_early", False)
         try:
-            return kind(**dict(self.options))
-        except TypeError as error:
+            return kind(**options)
+        except (TypeError, ModuleNotFoundError) as error:
             raise ConfigurationError(f"foolbox {self.attack}: {error}") from None
 
     def _run(self, problem: Problem, rows: Rows, key: str) -> tuple[Tensor, bool]:
@@ -108,7 +124,11 @@ class Foolbox(Attack):
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")
-            torch.manual_seed(seed)
+            # Not torch.manual_seed: it would also reseed every other GPU.
+            torch.default_generator.manual_seed(seed)
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002
             before = _random_state(device)
             model = PyTorchModel(_Logits(problem.classifier), problem.classifier.bounds, device=device)
@@ -117,6 +137,10 @@ class Foolbox(Attack):
             )
             try:
                 _, points, _ = self._build()(model, rows.x, goal(rows.goal), epsilons=problem.threat.radius)
+            except ValueError as error:
+                if isinstance(error, RobustkitError):
+                    raise
+                raise ConfigurationError(f"foolbox {self.attack}: {error}") from error
             finally:
                 drew = before != _random_state(device)
                 np.random.set_state(numpy_state)  # noqa: NPY002

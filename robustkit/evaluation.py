@@ -1,0 +1,190 @@
+"""What an evaluation found: one ledger, and every figure as a function of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from robustkit.attack import Attack
+from robustkit.calibration import Calibration, ClasswiseBins, measure
+from robustkit.data import Dataset
+from robustkit.diagnostics import Diagnostic, Quality, Status, complete, diagnostic, quality
+from robustkit.doctor import gradient_diagnostic
+from robustkit.ledger import Ledger, Mask
+from robustkit.stats import Proportion, proportion
+from robustkit.threat import Threat
+
+
+@dataclass
+class AttackRun:
+    """What one attack cost, the fresh pass over its results included, and what that pass did not confirm."""
+
+    attack: Attack
+    label: str
+    forwards: int = 0
+    backwards: int = 0
+    zero_gradients: int = 0
+    nonfinite_gradients: int = 0
+    seconds: float = 0.0
+    rechecked_changes: int = 0
+    loss_path: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sample with the point that an attack found for it, on the CPU."""
+
+    id: int
+    label: int
+    attack: str
+    x: Tensor
+    x_adv: Tensor
+    clean_prediction: int
+    clean_confidence: float
+    adversarial_prediction: int
+    adversarial_confidence: float
+    distance: float
+
+
+@dataclass
+class Evaluation:
+    """Everything an evaluation found. All figures are computed from `ledger`.
+
+    Attributes:
+        ledger: One row per sample.
+        threat: What the attacks might change.
+        runs: The attacks with their costs.
+        examples: A few samples with their adversarial points.
+        num_classes: Number of classes of the model.
+        input_shape: Shape of one input.
+        dataset: Name, split and notes of the data; its samples are not kept.
+        seed: Seed of the run.
+        ids_sha256: Hash over the sorted sample ids.
+        data_sha256: Hash over ids, labels and inputs, whatever their order.
+    """
+
+    ledger: Ledger
+    threat: Threat
+    runs: tuple[AttackRun, ...]
+    num_classes: int
+    input_shape: tuple[int, ...]
+    dataset: Dataset
+    seed: int
+    ids_sha256: str
+    data_sha256: str
+    found: tuple[Diagnostic, ...]
+    clean_bins: ClasswiseBins
+    attacked_bins: ClasswiseBins
+    examples: tuple[Example, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def clean_accuracy(self) -> Proportion:
+        """Share of all samples that are right without an attack."""
+        return _share(self.ledger.right)
+
+    @property
+    def robust_accuracy(self) -> Proportion:
+        """Share of all samples that are right under every attack; an upper bound of the true robust accuracy."""
+        return _share(self.ledger.robust)
+
+    def accuracy(self, attack: str) -> Proportion:
+        """Returns the share of all samples that are right under one attack, given by its label."""
+        return _share(self.ledger.right_under(attack))
+
+    def attack_success(self, attack: str | None = None) -> Proportion:
+        """Returns the share of the initially right samples that an attack, or any of them, brought to its goal."""
+        labels = [attack] if attack else [run.label for run in self.runs]
+        hit = np.zeros(len(self.ledger), dtype=bool)
+        for label in labels:
+            predicted = self.ledger[f"{label}/prediction"]
+            goal = predicted == self.threat.target
+            hit |= goal if self.threat.target is not None else (predicted >= 0) & (predicted != self.ledger["label"])
+        return _share(hit[self.ledger.right])
+
+    def per_class(self) -> list[tuple[int, Proportion, Proportion]]:
+        """Returns class, clean accuracy and robust accuracy for every class; classes without samples have n = 0."""
+        right, robust, labels = self.ledger.right, self.ledger.robust, self.ledger["label"]
+        return [(k, _share(right[labels == k]), _share(robust[labels == k])) for k in range(self.num_classes)]
+
+    def calibration(self, attacked: bool = False) -> Calibration:
+        """Returns the calibration on clean samples, or on the worst point found for each sample."""
+        prefix = "worst" if attacked else "clean"
+        ledger = self.ledger
+        return measure(
+            ledger[f"{prefix}_confidence"],
+            ledger[f"{prefix}_prediction"] == ledger["label"],
+            ledger[f"{prefix}_nll"],
+            ledger[f"{prefix}_brier"],
+            classwise=self.attacked_bins if attacked else self.clean_bins,
+            seed=self.seed,
+        )
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Every check of the evaluation, also those that were not run."""
+        return complete([*self.found, *_after(self)])
+
+    @property
+    def quality(self) -> Quality:
+        """How far the evaluation can be trusted; never part of the robust accuracy itself."""
+        return quality(self.diagnostics)
+
+    def __str__(self) -> str:
+        """Returns clean and robust accuracy in one line."""
+        return f"clean {self.clean_accuracy}, robust {self.robust_accuracy} at {self.threat.norm} {self.threat.eps}"
+
+
+def _share(hits: Mask) -> Proportion:
+    return proportion(int(hits.sum()), len(hits))
+
+
+def _after(evaluation: Evaluation) -> list[Diagnostic]:
+    """Returns the checks that only a finished evaluation allows."""
+    runs, ledger = evaluation.runs, evaluation.ledger
+    changes = sum(run.rechecked_changes for run in runs)
+    share = changes / max(len(ledger) * len(runs), 1)
+    found = [
+        diagnostic("Q08", 0, "0 outside, no tolerance", "pass", "norm and box of every point re-measured in float64"),
+        diagnostic(
+            "Q09",
+            changes,
+            "0 changed verdicts; above 0.1 % the evaluation is invalid",
+            "pass" if not changes else "remark" if share <= 1e-3 else "fail",
+            "a fresh pass over the stored points decides every verdict"
+            + (f"; {changes} points on the edge came out otherwise than during the attack" if changes else ""),
+        ),
+    ]
+    backwards = sum(run.backwards for run in runs)
+    if backwards:
+        zero, bad = sum(run.zero_gradients for run in runs), sum(run.nonfinite_gradients for run in runs)
+        found.append(gradient_diagnostic(zero, bad, backwards))
+    kinds: dict[str, list[str]] = {}
+    for run in runs:
+        single = run.attack.kind == "white-box" and run.attack.steps_per_start == 0
+        kinds.setdefault("single" if single else run.attack.kind, []).append(run.label)
+    if "single" in kinds and "white-box" in kinds:
+        found.append(_only_by(evaluation, "Q13", kinds["single"], kinds["white-box"], "a single step"))
+    strong = kinds.get("white-box", []) + kinds.get("single", [])
+    if "control" in kinds and strong:
+        found.append(_only_by(evaluation, "Q16", kinds["control"], strong, "random noise"))
+    return found
+
+
+def _only_by(evaluation: Evaluation, id: str, weak: list[str], strong: list[str], what: str) -> Diagnostic:
+    """Returns whether the weak attacks broke samples that none of the strong ones did."""
+    ledger = evaluation.ledger
+
+    def broken(labels: list[str]) -> Mask:
+        hits: Mask = np.any([ledger.right & ~ledger.right_under(label) for label in labels], axis=0)
+        return hits
+
+    alone = int((broken(weak) & ~broken(strong)).sum())
+    share = alone / max(int(ledger.right.sum()), 1)
+    message = f"{what} broke {alone} samples that the stronger attacks left standing"
+    if share > 0.01:
+        message += ": gradients are masked or the attack is too short; more steps, restarts, another loss"
+    status: Status = "pass" if not alone else "remark" if share <= 0.01 else "fail"
+    return diagnostic(id, share, "at most 1 % of the initially right samples", status, message)
