@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from robustkit.attack import Attack
 from robustkit.calibration import Calibration, ClasswiseBins, measure
 from robustkit.data import Dataset
 from robustkit.diagnostics import Diagnostic, Quality, Status, complete, diagnostic, quality
 from robustkit.doctor import gradient_diagnostic
+from robustkit.gallery import Example
 from robustkit.ledger import Ledger, Mask
 from robustkit.stats import Proportion, proportion
 from robustkit.threat import Threat
@@ -30,22 +30,6 @@ class AttackRun:
     seconds: float = 0.0
     rechecked_changes: int = 0
     loss_path: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Example:
-    """One sample with the point that an attack found for it, on the CPU."""
-
-    id: int
-    label: int
-    attack: str
-    x: Tensor
-    x_adv: Tensor
-    clean_prediction: int
-    clean_confidence: float
-    adversarial_prediction: int
-    adversarial_confidence: float
-    distance: float
 
 
 @dataclass

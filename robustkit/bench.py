@@ -1,0 +1,240 @@
+"""One running evaluation: the clean pass, the attacks, the fresh pass over what they found, and the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustkit.attack import Attack
+from robustkit.calibration import ClasswiseBins, columns
+from robustkit.classifier import Classifier
+from robustkit.data import Batch
+from robustkit.engine import Engine, Splitter
+from robustkit.errors import ConfigurationError
+from robustkit.evaluation import AttackRun
+from robustkit.gallery import Gallery
+from robustkit.labels import as_labels
+from robustkit.ledger import Ledger
+from robustkit.losses import margin
+from robustkit.rows import Rows
+from robustkit.threat import Threat
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an evaluation stands: `done` of `total` visits (or None), `robust` of `seen` samples standing."""
+
+    stage: str
+    done: int
+    total: int | None
+    robust: int
+    seen: int
+
+
+class Bench:
+    """A running evaluation: the ledger, one engine per attack, and what is kept of the samples."""
+
+    clean_bins: ClasswiseBins
+    attacked_bins: ClasswiseBins
+    gallery: Gallery
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        attacks: Sequence[Attack],
+        batch_size: int,
+        seed: int,
+        progress: Callable[[Progress], None] | None,
+        examples: int,
+        total: int | None,
+    ) -> None:
+        self.classifier, self.progress = classifier, progress
+        self.threat = common_threat(attacks, classifier)
+        self.runs = [AttackRun(attack, label) for attack, label in zip(attacks, labels(attacks), strict=True)]
+        self.engines = [
+            Engine(attack, classifier, seed=seed, batch_size=batch_size, targeted=attack.targeted) for attack in attacks
+        ]
+        self.ledger = Ledger(run.label for run in self.runs)
+        self.split = Splitter(batch_size)
+        self.room = examples
+        self.total = total
+        self.done = 0
+        self._data_sum = 0
+
+    def work(self, batch: Batch) -> None:
+        """Takes some samples through the clean pass and every attack."""
+        with self.classifier.frozen():
+            x = self.classifier.accept(batch.x)
+            y = as_labels(batch.y, self.classifier.classes(x[:1])).to(self.classifier.device)
+            self._hash(x, y, batch.ids)
+            clean = self.logits(x)
+            where = self._enter_clean(batch, y, clean)
+            self._report("clean", len(x))
+            right = (clean.argmax(1) == y).nonzero().squeeze(1)
+            worst = Worst(x, clean)
+            for index, (run, engine) in enumerate(zip(self.runs, self.engines, strict=True)):
+                cost = Cost(self.classifier, run)
+                first = engine.submitted
+                engine.submit(x[right], batch.ids[right.cpu()], run.attack.goal(y[right]))
+                for rows in engine.run(drain=True):
+                    self.threat.verify(rows.x_adv, rows.x, run.label)
+                    at = right[rows.position - first]
+                    logits = self.logits(rows.x_adv)
+                    worst.update(index, at, y[at], logits, rows.x_adv)
+                    self._enter(run, where.start + at.cpu().numpy(), rows, y[at], logits)
+                    self._report(run.label, len(rows))
+                self._report(run.label, len(x) - len(right))
+                cost.book()
+        self.attacked_bins.add(*self._write(where, "worst_", y, worst.logits))
+        self.ledger.write(where, worst_attack=worst.attack.cpu())
+        self.gallery.offer(self.ledger, where, x, worst.x_adv)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Returns the float64 logits of a plain pass."""
+        with torch.no_grad():
+            rows = self.split(lambda part: Rows(logits=self.classifier.logits(part.x)), Rows(x=x))
+        return rows.logits.double()
+
+    def finished_runs(self) -> Iterator[AttackRun]:
+        """Yields what is known of each attack at the end."""
+        for run, engine in zip(self.runs, self.engines, strict=True):
+            run.loss_path = tuple(engine.loss_path())
+            yield run
+
+    @property
+    def data_sha256(self) -> str:
+        """Hash over the set of samples: the sum of one hash per sample, so that order does not matter."""
+        return hashlib.sha256(self._data_sum.to_bytes(32, "big")).hexdigest()
+
+    def _hash(self, x: Tensor, y: Tensor, ids: Tensor) -> None:
+        for row, label, id in zip(x.float().cpu().numpy(), y.tolist(), ids.tolist(), strict=True):
+            digest = hashlib.sha256(f"{id}/{label}/".encode() + row.tobytes()).digest()
+            self._data_sum = (self._data_sum + int.from_bytes(digest, "big")) % 2**256
+
+    def _enter_clean(self, batch: Batch, y: Tensor, logits: Tensor) -> slice:
+        if not len(self.ledger):
+            self.clean_bins, self.attacked_bins = ClasswiseBins(logits.shape[1]), ClasswiseBins(logits.shape[1])
+            self.gallery = Gallery(self.room, logits.shape[1])
+        where = self.ledger.extend(len(y), batch.names)
+        self.ledger.write(where, id=batch.ids, label=y.cpu())
+        self.clean_bins.add(*self._write(where, "clean_", y, logits))
+        return where
+
+    def _write(self, where: slice, prefix: str, y: Tensor, logits: Tensor) -> tuple[Any, Any]:
+        """Enters prediction and calibration columns; returns probabilities and labels."""
+        probabilities, targets = logits.softmax(dim=1).cpu().numpy(), y.cpu().numpy()
+        figures = columns(probabilities, targets)
+        self.ledger.write(
+            where,
+            prefix,
+            prediction=logits.argmax(1).cpu(),
+            confidence=figures.confidence,
+            nll=figures.nll,
+            brier=figures.brier,
+        )
+        return probabilities, targets
+
+    def _enter(self, run: AttackRun, where: Any, rows: Rows, y: Tensor, logits: Tensor) -> None:
+        predicted = logits.argmax(1)
+        hit = predicted == self.threat.target if self.threat.target is not None else predicted != y
+        run.rechecked_changes += int((hit != rows.broken).sum())
+        self.ledger.write(
+            where,
+            f"{run.label}/",
+            prediction=predicted.cpu(),
+            confidence=logits.softmax(dim=1).amax(dim=1).cpu(),
+            margin=margin(logits, y)[0].cpu(),
+            distance=self.threat.distance(rows.x_adv, rows.x).cpu(),
+            steps=rows.steps.cpu(),
+            queries=rows.queries.cpu(),
+        )
+
+    def _report(self, stage: str, visits: int) -> None:
+        self.done += visits
+        if self.progress:
+            self.progress(Progress(stage, self.done, self.total, int(self.ledger.standing.sum()), len(self.ledger)))
+
+
+class Worst:
+    """For each sample of a chunk the worst point so far and its logits: at first the clean ones."""
+
+    def __init__(self, x: Tensor, clean: Tensor) -> None:
+        self.x_adv, self.logits = x.clone(), clean.clone()
+        self.margin = torch.full_like(clean[:, 0], -torch.inf)
+        self.attack = torch.full_like(self.margin, -1, dtype=torch.int64)
+
+    def update(self, attack: int, at: Tensor, y: Tensor, logits: Tensor, x_adv: Tensor) -> None:
+        """Notes the results of one attack for the samples `at` where they are worse than what is known."""
+        gap = margin(logits, y)[0]
+        worse = gap > self.margin[at]
+        at = at[worse]
+        self.x_adv[at], self.logits[at], self.margin[at], self.attack[at] = (
+            x_adv[worse],
+            logits[worse],
+            gap[worse],
+            attack,
+        )
+
+
+class Cost:
+    """What an attack spends between construction and `book`."""
+
+    def __init__(self, classifier: Classifier, run: AttackRun) -> None:
+        self.tally, self.run = classifier.tally, run
+        self.before, self.start = self._counts(), time.perf_counter()
+
+    def _counts(self) -> list[int]:
+        tally = self.tally
+        return [tally.forwards, tally.backwards, int(tally.zero_gradients), int(tally.nonfinite_gradients)]
+
+    def book(self) -> None:
+        """Adds it to the run."""
+        forwards, backwards, zero, bad = (now - then for now, then in zip(self._counts(), self.before, strict=True))
+        self.run.forwards += forwards
+        self.run.backwards += backwards
+        self.run.zero_gradients += zero
+        self.run.nonfinite_gradients += bad
+        self.run.seconds += time.perf_counter() - self.start
+
+
+def common_threat(attacks: Sequence[Attack], classifier: Classifier) -> Threat:
+    """Returns the threat all attacks share.
+
+    Raises:
+        ConfigurationError: If there is none.
+    """
+    if not attacks:
+        raise ConfigurationError("evaluate: expected at least one attack, got none; for example PGD(eps='8/255')")
+    first, *others = (attack.threat(classifier) for attack in attacks)
+    for other in others:
+        if (other.norm, other.radius, other.target) != (first.norm, first.radius, first.target):
+            raise ConfigurationError(
+                f"evaluate: expected attacks of one threat, got {first.norm} {first.eps} and {other.norm} {other.eps}"
+                f" (targets {first.target} and {other.target}); evaluate each threat by itself"
+            )
+    return first
+
+
+def labels(attacks: Sequence[Attack]) -> list[str]:
+    """Returns a distinct label for each attack: its own, with the settings that tell it from its namesakes.
+
+    Raises:
+        ConfigurationError: If two attacks are equal.
+    """
+    namesakes = Counter(attack.label for attack in attacks)
+    found = []
+    for attack in attacks:
+        others = [other.settings() for other in attacks if other.label == attack.label and other is not attack]
+        apart = [f"{k}={v}" for k, v in attack.settings().items() if any(other.get(k) != v for other in others)]
+        found.append(f"{attack.label}({','.join(apart)})" if namesakes[attack.label] > 1 else attack.label)
+    if len(set(found)) < len(found):
+        twice = Counter(found).most_common(1)[0][0]
+        raise ConfigurationError(f"evaluate: expected distinct attacks, got {twice} more than once; drop one")
+    return found
