@@ -1,0 +1,97 @@
+"""What one PGD step costs over the floor, side by side with the peers, in one interleaved run.
+
+The floor is one bare forward plus one backward to the input alone, parameters frozen, eval mode. Every contender gets
+the model as users have it (parameters require gradients) and runs the same PGD: Linf, 40 steps, random start. They
+take turns; printed is the median over the rounds of time per step divided by the floor of the same round.
+
+    pip install -e '.[bench]'
+    python benchmarks/step_cost.py --device cpu --rounds 7
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import click
+import foolbox
+import torch
+import torchattacks
+from torch import Tensor, nn
+
+from robustkit import Classifier
+from robustkit.attacks import PGD
+from robustkit.engine import craft
+from robustkit.models import create
+
+EPS, STEPS, SIZE = 8 / 255, 40, 2 / 255
+NETS = {"mlp": (1, 8, 8), "cnn": (1, 8, 8), "cnn32": (3, 32, 32)}
+
+
+def contenders(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Callable[[], object]]:
+    """Returns the floor and every attack as functions without arguments; each makes STEPS steps."""
+    ids = torch.arange(len(x))
+    attack = PGD(eps=EPS, steps=STEPS, step_size=SIZE)
+    classifier = Classifier(model)
+    peer = torchattacks.PGD(model, eps=EPS, alpha=SIZE, steps=STEPS)
+    theirs = foolbox.attacks.LinfPGD(abs_stepsize=SIZE, steps=STEPS)
+    wrapped = foolbox.PyTorchModel(model, (0, 1), device=x.device)
+
+    def floor() -> None:
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        for _ in range(STEPS):
+            point = x.clone().requires_grad_()
+            torch.autograd.grad(nn.functional.cross_entropy(model(point), y, reduction="sum"), point)
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+
+    def inner() -> None:
+        with classifier.frozen():
+            craft(attack, classifier, x, y, ids, 0)
+
+    return {
+        "floor": floor,
+        "robustkit, all steps (training)": inner,
+        "robustkit, early stop": lambda: attack(classifier, x, y),
+        "torchattacks": lambda: peer(x, y),
+        "foolbox": lambda: theirs(wrapped, x, y, epsilons=EPS),
+    }
+
+
+@click.command()
+@click.option("--device", default="cpu")
+@click.option("--rounds", default=7)
+@click.option("--batch-size", default=128)
+@click.option("--threads", default=1)
+def main(device: str, rounds: int, batch_size: int, threads: int) -> None:
+    """Prints the table."""
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(0)
+    for net, shape in NETS.items():
+        model = create(net.rstrip("32"), shape, 10).eval().to(device)
+        x = torch.rand(batch_size, *shape, generator=generator).to(device)
+        with torch.no_grad():
+            y = model(x).argmax(1)
+        ratios: dict[str, list[float]] = {}
+        runs = contenders(model, x, y)
+        for turn in range(rounds + 1):
+            times = {}
+            for name, run in runs.items():
+                if x.is_cuda:
+                    torch.cuda.synchronize()
+                start = time.perf_counter()
+                run()
+                if x.is_cuda:
+                    torch.cuda.synchronize()
+                times[name] = time.perf_counter() - start
+            if turn:  # the first round warms up
+                for name, spent in times.items():
+                    ratios.setdefault(name, []).append(spent / times["floor"])
+        for name, values in ratios.items():
+            print(f"{net:8} {name:34} {statistics.median(values):6.2f}  ({min(values):.2f}-{max(values):.2f})")
+
+
+if __name__ == "__main__":
+    main()
