@@ -19,18 +19,32 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from robustkit.errors import ConfigurationError, InvalidEvaluation
+from robustkit.ranked import (
+    Array,
+    Bin,
+    Index,
+    NullLevel,
+    Ranked,
+    Weights,
+    bin_of,
+    check_any,
+    check_range,
+    checked_bins,
+    column_of,
+    null_level,
+)
 from robustkit.stats import Proportion, bootstrap, proportion
 
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
-Weights = Array | Index
+__all__ = [
+    "Bin", "Calibration", "ClasswiseBins", "Columns", "Estimate", "NullLevel", "adaptive_ece", "aurc", "brier",
+    "classwise_ece", "columns", "ece", "mce", "measure", "nll", "reliability",
+]  # fmt: skip
 
 SMALLEST_PROBABILITY = 2.0**-126
 """Below this a float32 softmax underflows; no sample costs `nll` more than 87.3 nats."""
 CONFIDENT = 0.9
 """A wrong answer given with more confidence than this is a confident error."""
 
-_ROUNDING = 1e-6  # how far float32 arithmetic may carry a value out of its range
 _SUM_ROUNDING = 1e-3  # how far float16 arithmetic may carry the sum of a row from 1
 
 
@@ -45,31 +59,6 @@ class Estimate:
     value: float
     low: float | None = None
     high: float | None = None
-
-
-@dataclass(frozen=True)
-class Bin:
-    """One bar (low, high] of a reliability diagram; mean confidence and accuracy are None in an empty bin."""
-
-    low: float
-    high: float
-    n: int
-    confidence: float | None
-    accuracy: Proportion | None
-
-
-@dataclass(frozen=True)
-class NullLevel:
-    """The ECE that a perfectly calibrated model with the same confidences shows by chance.
-
-    `mean`, `low` and `high` (2.5 and 97.5 % quantiles) describe it; `p_value` is how often it is at least the
-    observed ECE.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p_value: float
 
 
 @dataclass(frozen=True)
@@ -126,7 +115,7 @@ def ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
 
     Source: Naeini et al. 2015; Guo et al. 2017, arXiv 1706.04599, section 2.
     """
-    ranked = _Ranked(confidence, correct, bins)
+    ranked = Ranked(confidence, correct, bins)
     return ranked.ece(ranked.excess)
 
 
@@ -135,7 +124,7 @@ def mce(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
 
     Source: Guo et al. 2017, arXiv 1706.04599, section 2.
     """
-    ranked = _Ranked(confidence, correct, bins)
+    ranked = Ranked(confidence, correct, bins)
     return ranked.mce(ranked.once)
 
 
@@ -147,7 +136,7 @@ def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> f
 
     Source: Nguyen and O'Connor 2015, arXiv 1508.05154; the even sharing of ties is ours.
     """
-    ranked = _Ranked(confidence, correct, bins)
+    ranked = Ranked(confidence, correct, bins)
     return ranked.adaptive_ece(ranked.once)
 
 
@@ -159,13 +148,13 @@ def aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
 
     Source: Geifman, Uziel and El-Yaniv 2019, arXiv 1805.08206.
     """
-    ranked = _Ranked(confidence, correct, bins=1)
+    ranked = Ranked(confidence, correct, bins=1)
     return ranked.aurc(ranked.once)
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> tuple[Bin, ...]:
     """Returns the bars of the reliability diagram with counts and intervals; arguments as for `ece`."""
-    return _Ranked(confidence, correct, bins).bars()
+    return Ranked(confidence, correct, bins).bars()
 
 
 def columns(probabilities: ArrayLike, labels: ArrayLike) -> Columns:
@@ -231,7 +220,7 @@ class ClasswiseBins:
                 f"calibration: expected at least 2 classes, got {num_classes}; give one column per class"
             )
         self.num_classes = num_classes
-        self.bins = _checked_bins(bins)
+        self.bins = checked_bins(bins)
         self.n = 0
         self._excess = np.zeros(num_classes * bins)
 
@@ -242,14 +231,14 @@ class ClasswiseBins:
             raise InvalidEvaluation(
                 f"calibration: expected {self.num_classes} columns, got {p.shape[1]}; give every class"
             )
-        cell = np.arange(self.num_classes) * self.bins + _bin_of(p, self.bins)
+        cell = np.arange(self.num_classes) * self.bins + bin_of(p, self.bins)
         p[np.arange(len(y)), y] -= 1
         self._excess += np.bincount(cell.ravel(), p.ravel(), self._excess.size)
         self.n += len(y)
 
     def ece(self) -> float:
         """Returns the classwise ECE of everything added; raises InvalidEvaluation where that is nothing."""
-        _check_any(self.n)
+        check_any(self.n)
         return float(np.abs(self._excess).sum() / (self.n * self.num_classes))
 
 
@@ -279,7 +268,7 @@ def measure(
         InvalidEvaluation: No samples, shapes that differ, values outside their range, or another classwise n.
         ConfigurationError: bins or resamples is below 1.
     """
-    ranked = _Ranked(confidence, correct, bins, _column("nll", nll, np.inf), _column("brier", brier, 2.0))
+    ranked = Ranked(confidence, correct, bins, column_of("nll", nll, np.inf), column_of("brier", brier, 2.0))
     if classwise is not None and (classwise.n, classwise.bins) != (ranked.n, bins):
         raise InvalidEvaluation(
             f"calibration: expected classwise n = {ranked.n} and bins = {bins}, got n = {classwise.n} and "
@@ -301,7 +290,7 @@ def measure(
         accuracy=proportion(right.sum(), ranked.n),
         mean_confidence=float(ranked.confidence.mean()),
         classwise_ece=None if classwise is None else Estimate(classwise.ece()),
-        ece_if_calibrated=_null_level(ranked, resamples, seed),
+        ece_if_calibrated=null_level(ranked, resamples, seed),
         confidence_when_right=float(ranked.confidence[right].mean()) if right.any() else None,
         confidence_when_wrong=float(ranked.confidence[~right].mean()) if not right.all() else None,
         confident_errors=proportion((~right & (ranked.confidence > CONFIDENT)).sum(), ranked.n),
@@ -312,114 +301,6 @@ def measure(
     )
 
 
-class _Ranked:
-    """Samples in order of confidence; each summary is a function of how often every sample counts.
-
-    The counts of a bootstrap resample give exactly the value on the resampled data, without sorting it again.
-    """
-
-    def __init__(self, confidence: ArrayLike, correct: ArrayLike, bins: int, *scores: Array) -> None:
-        columns = [_column("confidence", confidence, 1.0), _column("correct", correct, 1.0), *scores]
-        if len({len(column) for column in columns}) > 1:
-            lengths = ", ".join(str(len(column)) for column in columns)
-            raise InvalidEvaluation(
-                f"calibration: expected columns of one length, got {lengths}; join them by sample id"
-            )
-        if not np.isin(columns[1], (0, 1)).all():
-            raise InvalidEvaluation("calibration: expected correct of 0 and 1, got fractions; give verdicts")
-        # Sorted by every column, because the bootstrap must not see the order of the samples.
-        order = np.lexsort(columns[::-1])
-        self.confidence, self.correct, *self.scores = (column[order] for column in columns)
-        self.n, self.bins = len(order), _checked_bins(bins)
-        self.once = np.ones(self.n)
-        self.excess = self.confidence - self.correct
-        self._bin = _bin_of(self.confidence, bins)
-        self._runs = np.append(0, np.flatnonzero(np.diff(self.confidence, append=np.inf)) + 1)
-        self._group_ends = np.cumsum([0] + [len(group) for group in np.array_split(order, bins)])
-
-    def ece(self, excess: Array) -> float:
-        """Takes confidence minus correctness, weighted or redrawn: the null level redraws the correctness."""
-        return float(np.abs(np.bincount(self._bin, excess, self.bins)).sum() / self.n)
-
-    def mce(self, weights: Weights) -> float:
-        mass = np.bincount(self._bin, weights, self.bins)
-        gap = np.abs(np.bincount(self._bin, weights * self.excess, self.bins))
-        return float((gap[mass > 0] / mass[mass > 0]).max())
-
-    def adaptive_ece(self, weights: Weights) -> float:
-        return float(
-            np.abs(np.diff(self._sum_of_first(self._group_ends, self.excess, weights))).sum() / self.n
-        )
-
-    def aurc(self, weights: Weights) -> float:
-        rejected, wrong = np.arange(self.n), 1 - self.correct
-        errors = wrong @ weights - self._sum_of_first(rejected, wrong, weights)
-        return float((errors / (self.n - rejected)).mean())
-
-    def bars(self) -> tuple[Bin, ...]:
-        edges = (np.arange(self.bins + 1) / self.bins).tolist()
-        sums = (
-            np.bincount(self._bin, column, self.bins).tolist() for column in (self.confidence, self.correct)
-        )
-        counts = np.bincount(self._bin, minlength=self.bins).tolist()
-        return tuple(
-            Bin(low, high, n, total / n, proportion(right, n)) if n else Bin(low, high, 0, None, None)
-            for low, high, n, total, right in zip(edges[:-1], edges[1:], counts, *sums, strict=True)
-        )
-
-    def _sum_of_first(self, counts: Index, values: Array, weights: Weights) -> Array:
-        """Sums over the least confident samples; a straight line across a run shares its ties evenly."""
-        mass, total = (np.append(0.0, np.cumsum(v))[self._runs] for v in (weights, weights * values))
-        return np.asarray(np.interp(counts, mass, total))
-
-
-def _null_level(ranked: _Ranked, resamples: int, seed: int) -> NullLevel:
-    rng = np.random.default_rng([seed, 1])  # another stream than the bootstrap's
-    c = ranked.confidence
-    draws = np.array([ranked.ece(c - (rng.random(ranked.n) < c)) for _ in range(resamples)])
-    # The slack counts equal values as equal whatever the order of their sums; the ones keep p above 0
-    # (Davison and Hinkley 1997, section 4.2).
-    as_large = int(np.count_nonzero(draws >= ranked.ece(ranked.excess) - 1e-12))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return NullLevel(float(draws.mean()), float(low), float(high), (as_large + 1) / (resamples + 1))
-
-
-def _bin_of(values: Array, bins: int) -> Index:
-    # i / bins is the double a typed edge such as 0.6 is, so a value on an edge stays in the bin below.
-    return np.searchsorted(np.arange(1, bins) / bins, values, side="left")
-
-
-def _checked_bins(bins: int) -> int:
-    if bins < 1:
-        raise ConfigurationError(f"calibration: expected bins >= 1, got {bins}; the usual choice is 15")
-    return bins
-
-
-def _check_any(n: int) -> None:
-    if n == 0:
-        raise InvalidEvaluation("calibration: expected at least 1 sample, got 0; give it data")
-
-
-def _check_range(name: str, values: Array, high: float) -> None:
-    bad = ~((values >= -_ROUNDING) & (values <= high + _ROUNDING) & np.isfinite(values))
-    if bad.any():
-        raise InvalidEvaluation(
-            f"calibration: expected finite {name} from 0 to {high:g}, got {values[bad][0]:g} at sample "
-            f"{np.argwhere(bad)[0][0]}; check the model's outputs"
-        )
-
-
-def _column(name: str, values: ArrayLike, high: float) -> Array:
-    column = np.asarray(values, dtype=np.float64)
-    if column.ndim != 1:
-        raise InvalidEvaluation(
-            f"calibration: expected {name} of shape (n,), got {column.shape}; give one number per sample"
-        )
-    _check_any(len(column))
-    _check_range(name, column, high)
-    return np.clip(column, 0.0, high)
-
-
 def _checked_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Array, Index]:
     """Returns copies, for the callers to work in."""
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
@@ -428,8 +309,8 @@ def _checked_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple
             f"calibration: expected probabilities (n, K) and labels (n,), got {p.shape} and {y.shape}; "
             "give one row and one label per sample"
         )
-    _check_any(p.size)
-    _check_range("probabilities", p, 1.0)
+    check_any(p.size)
+    check_range("probabilities", p, 1.0)
     sums = p.sum(axis=1)
     worst = int(np.abs(sums - 1).argmax())
     if abs(sums[worst] - 1) > _SUM_ROUNDING:

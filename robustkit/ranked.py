@@ -1,0 +1,156 @@
+"""Samples ranked by confidence: what the summaries of calibration are computed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from robustkit.errors import ConfigurationError, InvalidEvaluation
+from robustkit.stats import Proportion, proportion
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+Weights = Array | Index
+
+_ROUNDING = 1e-6  # how far float32 arithmetic may carry a value out of its range
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bar (low, high] of a reliability diagram; mean confidence and accuracy are None in an empty bin."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float | None
+    accuracy: Proportion | None
+
+
+@dataclass(frozen=True)
+class NullLevel:
+    """The ECE that a perfectly calibrated model with the same confidences shows by chance.
+
+    `mean`, `low` and `high` (2.5 and 97.5 % quantiles) describe it; `p_value` is how often it is at least the
+    observed ECE.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+
+
+class Ranked:
+    """Samples in order of confidence; each summary is a function of how often every sample counts.
+
+    The counts of a bootstrap resample give exactly the value on the resampled data, without sorting it again.
+    """
+
+    def __init__(self, confidence: ArrayLike, correct: ArrayLike, bins: int, *scores: Array) -> None:
+        columns = [column_of("confidence", confidence, 1.0), column_of("correct", correct, 1.0), *scores]
+        if len({len(column) for column in columns}) > 1:
+            lengths = ", ".join(str(len(column)) for column in columns)
+            raise InvalidEvaluation(
+                f"calibration: expected columns of one length, got {lengths}; join them by sample id"
+            )
+        if not np.isin(columns[1], (0, 1)).all():
+            raise InvalidEvaluation("calibration: expected correct of 0 and 1, got fractions; give verdicts")
+        # Sorted by every column, because the bootstrap must not see the order of the samples.
+        order = np.lexsort(columns[::-1])
+        self.confidence, self.correct, *self.scores = (column[order] for column in columns)
+        self.n, self.bins = len(order), checked_bins(bins)
+        self.once = np.ones(self.n)
+        self.excess = self.confidence - self.correct
+        self._bin = bin_of(self.confidence, bins)
+        self._runs = np.append(0, np.flatnonzero(np.diff(self.confidence, append=np.inf)) + 1)
+        self._group_ends = np.cumsum([0] + [len(group) for group in np.array_split(order, bins)])
+
+    def ece(self, excess: Array) -> float:
+        """Takes confidence minus correctness, weighted or redrawn: the null level redraws the correctness."""
+        return float(np.abs(np.bincount(self._bin, excess, self.bins)).sum() / self.n)
+
+    def mce(self, weights: Weights) -> float:
+        """Returns the largest gap of any bin that holds weight."""
+        mass = np.bincount(self._bin, weights, self.bins)
+        gap = np.abs(np.bincount(self._bin, weights * self.excess, self.bins))
+        return float((gap[mass > 0] / mass[mass > 0]).max())
+
+    def adaptive_ece(self, weights: Weights) -> float:
+        """Returns the calibration error over bins of equal mass."""
+        return float(np.abs(np.diff(self._sum_of_first(self._group_ends, self.excess, weights))).sum() / self.n)
+
+    def aurc(self, weights: Weights) -> float:
+        """Returns the mean error rate over all shares of samples answered, the most confident first."""
+        rejected, wrong = np.arange(self.n), 1 - self.correct
+        errors = wrong @ weights - self._sum_of_first(rejected, wrong, weights)
+        return float((errors / (self.n - rejected)).mean())
+
+    def bars(self) -> tuple[Bin, ...]:
+        """Returns the reliability diagram."""
+        edges = (np.arange(self.bins + 1) / self.bins).tolist()
+        sums = (np.bincount(self._bin, column, self.bins).tolist() for column in (self.confidence, self.correct))
+        counts = np.bincount(self._bin, minlength=self.bins).tolist()
+        return tuple(
+            Bin(low, high, n, total / n, proportion(right, n)) if n else Bin(low, high, 0, None, None)
+            for low, high, n, total, right in zip(edges[:-1], edges[1:], counts, *sums, strict=True)
+        )
+
+    def _sum_of_first(self, counts: Index, values: Array, weights: Weights) -> Array:
+        """Sums over the least confident samples; a straight line across a run shares its ties evenly."""
+        mass, total = (np.append(0.0, np.cumsum(v))[self._runs] for v in (weights, weights * values))
+        return np.asarray(np.interp(counts, mass, total))
+
+
+def null_level(ranked: Ranked, resamples: int, seed: int) -> NullLevel:
+    """Returns the ECE of a perfectly calibrated model with these confidences, by redrawing the correctness."""
+    rng = np.random.default_rng([seed, 1])  # another stream than the bootstrap's
+    c = ranked.confidence
+    draws = np.array([ranked.ece(c - (rng.random(ranked.n) < c)) for _ in range(resamples)])
+    # The slack counts equal values as equal whatever the order of their sums; the ones keep p above 0
+    # (Davison and Hinkley 1997, section 4.2).
+    as_large = int(np.count_nonzero(draws >= ranked.ece(ranked.excess) - 1e-12))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return NullLevel(float(draws.mean()), float(low), float(high), (as_large + 1) / (resamples + 1))
+
+
+def bin_of(values: Array, bins: int) -> Index:
+    """Returns the equal-width, right-closed bin of every value; 0 falls in the first, 1 in the last."""
+    # i / bins is the double a typed edge such as 0.6 is, so a value on an edge stays in the bin below.
+    return np.searchsorted(np.arange(1, bins) / bins, values, side="left")
+
+
+def checked_bins(bins: int) -> int:
+    """Returns `bins`, or raises ConfigurationError below 1."""
+    if bins < 1:
+        raise ConfigurationError(f"calibration: expected bins >= 1, got {bins}; the usual choice is 15")
+    return bins
+
+
+def check_any(n: int) -> None:
+    """Raises InvalidEvaluation where there is no sample."""
+    if n == 0:
+        raise InvalidEvaluation("calibration: expected at least 1 sample, got 0; give it data")
+
+
+def check_range(name: str, values: Array, high: float) -> None:
+    """Raises InvalidEvaluation unless all values are finite, from 0 to `high` but for rounding."""
+    bad = ~((values >= -_ROUNDING) & (values <= high + _ROUNDING) & np.isfinite(values))
+    if bad.any():
+        raise InvalidEvaluation(
+            f"calibration: expected finite {name} from 0 to {high:g}, got {values[bad][0]:g} at sample "
+            f"{np.argwhere(bad)[0][0]}; check the model's outputs"
+        )
+
+
+def column_of(name: str, values: ArrayLike, high: float) -> Array:
+    """Returns a checked column (n,) of values from 0 to `high`."""
+    column = np.asarray(values, dtype=np.float64)
+    if column.ndim != 1:
+        raise InvalidEvaluation(
+            f"calibration: expected {name} of shape (n,), got {column.shape}; give one number per sample"
+        )
+    check_any(len(column))
+    check_range(name, column, high)
+    return np.clip(column, 0.0, high)
