@@ -19,7 +19,7 @@ LAYERS = (
     {"norms", "rng", "losses", "stats", "calibration", "ranked", "labels"},
     {"threat", "frozen", "classifier", "rows", "engine", "attack", "defense", "data", "diagnostics"},
     {"attacks", "defenses", "models", "datasets", "checkpoints", "loading"},
-    {"doctor", "ledger", "evaluation", "evaluator"},
+    {"doctor", "ledger", "gallery", "evaluation", "bench", "evaluator"},
     {"report"},
     {"cli"},
 )

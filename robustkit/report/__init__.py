@@ -1,0 +1,51 @@
+"""The audit report: plain data, its JSON, and the pages drawn from it."""
+
+from robustkit.diagnostics import Diagnostic
+from robustkit.report.document import (
+    SCHEMA,
+    Artefact,
+    AttackResult,
+    Audit,
+    CalibrationPair,
+    ClassRow,
+    Data,
+    Exhibit,
+    Picture,
+    Report,
+    Subject,
+    ThreatModel,
+    Verdict,
+    WorstCase,
+)
+from robustkit.report.html import render_html
+from robustkit.report.io import from_json, load, result_sha256, save, schema, to_json
+from robustkit.report.markdown import render_markdown
+from robustkit.report.pictures import difference, picture
+
+__all__ = [
+    "SCHEMA",
+    "Artefact",
+    "AttackResult",
+    "Audit",
+    "CalibrationPair",
+    "ClassRow",
+    "Data",
+    "Diagnostic",
+    "Exhibit",
+    "Picture",
+    "Report",
+    "Subject",
+    "ThreatModel",
+    "Verdict",
+    "WorstCase",
+    "difference",
+    "from_json",
+    "load",
+    "picture",
+    "render_html",
+    "render_markdown",
+    "result_sha256",
+    "save",
+    "schema",
+    "to_json",
+]

@@ -1,0 +1,161 @@
+"""The bar charts of the report: accuracy per attack, per class and per model, with every number printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from robustkit.report import sentences, words
+from robustkit.report.document import Audit, ClassRow
+from robustkit.report.svg import (
+    ATTACK,
+    CLEAN,
+    INK,
+    MUTED,
+    PAPER,
+    TRACK,
+    WIDTH,
+    WORST_CASE,
+    Sheet,
+    plain_style,
+)
+from robustkit.stats import Proportion
+
+MOST_CLASSES, WORST, BEST = 25, 12, 5
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of text and the bars under it; without a `name`, somebody's own words, just the note."""
+
+    name: str | None
+    note: str
+    bars: tuple[tuple[Proportion, str], ...] = ()
+    doubtful: bool = False
+
+
+@plain_style()
+def accuracy(audit: Audit, ident: str) -> Markup:
+    """Returns bars of the accuracy without attack, under each attack and under all of them."""
+    shown = [("no attack", audit.clean, CLEAN)]
+    shown += [(attack.name, attack.accuracy, ATTACK) for attack in audit.attacks]
+    shown += [("worst case", audit.worst_case.accuracy, WORST_CASE)]
+    doubtful = sentences.doubtful(audit) is not None
+    rows = [
+        _Row(name, _value(share), ((share, colour),), doubtful and colour != CLEAN) for name, share, colour in shown
+    ]
+    said = "; ".join(f"{name} {_value(share)}" for name, share, _ in shown)
+    return _bars(ident, rows, 13, "Accuracy without and under attack", f"Bars with Wilson intervals: {said}.")
+
+
+@plain_style()
+def per_class(audit: Audit, ident: str) -> Markup:
+    """Returns pairs of bars, clean and under attack, per class, lowest robust accuracy first.
+
+    Of more than 25 classes only the 12 lowest and the 5 highest are drawn.
+    """
+    ranked = sentences.ranked(audit)
+    doubtful = sentences.doubtful(audit) is not None
+    rows = [_class_row(row, row is ranked[0], doubtful) for row in ranked]
+    if len(rows) > MOST_CLASSES:
+        between = _Row(None, f"{len(rows) - WORST - BEST:,} classes in between are in the table")
+        rows = [*rows[:WORST], between, *rows[-BEST:]]
+    description = "Pairs of bars, clean above robust accuracy, with Wilson intervals, worst class first."
+    if ranked:
+        low, high = ranked[0], ranked[-1]
+        description += (
+            f" Lowest robust accuracy: {words.shorten(low.name, 60)}, {words.percent(low.robust.value)}; "
+            f"highest: {words.shorten(high.name, 60)}, {words.percent(high.robust.value)}."
+        )
+    return _bars(ident, rows, 8, "Clean and robust accuracy per class", description)
+
+
+@plain_style()
+def comparison(audits: Sequence[Audit], ident: str) -> Markup:
+    """Returns pairs of bars, clean and under attack, per model."""
+    rows = []
+    for audit in audits:
+        clean, robust = audit.clean, audit.worst_case.accuracy
+        note = _drop(clean, robust)
+        bars = ((clean, CLEAN), (robust, WORST_CASE))
+        rows.append(_Row(audit.subject.name, note, bars, sentences.doubtful(audit) is not None))
+    said = "; ".join(
+        f"{words.shorten(audit.subject.name, 60)}: {row.note}" for audit, row in zip(audits, rows, strict=True)
+    )
+    return _bars(ident, rows, 10, "Clean and robust accuracy by model", f"Bars with Wilson intervals: {said}.")
+
+
+def _value(share: Proportion) -> str:
+    return f"{words.percent(share.value)}  ({words.interval(share)})" if share.n else "no samples"
+
+
+def _class_row(row: ClassRow, worst: bool, doubtful: bool) -> _Row:
+    note = _drop(row.clean, row.robust)
+    note = f"worst class \N{MIDDLE DOT} {note}" if worst else note
+    return _Row(row.name, note, ((row.clean, CLEAN), (row.robust, WORST_CASE)), doubtful)
+
+
+def _drop(clean: Proportion, robust: Proportion) -> str:
+    return f"{words.percent(clean.value)} \N{RIGHTWARDS ARROW} {words.percent(robust.value)}"
+
+
+def _bars(ident: str, rows: Sequence[_Row], thick: int, title: str, description: str) -> Markup:
+    """Rows of horizontal bars on a common scale from 0 to 100 %, each under its own line of text."""
+    text, gap = 19, 11
+    heights = [text + len(row.bars) * (thick + 2) + gap for row in rows]
+    sheet = Sheet(ident, WIDTH, sum(heights) + 22)
+    axes = sheet.axes(1, 0, WIDTH - 2, sheet.height)
+    axes.set(xlim=(0, 1), ylim=(sheet.height, 0))
+    top = 0.0
+    for row, height in zip(rows, heights, strict=True):
+        # About 6.4 px a letter: what the note leaves free is the name's.
+        if row.name is None:
+            axes.text(0.5, top + 11, row.note, ha="center", va="center", size=11, color=MUTED, style="italic")
+        else:
+            room = int((WIDTH - 5.6 * len(row.note)) / 6.4) - 2
+            axes.text(0, top + 9, sheet.name(row.name, room), va="center", size=12, color=INK)
+            axes.text(1, top + 9, row.note, ha="right", va="center", size=11, color=MUTED)
+        for number, (share, colour) in enumerate(row.bars):
+            _bar(
+                axes,
+                top + text + number * (thick + 2),
+                thick,
+                share,
+                colour,
+                row.doubtful and colour != CLEAN,
+            )
+        top += height
+    for tick in (0, 25, 50, 75, 100):
+        ends: dict[int, str] = {0: "left", 100: "right"}
+        axes.plot([tick / 100] * 2, [top - 4, top], color=MUTED, linewidth=0.8, clip_on=False)
+        axes.text(tick / 100, top + 10, f"{tick} %", ha=ends.get(tick, "center"), va="center", size=10, color=MUTED)
+    return sheet.svg(title, description)
+
+
+def _bar(axes: Axes, top: float, thick: float, share: Proportion, colour: str, doubtful: bool) -> None:
+    axes.add_patch(Rectangle((0, top), 1, thick, facecolor=TRACK, edgecolor="none"))
+    if share.value is None:
+        return
+    if doubtful:  # an outline: nothing solid stands behind the number
+        axes.add_patch(
+            Rectangle(
+                (0, top + 0.5),
+                share.value,
+                thick - 1,
+                facecolor=PAPER,
+                edgecolor=MUTED,
+                linestyle=(0, (3, 2)),
+            )
+        )
+    else:
+        axes.add_patch(Rectangle((0, top), share.value, thick, facecolor=colour, edgecolor="none"))
+    middle, (low, high) = top + thick / 2, share.wilson
+    inside = INK if colour == CLEAN or doubtful else PAPER  # what can be seen on the bar in both themes
+    axes.plot([low, share.value], [middle, middle], color=inside, linewidth=1.2, solid_capstyle="butt")
+    axes.plot([share.value, high], [middle, middle], color=INK, linewidth=1.2, solid_capstyle="butt")
+    for end, shade in ((low, inside), (high, INK)):
+        axes.plot([end, end], [middle - 2.6, middle + 2.6], color=shade, linewidth=1.2, clip_on=False)

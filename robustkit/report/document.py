@@ -1,0 +1,205 @@
+"""The report as plain data: frozen dataclasses are the schema, their JSON is the truth, views only show it.
+
+Unknown is ``None``, never missing. Fractions are stored, percent is for print. Changing a field's meaning
+raises the major number of `SCHEMA`, adding a field the minor one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from robustkit.calibration import Calibration
+from robustkit.diagnostics import Diagnostic, Quality
+from robustkit.stats import Proportion
+
+SCHEMA = "robustkit.report/1.0"
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The system under test: what was loaded, from which file, and how its input and output were read."""
+
+    name: str
+    source: str | None
+    architecture: str
+    parameters: int
+    weights_sha256: str | None
+    weights_file_sha256: str | None
+    defences: tuple[str, ...]
+    preprocess: tuple[str, ...]
+    output: str
+    dtype: str
+    device: str
+    num_classes: int
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The samples: `selection` says in words how they were chosen, the two hashes fix which they were."""
+
+    name: str
+    split: str | None
+    selection: str
+    n: int
+    input_shape: tuple[int, ...]
+    ids_sha256: str
+    sha256: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """Who the attacker is, in the words of NIST AI 100-2; `eps` as typed ("8/255"), `eps_value` as used."""
+
+    goal: str
+    knowledge: str
+    access: str
+    norm: str
+    eps: str
+    eps_value: float
+    bounds: tuple[float, float]
+    target: int | None
+    exclusions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Two separate verdicts and what was not tested; never merged into one score.
+
+    `rule` is the requirement as given ("robust_accuracy >= 0.45"): no verdict is coloured without its limit.
+    """
+
+    requirement: Literal["met", "not met", "undecided", "none given"]
+    quality: Quality
+    coverage: tuple[str, ...]
+    rule: str | None = None
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """One attack, every setting resolved: `accuracy` over all samples, `attack_success` over those once right.
+
+    `loss_path` is the mean of the best loss so far over the attacked rows after each step.
+    `rechecked_changes` counts verdicts that a fresh pass over the stored adversarial input did not confirm.
+    """
+
+    name: str
+    implementation: str
+    source: str
+    params: dict[str, Scalar]
+    seed: int
+    accuracy: Proportion
+    attack_success: Proportion
+    forwards: int
+    backwards: int
+    seconds: float
+    steps_to_break: float | None
+    loss_path: tuple[float, ...]
+    rechecked_changes: int
+    zero_gradient_rows: int
+    nonfinite_gradient_rows: int
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """Right under every attack, per sample; `broken_by` counts for each attack the samples it broke."""
+
+    accuracy: Proportion
+    attack_success: Proportion
+    broken_by: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """Clean and robust accuracy of one class."""
+
+    index: int
+    name: str
+    clean: Proportion
+    robust: Proportion
+
+
+@dataclass(frozen=True)
+class CalibrationPair:
+    """Calibration on the clean samples and on each sample's worst point; `attacked_made_by` says whose."""
+
+    clean: Calibration
+    attacked: Calibration
+    attacked_made_by: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image at its own resolution: base64 of a PNG, `height` x `width` pixels."""
+
+    height: int
+    width: int
+    png: str
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One sample of the gallery; `gain` is the factor by which the difference was multiplied to be seen."""
+
+    id: int
+    label: str
+    attack: str
+    clean_prediction: str
+    clean_confidence: float
+    adversarial_prediction: str
+    adversarial_confidence: float
+    norm: str
+    distance: float
+    gain: float
+    clean: Picture
+    adversarial: Picture
+    difference: Picture
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Everything measured about one model on one data set under one threat."""
+
+    subject: Subject
+    data: Data
+    threat: ThreatModel
+    verdict: Verdict
+    clean: Proportion
+    attacks: tuple[AttackResult, ...]
+    worst_case: WorstCase
+    per_class: tuple[ClassRow, ...]
+    calibration: CalibrationPair
+    diagnostics: tuple[Diagnostic, ...]
+    gallery: tuple[Exhibit, ...]
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A file that belongs to the report (the ledger, say) and its SHA-256."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """One or more audits, the environment they ran in and the command that repeats them.
+
+    `result_sha256` is over the canonical JSON of `audits` without timings and device: two runs that found the
+    same agree in it.
+    """
+
+    schema: str
+    id: str
+    title: str
+    created: str
+    tool: str
+    command: str | None
+    seed: int
+    environment: dict[str, Scalar]
+    audits: tuple[Audit, ...]
+    artefacts: tuple[Artefact, ...]
+    result_sha256: str

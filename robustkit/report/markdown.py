@@ -1,0 +1,89 @@
+"""The report as Markdown, short enough for a pull request."""
+
+from __future__ import annotations
+
+import re
+
+from robustkit.report import sentences, words
+from robustkit.report.document import Audit, Report
+from robustkit.stats import Proportion
+
+_ATTACKS, _CHECKS = 12, 6  # rows shown, which keeps one audit below 60 lines
+
+
+def render_markdown(report: Report) -> str:
+    """Returns the report as Markdown of at most 60 lines per audit, drawn from the report alone."""
+    lines = [f"# Robustness audit: {_text(report.title, 120)}", ""]
+    if len(report.audits) > 1:
+        lines += [f"{sentences.comparable(report)}", ""]
+    for audit in report.audits:
+        lines += _audit(audit)
+    lines += ["## How to repeat it", ""]
+    lines += [f"    {' '.join(words.visible(report.command).split())}", ""] if report.command else []
+    lines += [
+        f"Seed {report.seed}, {_text(report.tool)}, {_text(report.created)}, report {_text(report.id)}. "
+        f"Result SHA-256 `{report.result_sha256}`."
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _audit(audit: Audit) -> list[str]:
+    verdict, doubt = audit.verdict, sentences.doubtful(audit)
+    robust = words.percent(audit.worst_case.accuracy.value)
+    sentence = _text(sentences.plain_sentence(audit), 10_000)
+    rule = " `{}`".format(words.shorten(verdict.rule, 80).replace("`", "'")) if verdict.rule else ""
+    lines = [
+        f"## {_text(audit.subject.name, 80)}",
+        "",
+        f"- **Requirement{rule}:** {verdict.requirement}",
+        f"- **Quality of the evaluation:** {verdict.quality} ({sentences.checks(audit)})",
+        f"- **Not tested:** {'; '.join(map(_text, verdict.coverage)) or 'no gaps were stated'}",
+        "",
+        sentence.replace(_text(robust), f"~~{_text(robust)}~~", 1) if doubt else sentence,
+        "",
+        "| | Accuracy | Interval | Samples | Attack success |",
+        "|---|--:|--:|--:|--:|",
+        _row("Clean accuracy", audit.clean),
+        *[_row(_text(one.name, 40), one.accuracy, one.attack_success) for one in audit.attacks[:_ATTACKS]],
+    ]
+    if len(audit.attacks) > _ATTACKS:
+        lines.append(f"| {len(audit.attacks) - _ATTACKS} more attacks | | | | |")
+    worst = _row("**Robust accuracy** (worst case)", audit.worst_case.accuracy, audit.worst_case.attack_success)
+    lines += [worst.replace(robust, f"~~{robust}~~ {doubt}", 1) if doubt else worst, ""]
+    clean, attacked = audit.calibration.clean, audit.calibration.attacked
+    lines += [
+        f"Calibration: ECE {words.decimal(clean.ece.value)} clean, {words.decimal(attacked.ece.value)} under "
+        f"attack (a perfectly calibrated model: {words.decimal(clean.ece_if_calibrated.mean)} and "
+        f"{words.decimal(attacked.ece_if_calibrated.mean)}). Wrong with more than 90 % confidence: "
+        f"{words.percent(clean.confident_errors.value)} clean, "
+        f"{words.percent(attacked.confident_errors.value)} under attack.",
+        "",
+    ]
+    if ranked := sentences.ranked(audit)[:3]:
+        lowest = ", ".join(
+            f"{_text(row.name)}: {words.percent(row.robust.value)} of {row.robust.n:,}" for row in ranked
+        )
+        lines += [f"Lowest robust accuracy by class: {lowest}.", ""]
+    open_checks = [one for one in audit.diagnostics if one.status in ("fail", "remark")]
+    open_checks.sort(key=lambda one: one.status != "fail")
+    for one in open_checks[:_CHECKS]:
+        lines.append(
+            f"- {one.status}: {_text(one.id)} {_text(one.title, 80)}: {_text(words.scalar(one.value))}, "
+            f"limit {_text(one.limit)}. {_text(one.message, 200)}"
+        )
+    if len(open_checks) > _CHECKS:
+        lines.append(f"- {len(open_checks) - _CHECKS} more remarks in the full report")
+    return [*lines, ""] if open_checks else lines
+
+
+def _row(label: str, accuracy: Proportion, success: Proportion | None = None) -> str:
+    rate = f"{words.percent(success.value)} of {success.n:,}" if success else words.EMPTY
+    cells = (label, words.percent(accuracy.value), words.interval(accuracy), words.counts(accuracy), rate)
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(text: str, width: int = 60) -> str:
+    """Somebody's own words on one line: no Markdown, no HTML, and nobody called by an @."""
+    text = re.sub(r"([\\`*_~\[\]|#!])", r"\\\1", words.shorten(text, width))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("@", "@\N{ZERO WIDTH SPACE}")

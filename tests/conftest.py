@@ -1,0 +1,48 @@
+"""Fixtures that more than one test file uses."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Returns the folder of real data and pretrained networks, or skips the test."""
+    named = os.environ.get("ROBUSTKIT_SHARED_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not (folder / "load.py").is_file():
+        pytest.skip(f"no real data: no load.py in {folder}; set ROBUSTKIT_SHARED_DATA to the folder that has it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pretrained(shared_data: Path) -> Callable[[str], nn.Module]:
+    """Returns a function from a name in the folder `models` of the real data to that network."""
+    spec = importlib.util.spec_from_file_location("shared_data_load", shared_data / "load.py")
+    if spec is None or spec.loader is None:
+        pytest.fail(f"{shared_data / 'load.py'} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def load(name: str) -> nn.Module:
+        with warnings.catch_warnings():
+            # load.py leaves its two files to the garbage collector.
+            warnings.simplefilter("ignore", ResourceWarning)
+            network: nn.Module = module.load_model(str(shared_data / "models" / name))
+        return network
+
+    return load
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns an empty folder that is the current directory during the test."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

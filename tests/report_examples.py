@@ -1,0 +1,272 @@
+"""Synthetic reports, as real as they can be without a model, for the tests of the views."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robustkit.calibration import ClasswiseBins, columns, measure
+from robustkit.report import (
+    Artefact,
+    AttackResult,
+    Audit,
+    CalibrationPair,
+    ClassRow,
+    Data,
+    Diagnostic,
+    Exhibit,
+    Report,
+    Subject,
+    ThreatModel,
+    Verdict,
+    WorstCase,
+)
+from robustkit.report.document import SCHEMA, Quality
+from robustkit.report.io import result_sha256
+from robustkit.report.pictures import difference, picture
+from robustkit.stats import proportion
+
+HOSTILE = (
+    "</svg><script>alert('x')</script>",
+    "quote \" and ' and {{ 7 * 7 }} {% raw %}",
+    "$\\frac{1}{0}$ costs $5 \\ & <b>more</b>",
+    "naïve 猫 кошка قطة ไทย",
+    "W" * 300,
+    "a | pipe `tick` *star* _low_ [link](http://x) <!-- -->",
+    "line\nbreak\x00\x1b[31m\u202egnp.exe",
+    "@0003@ &lt; #0a0b01 ]]>",
+)
+
+
+def report(*audits: Audit, title: str = "Digits under attack") -> Report:
+    """A report over these audits, as the command line would write it."""
+    audits = audits or (audit("standard CNN", 0.04), audit("adversarially trained CNN", 0.62, defended=True))
+    return Report(
+        schema=SCHEMA,
+        id="7c1f0a52",
+        title=title,
+        created="2026-03-04T05:06:07Z",
+        tool="robustkit 0.1.0",
+        command="robustkit audit digits.toml --seed 7",
+        seed=7,
+        environment={
+            "python": "3.11.2",
+            "torch": "2.9.1",
+            "platform": "Linux x86_64",
+            "cpu_threads": 2,
+            "cuda": None,
+            "deterministic": True,
+        },
+        audits=audits,
+        artefacts=(Artefact("ledger.csv", "ab" * 32), Artefact("adversarial.safetensors", "cd" * 32)),
+        result_sha256=result_sha256(audits),
+    )
+
+
+def audit(
+    name: str = "standard CNN",
+    robust: float = 0.31,
+    *,
+    names: tuple[str, ...] = tuple("0123456789"),
+    n: int = 500,
+    shape: tuple[int, ...] = (1, 8, 8),
+    quality: Quality = "reliable with remarks",
+    defended: bool = False,
+    gallery: int = 4,
+    norm: str = "Linf",
+    target: int | None = None,
+    seed: int = 0,
+) -> Audit:
+    """One audit; its counts, intervals and calibration all come from the same invented verdicts."""
+    rng = np.random.default_rng([seed, n, len(names), int(1000 * robust)])
+    labels = rng.permutation(np.arange(n) % len(names))
+    hard = 0.06 * rng.standard_normal(len(names))[labels]
+    luck = rng.random(n)
+    clean_right = luck + hard / 4 < 0.97
+    members = {"fgsm": 0.24, "pgd": 0.08, "apgd-ce": 0.02, "apgd-dlr": 0.01, "square": 0.12}
+    right = {key: clean_right & (luck + hard < robust + more) for key, more in members.items()}
+    worst = np.logical_and.reduce(list(right.values()))
+    started = int(clean_right.sum())
+
+    def result(key: str) -> AttackResult:
+        steps = {"fgsm": 1, "pgd": 40, "square": 1000}.get(key, 100)
+        path = 2.2 * (1 - np.exp(-np.arange(steps) / (steps / 9))) + 0.05 if steps > 1 else []
+        broken = int((clean_right & ~right[key]).sum())
+        return AttackResult(
+            name=key,
+            implementation=f"robustkit.attacks.{key.split('-')[0]} 0.1.0",
+            source={"fgsm": "Goodfellow et al. 2015, arXiv 1412.6572"}.get(
+                key, "Croce and Hein 2020, arXiv 2003.01690"
+            ),
+            params={
+                "norm": norm,
+                "eps": "8/255",
+                "steps": steps,
+                "step_size": 0.00784,
+                "random_start": steps > 1,
+                "loss": None,
+            },
+            seed=7,
+            accuracy=proportion(int(right[key].sum()), n),
+            attack_success=proportion(broken, started),
+            forwards=n * steps,
+            backwards=0 if key == "square" else n * steps,
+            seconds=0.02 * steps + 0.4,
+            steps_to_break=None if steps == 1 else steps / 8,
+            loss_path=tuple(float(value) for value in path),
+            rechecked_changes=0,
+            zero_gradient_rows=3 if key == "pgd" else 0,
+            nonfinite_gradient_rows=0,
+        )
+
+    return Audit(
+        subject=Subject(
+            name=name,
+            source="models/digits.safetensors",
+            architecture="SmallCNN(conv 16, conv 32, linear 10)",
+            parameters=21_834,
+            weights_sha256="0f" * 32,
+            weights_file_sha256=None,
+            defences=("adversarial training, PGD, Linf 8/255, 10 steps",) if defended else (),
+            preprocess=("scale to [0, 1]", "normalise: mean 0.5, std 0.5 (differentiable)"),
+            output="logits",
+            dtype="float32",
+            device="cpu",
+            num_classes=len(names),
+            class_names=names,
+        ),
+        data=Data(
+            name="digits",
+            split="test",
+            selection="the first n of a permutation with seed 0",
+            n=n,
+            input_shape=shape,
+            ids_sha256="12" * 32,
+            sha256="34" * 32,
+            notes=("scanned handwritten digits, 8 x 8 pixels",),
+        ),
+        threat=ThreatModel(
+            goal="integrity, untargeted" if target is None else "integrity, targeted",
+            knowledge="white-box: weights, architecture and defences are known",
+            access="gradients, scores and labels; no limit on queries",
+            norm=norm,
+            eps="8/255" if norm == "Linf" else "0.5",
+            eps_value=8 / 255 if norm == "Linf" else 0.5,
+            bounds=(0.0, 1.0),
+            target=target,
+            exclusions=("poisoning of the training data", "model extraction", "patches and physical changes"),
+        ),
+        verdict=Verdict(
+            requirement="undecided" if defended else "not met",
+            quality=quality,
+            coverage=(
+                "other norms and larger budgets than the one declared",
+                "common corruptions",
+                "attackers adapted to this defence",
+            ),
+            rule="robust_accuracy >= 0.60",
+        ),
+        clean=proportion(started, n),
+        attacks=tuple(result(key) for key in members),
+        worst_case=WorstCase(
+            accuracy=proportion(int(worst.sum()), n),
+            attack_success=proportion(int((clean_right & ~worst).sum()), started),
+            broken_by={key: int((clean_right & ~mask).sum()) for key, mask in right.items()},
+        ),
+        per_class=tuple(
+            ClassRow(
+                index,
+                label,
+                proportion(int(clean_right[labels == index].sum()), int((labels == index).sum())),
+                proportion(int(worst[labels == index].sum()), int((labels == index).sum())),
+            )
+            for index, label in enumerate(names)
+        ),
+        calibration=CalibrationPair(
+            _calibration(rng, labels, clean_right, len(names), 0.93),
+            _calibration(rng, labels, worst, len(names), 0.8),
+            "the most damaging attack per sample",
+        ),
+        diagnostics=_diagnostics(quality),
+        gallery=tuple(_exhibit(rng, index, names, shape, norm) for index in range(gallery)),
+    )
+
+
+def _calibration(rng, labels, correct, num_classes, sure):
+    """Columns of a model that is about `sure`, whether right or wrong."""
+    n = len(labels)
+    top = np.clip(1 - rng.beta(1.2, 1.2 * sure / (1 - sure), n), 1 / num_classes + 1e-3, 1)
+    answer = np.where(correct, labels, (labels + 1) % num_classes)
+    probabilities = np.repeat((1 - top)[:, None] / (num_classes - 1), num_classes, axis=1)
+    probabilities[np.arange(n), answer] = top
+    classwise = ClasswiseBins(num_classes)
+    classwise.add(probabilities, labels)
+    return measure(*columns(probabilities, labels), classwise=classwise, resamples=50)
+
+
+def _diagnostics(quality: Quality) -> tuple[Diagnostic, ...]:
+    bad = "fail" if quality in ("unreliable", "invalid") else "pass"
+    remark = "pass" if quality == "reliable" else "remark"
+    return (
+        Diagnostic(
+            "Q01",
+            "Wrapped and raw model agree",
+            0.0,
+            "gap = 0",
+            "pass",
+            "Both are right on the same samples.",
+        ),
+        Diagnostic("Q04", "Batch size and order do not matter", 0, "0 flips", "pass", "No prediction changed."),
+        Diagnostic(
+            "Q07",
+            "Gradients are there",
+            0.006,
+            "share of zero gradients <= 0.01",
+            remark,
+            "3 rows of pgd had none.",
+        ),
+        Diagnostic(
+            "Q08",
+            "Inputs stay inside the threat",
+            0.03137255,
+            "norm <= eps + 1e-6",
+            "pass",
+            "Measured in float64.",
+        ),
+        Diagnostic(
+            "Q12",
+            "A huge budget breaks everything",
+            0.34 if bad == "fail" else 0.0,
+            "accuracy <= 0.1",
+            bad,
+            "At eps 0.5.",
+        ),
+        Diagnostic("Q19", "Transfer from an undefended twin", None, "gain <= 0.01", "not run", "No twin was given."),
+    )
+
+
+def _exhibit(rng, index, names, shape, norm) -> Exhibit:
+    channels, height, width = shape
+    y, x = np.mgrid[:height, :width]
+    clean = np.stack([np.clip(np.sin(x / 2 + index) * np.cos(y / 3) + 0.5, 0, 1)] * channels)
+    attacked = np.clip(clean + 8 / 255 * rng.choice([-1, 1], clean.shape), 0, 1)
+    shown = difference(clean, attacked, (0, 1))
+    assert shown is not None
+    before, after = picture(clean, (0, 1)), picture(attacked, (0, 1))
+    assert before is not None
+    assert after is not None
+    label, wrong = names[index % len(names)], names[(index + 1) % len(names)]
+    return Exhibit(
+        id=17 * index,
+        label=label,
+        attack="apgd-ce",
+        clean_prediction=label,
+        clean_confidence=0.97,
+        adversarial_prediction=wrong,
+        adversarial_confidence=0.71,
+        norm=norm,
+        distance=float(np.abs(attacked - clean).max()),
+        gain=shown[1],
+        clean=before,
+        adversarial=after,
+        difference=shown[0],
+    )

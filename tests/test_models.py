@@ -1,0 +1,105 @@
+"""The small models."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from robustkit.data import batches
+from robustkit.datasets import load_data
+from robustkit.errors import ConfigurationError
+from robustkit.models import SMALL_MODELS, create
+
+SHAPES = {
+    "mlp": [(5,), (1, 8, 8), (2, 3, 4, 5)],
+    "cnn": [(1, 8, 8), (3, 9, 15), (3, 32, 32)],
+    "lenet": [(1, 16, 16), (1, 28, 28), (3, 32, 32), (3, 17, 40)],
+    "lstm": [(1, 1), (12, 3)],
+}
+
+
+def test_every_small_model_is_tested_here() -> None:
+    assert SHAPES.keys() == SMALL_MODELS.keys()
+
+
+@pytest.mark.parametrize(("name", "shape"), [(n, s) for n, shapes in SHAPES.items() for s in shapes])
+def test_a_model_maps_rows_to_logits_and_every_weight_learns(name: str, shape: tuple[int, ...]) -> None:
+    model = create(name, shape, 7)
+    logits = model(torch.rand(4, *shape, generator=torch.Generator().manual_seed(0)))
+    assert logits.shape == (4, 7)
+    cross_entropy(logits, torch.tensor([0, 1, 2, 3])).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("name", "shape"), [(n, shapes[-1]) for n, shapes in SHAPES.items()])
+def test_the_seed_alone_decides_the_weights_and_the_global_generator_is_left_alone(
+    name: str, shape: tuple[int, ...]
+) -> None:
+    before = torch.get_rng_state()
+    first, other = create(name, shape, 3, seed=1).state_dict(), create(name, shape, 3, seed=2).state_dict()
+    assert torch.get_rng_state().equal(before)
+    with torch.random.fork_rng(devices=[]):
+        torch.rand(99)
+        again = create(name, shape, 3, seed=1).state_dict()
+    assert all(first[k].equal(again[k]) for k in first)
+    assert not all(first[k].equal(other[k]) for k in first)
+
+
+def test_the_default_seed_is_0() -> None:
+    assert create("mlp", (3,), 2)[1].weight.equal(create("mlp", (3,), 2, seed=0)[1].weight)
+
+
+def test_lenet_has_the_weights_of_the_cifar_tutorial() -> None:
+    shapes = [tuple(p.shape) for p in create("lenet", (3, 32, 32), 10).parameters() if p.ndim > 1]
+    assert shapes == [(6, 3, 5, 5), (16, 6, 5, 5), (120, 400), (84, 120), (10, 84)]
+
+
+def test_cnn_has_batch_normalisation_and_one_number_of_weights_for_all_sizes() -> None:
+    small, large = create("cnn", (3, 8, 8), 10), create("cnn", (3, 64, 64), 10)
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in small.modules()) == 3
+    assert small.state_dict().keys() == large.state_dict().keys()
+    large.load_state_dict(small.state_dict())
+
+
+def test_lstm_reads_every_step_in_order() -> None:
+    model = create("lstm", (6, 2), 3)
+    x = torch.rand(1, 6, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    model(x).square().sum().backward()
+    assert x.grad is not None
+    assert (x.grad != 0).all()
+    assert not model(x).allclose(model(x.flip(1)))
+
+
+def test_cnn_learns_the_digits_in_seconds() -> None:
+    model = create("cnn", (1, 8, 8), 10)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    train, test = load_data("digits", split="train"), load_data("digits", split="test")
+    for _ in range(8):
+        for batch in batches(train, 64):
+            optimizer.zero_grad()
+            cross_entropy(model(batch.x), batch.y).backward()
+            optimizer.step()
+    model.eval()
+    right = sum(int((model(b.x).argmax(1) == b.y).sum()) for b in batches(test, 250))
+    assert right > 0.97 * 500
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "message"),
+    [
+        ("cn", (1, 8, 8), 10, "did you mean 'cnn'"),
+        ("resnet", (1, 8, 8), 10, "known: cnn, lenet, lstm, mlp|did you mean"),
+        ("cnn", (1, 7, 8), 10, r"'cnn': expected images \(C, H, W\) of at least 8x8, got shape \(1, 7, 8\)"),
+        ("cnn", (64,), 10, r"got shape \(64,\); use 'mlp'"),
+        ("lenet", (1, 15, 28), 10, "at least 16x16"),
+        ("lstm", (1, 8, 8), 10, r"'lstm': expected inputs \(T, F\)"),
+        ("mlp", (), 10, r"shape of one sample, got \(\)"),
+        ("mlp", (3, 0), 10, r"shape of one sample, got \(3, 0\)"),
+        ("mlp", (3,), 1, "2 or more classes, got 1"),
+    ],
+)
+def test_what_a_model_cannot_take_is_refused(name: str, shape: tuple[int, ...], classes: int, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        create(name, shape, classes)
