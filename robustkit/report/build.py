@@ -35,11 +35,16 @@ from robustkit.report.io import result_sha256
 from robustkit.report.pictures import difference, picture
 from robustkit.threat import Threat, eps_text
 
+EXCLUDED = (
+    "physical changes and patches",
+    "changes of meaning such as rotation or weather",
+    "poisoning of training data or model",
+    "theft of the model and confidentiality of the data",
+)
 NOT_TESTED = (
-    "other norms and larger budgets than the one declared",
+    "other norms, and budgets other than the one declared",
     "black-box and transfer attacks",
-    "physical changes, patches, and changes of meaning such as rotation or weather",
-    "poisoning of training data or model, theft of the model, and confidentiality of the data",
+    "whatever the threat model excludes",
 )
 
 
@@ -196,7 +201,7 @@ def _threat(threat: Threat) -> ThreatModel:
         eps_value=threat.radius,
         bounds=threat.bounds,
         target=threat.target,
-        exclusions=NOT_TESTED,
+        exclusions=EXCLUDED,
     )
 
 
