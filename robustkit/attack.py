@@ -93,6 +93,11 @@ class Attack(ABC):
     def steps_per_start(self) -> int:
         """How many times the engine calls `step` after each `start`."""
 
+    @property
+    def starts(self) -> int:
+        """How many times the engine starts an unbroken row: `restarts`, or more where each start has its own target."""
+        return self.restarts
+
     @abstractmethod
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Returns `rows` with `x_adv` (and whatever `step` needs) for fresh rows.

@@ -153,9 +153,7 @@ def _damaged(path: Path, error: Exception) -> ConfigurationError:
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     """Returns the state dict inside a checkpoint, whichever of the usual keys it lies under."""
     while isinstance(content, Mapping):
-        inner = next(
-            (content[k] for k in CONTAINERS if isinstance(content.get(k), (Mapping, nn.Module))), None
-        )
+        inner = next((content[k] for k in CONTAINERS if isinstance(content.get(k), (Mapping, nn.Module))), None)
         if inner is None:
             break
         content = inner
@@ -163,11 +161,7 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
         content = content.state_dict()
     if isinstance(content, Mapping) and content and all(isinstance(v, Tensor) for v in content.values()):
         return {str(name): value for name, value in content.items()}
-    got = (
-        f"a dict of {', '.join(map(str, [*content][:6]))}"
-        if isinstance(content, dict)
-        else type(content).__name__
-    )
+    got = f"a dict of {', '.join(map(str, [*content][:6]))}" if isinstance(content, dict) else type(content).__name__
     raise ConfigurationError(
         f"weights '{path}': expected named tensors, at the top or under {', '.join(CONTAINERS)}, got {got};"
         " save module.state_dict()"

@@ -137,9 +137,7 @@ def _items(source: Any, batch_size: int) -> Iterator[Any]:
     if isinstance(source, (tuple, list)) and source and isinstance(source[0], (Tensor, np.ndarray)):
         lengths = [len(part) for part in source]
         if len(source) not in (2, 3) or len(set(lengths)) > 1:
-            raise InvalidEvaluation(
-                f"data: expected equally long arrays (x, y[, ids]), got lengths {lengths}"
-            )
+            raise InvalidEvaluation(f"data: expected equally long arrays (x, y[, ids]), got lengths {lengths}")
         starts = range(0, lengths[0], batch_size)
         return (tuple(part[i : i + batch_size] for part in source) for i in starts)
     if _is_map_style(source):
@@ -162,9 +160,7 @@ def _piece(item: Any, first_id: int, sample: bool) -> Batch:
         x, y, ids = x[None], y[None] if hasattr(y, "ndim") else [y], None if ids is None else [ids]
     y = as_labels(y)
     if x.ndim == 0 or len(x) != len(y):
-        raise InvalidEvaluation(
-            f"data: expected one label per input, got {len(y)} for shape {tuple(x.shape)}"
-        )
+        raise InvalidEvaluation(f"data: expected one label per input, got {len(y)} for shape {tuple(x.shape)}")
     if ids is None:
         return Batch(x, y, torch.arange(first_id, first_id + len(y)))
     return Batch(x, y, *_read_ids(ids, len(y)))
@@ -181,9 +177,7 @@ def _fields(item: Any) -> tuple[Any, Any, Any]:
         if 2 <= len(item) <= 4:
             return item[0], item[1], item[2] if len(item) > 2 else None
         got = f"{got} of {len(item)}"
-    raise InvalidEvaluation(
-        f"data: expected items (x, y[, id]) or dicts with x and y, got {got}; re-pack them"
-    )
+    raise InvalidEvaluation(f"data: expected items (x, y[, id]) or dicts with x and y, got {got}; re-pack them")
 
 
 def _read_ids(ids: Any, count: int) -> tuple[Tensor, list[str] | None]:

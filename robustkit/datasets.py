@@ -74,9 +74,7 @@ def load_data(
 
 def _checked_split(name: str, split: str, splits: tuple[str, ...]) -> str:
     if split not in splits:
-        raise ConfigurationError(
-            f"data '{name}': expected a known split, got '{split}'{suggest(split, splits)}"
-        )
+        raise ConfigurationError(f"data '{name}': expected a known split, got '{split}'{suggest(split, splits)}")
     return split
 
 
@@ -89,9 +87,7 @@ def _digits(split: str) -> Dataset:
     from sklearn.model_selection import train_test_split
 
     images, labels = load_digits(return_X_y=True)
-    train, test = train_test_split(
-        np.arange(len(labels)), test_size=DIGITS_TEST_SIZE, stratify=labels, random_state=0
-    )
+    train, test = train_test_split(np.arange(len(labels)), test_size=DIGITS_TEST_SIZE, stratify=labels, random_state=0)
     chosen = np.sort(train if split == "train" else test)
     x = torch.from_numpy(images[chosen]).float().reshape(-1, 1, 8, 8) / 16
     source = torch.utils.data.TensorDataset(x, as_labels(labels[chosen]))
@@ -113,8 +109,7 @@ def _torchvision_data(name: str, root: str | Path | None, split: str) -> Dataset
         except Exception as error:
             reason = "" if isinstance(error, RuntimeError) else f" ({one_line(error)})"
             raise ConfigurationError(
-                f"data '{name}': expected {expected} in '{root}', got missing or damaged files{reason};"
-                " put them there"
+                f"data '{name}': expected {expected} in '{root}', got missing or damaged files{reason}; put them there"
             ) from error
     labels = source.labels if reader is SVHN else source.targets
     if len(source.data) != len(labels):
@@ -142,17 +137,13 @@ def _image_folder(path: Path, split: str, image_size: int | None) -> Dataset:
     steps = [Resize(image_size), CenterCrop(image_size)] if image_size else []
     try:
         source = ImageFolder(str(folder), transform=Compose([*steps, ToTensor()]))
-        headers = [
-            (_header(file), file) for file, _ in (source.samples[:1] if image_size else source.samples)
-        ]
+        headers = [(_header(file), file) for file, _ in (source.samples[:1] if image_size else source.samples)]
     except OSError as error:
         raise ConfigurationError(
             f"data '{path}': expected one sub-folder of images per class, got {one_line(error)}; repair it"
         ) from error
     if {*source.classes} <= {"train", "test", "val", "valid", "validation"}:
-        raise ConfigurationError(
-            f"data '{path}': expected classes, got splits {source.classes}; name one of them"
-        )
+        raise ConfigurationError(f"data '{path}': expected classes, got splits {source.classes}; name one of them")
     (size, mode), first = headers[0]
     for (other, _), file in headers:
         if other != size:

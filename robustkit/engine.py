@@ -98,7 +98,7 @@ class Engine:
         # Looking at the rows of a GPU makes the CPU wait for it, so there it is done every few steps only.
         self.look_every = 1 if classifier.device.type == "cpu" else 8
         self.ticks = 0
-        looks = attack.restarts * (attack.steps_per_start + 1)
+        looks = attack.starts * (attack.steps_per_start + 1)
         self._path = torch.zeros(2, looks, dtype=torch.float64, device=classifier.device)
 
     def submit(self, x: Tensor, ids: Tensor, goal: Tensor) -> None:
@@ -107,7 +107,7 @@ class Engine:
         position = torch.arange(self.submitted, self.submitted + len(x), device=device)
         self.submitted += len(x)
         x = x.to(device, self.classifier.dtype)
-        rows = Rows(x=x, ids=ids.to(device), goal=goal.to(device), position=position)
+        rows = Rows(x=x, ids=ids.to(device, torch.int64), goal=goal.to(device), position=position)
         self.waiting.extend(rows.take(slice(i, i + self.split.size)) for i in range(0, len(x), self.split.size))
 
     def run(self, drain: bool = False) -> Iterator[Rows]:
@@ -177,7 +177,7 @@ class Engine:
     def _leave_at_end(self, ended: npt.NDArray[np.bool_]) -> Iterator[Rows]:
         """Judges the last proposal of rows that made all their steps; the unbroken start again or are done."""
         rows = self.split(self._last_look, self._part(ended))
-        again = ~rows.broken & (rows.restart + 1 < self.attack.restarts)
+        again = ~rows.broken & (rows.restart + 1 < self.attack.starts)
         if bool(again.any()):
             survivors = rows.take(again)
             self._join(survivors.keep(*_KEPT).having(restart=survivors.restart + 1))
@@ -210,9 +210,10 @@ class Engine:
         """Notes for every row not yet broken whether `point`, where `logits` were seen, breaks it or comes nearer."""
         logits = rows.logits.double()
         gap, _ = margin(logits, rows.goal)
-        predicted_goal = logits.argmax(dim=1) == rows.goal
-        gap, hit = (-gap, predicted_goal) if self.problem.targeted else (gap, ~predicted_goal)
+        # Scores that are not numbers are no prediction: untargeted they count as wrong, targeted as a miss.
+        predicted_goal = (logits.argmax(dim=1) == rows.goal) & ~gap.isnan()
         gap = gap.nan_to_num(_FAR, _FAR, -_FAR)
+        gap, hit = (-gap, predicted_goal) if self.problem.targeted else (gap, ~predicted_goal)
         unbroken = ~rows.broken
         better = unbroken & (hit | (gap > rows.margin))
         best_margin = torch.where(better, gap, rows.margin)

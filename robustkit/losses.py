@@ -65,6 +65,30 @@ def dlr(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return value, direction - value.unsqueeze(1) * change
 
 
+def margin_towards(z: Tensor, y: Tensor, aim: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns z_aim - z_y, the margin loss with its competitor fixed."""
+    pair = z.gather(1, torch.stack([aim, y], dim=1))
+    return pair[:, 0] - pair[:, 1], one_hot(aim, z) - one_hot(y, z)
+
+
+def dlr_towards(z: Tensor, y: Tensor, aim: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the targeted DLR loss -(z_y - z_aim) / (z_(1) - (z_(3) + z_(4)) / 2), for at least four classes.
+
+    Croce & Hein 2020, arXiv 2003.01690, equation 7.
+    """
+    gap, direction = margin_towards(z, y, aim)
+    top = z.topk(4, dim=1)
+    spread = top.values[:, 0] - top.values[:, 2:].mean(dim=1) + 1e-12
+    value = gap / spread
+    low = one_hot(top.indices[:, 2], z) + one_hot(top.indices[:, 3], z)
+    return value, direction - value.unsqueeze(1) * (one_hot(top.indices[:, 0], z) - low / 2)
+
+
+def runner_up_classes(z: Tensor, y: Tensor) -> Tensor:
+    """Returns the classes other than `y` in falling order of their logits, shape (N, K - 1)."""
+    return z.scatter(1, y.unsqueeze(1), -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
+
+
 LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
 
 

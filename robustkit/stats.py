@@ -65,9 +65,7 @@ def proportion(k: int, n: int, level: float = 0.95) -> Proportion:
         )
     if n == 0:
         return Proportion(0, 0, None, (0.0, 1.0), (0.0, 1.0), float(level))
-    return Proportion(
-        k, n, k / n, _interval(k, n, level, "wilson"), _interval(k, n, level, "exact"), float(level)
-    )
+    return Proportion(k, n, k / n, _interval(k, n, level, "wilson"), _interval(k, n, level, "exact"), float(level))
 
 
 def mcnemar(b: int, c: int) -> float:
@@ -85,9 +83,7 @@ def mcnemar(b: int, c: int) -> float:
     Source: McNemar 1947, in its exact binomial form.
     """
     if min(b, c) < 0:
-        raise InvalidEvaluation(
-            f"mcnemar: expected counts >= 0, got b = {b}, c = {c}; count discordant samples"
-        )
+        raise InvalidEvaluation(f"mcnemar: expected counts >= 0, got b = {b}, c = {c}; count discordant samples")
     return float(binomtest(int(b), int(b + c)).pvalue) if b + c else 1.0
 
 
@@ -120,9 +116,7 @@ def bootstrap(
     if n < 1:
         raise InvalidEvaluation(f"bootstrap: expected at least 1 sample, got n = {n}; give it data")
     if resamples < 1:
-        raise ConfigurationError(
-            f"bootstrap: expected resamples >= 1, got {resamples}; the usual choice is 1000"
-        )
+        raise ConfigurationError(f"bootstrap: expected resamples >= 1, got {resamples}; the usual choice is 1000")
     rng = np.random.default_rng(seed)
     values = [
         np.asarray(statistic(np.bincount(rng.integers(n, size=n), minlength=n)), dtype=np.float64)

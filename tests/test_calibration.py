@@ -91,9 +91,7 @@ def test_adaptive_ece_is_the_sum_over_equal_groups_of_the_sorted_samples():
 def test_adaptive_ece_shares_the_verdicts_of_equal_confidences_evenly():
     # The groups are {0.8, 0.8} and {0.8, 1.0}: each tied sample counts as 2 / 3 right.
     confidence, correct = [0.8, 0.8, 0.8, 1.0], [1, 0, 1, 1]
-    assert adaptive_ece(confidence, correct, 2) == pytest.approx(
-        (2 * (0.8 - 2 / 3) + abs(1.8 - 5 / 3)) / 4, abs=ATOL
-    )
+    assert adaptive_ece(confidence, correct, 2) == pytest.approx((2 * (0.8 - 2 / 3) + abs(1.8 - 5 / 3)) / 4, abs=ATOL)
 
 
 def test_aurc_averages_the_error_of_the_most_confident():
@@ -166,19 +164,13 @@ def test_nll_of_many_classes_equals_sklearn():
 
 
 def test_a_label_given_no_probability_costs_the_clip_and_not_infinity():
-    assert (
-        nll([[1.0, 0.0]], [1])
-        == pytest.approx(-np.log(SMALLEST_PROBABILITY))
-        == pytest.approx(87.34, abs=0.01)
-    )
+    assert nll([[1.0, 0.0]], [1]) == pytest.approx(-np.log(SMALLEST_PROBABILITY)) == pytest.approx(87.34, abs=0.01)
     assert log_loss([1], [[1.0, 0.0]], labels=[0, 1]) == pytest.approx(36.04, abs=0.01)  # clips at 2.2e-16
 
 
 # --- properties ---------------------------------------------------------------------------------------------
 
-edges = st.sampled_from(
-    [0.0, 1.0, 1 / 3, 0.2, 0.6, 1 / 15, 14 / 15, float(np.float32(0.6)), np.nextafter(1, 0)]
-)
+edges = st.sampled_from([0.0, 1.0, 1 / 3, 0.2, 0.6, 1 / 15, 14 / 15, float(np.float32(0.6)), np.nextafter(1, 0)])
 verdicts = st.lists(st.tuples(edges | st.floats(0, 1), st.booleans()), min_size=1, max_size=40)
 bin_counts = st.integers(1, 20)
 
@@ -227,8 +219,7 @@ def test_streaming_leaves_the_probabilities_of_the_caller_alone():
 def test_a_measurement_does_not_depend_on_the_order_of_the_samples(pairs, random):
     shuffled = random.sample(pairs, len(pairs))
     first, second = (
-        measure(*zip(*((c, r, 1 - c, 2 * c) for c, r in rows), strict=True), resamples=10)
-        for rows in (pairs, shuffled)
+        measure(*zip(*((c, r, 1 - c, 2 * c) for c, r in rows), strict=True), resamples=10) for rows in (pairs, shuffled)
     )
     assert first == second
 
@@ -338,9 +329,7 @@ def test_a_calibrated_model_shows_the_known_ece_of_its_sample_size(n, published)
 
 def test_calibrated_models_get_evenly_spread_p_values():
     rng = np.random.default_rng(11)
-    p_values = [
-        measure(*calibrated_columns(rng, 200), resamples=99).ece_if_calibrated.p_value for _ in range(100)
-    ]
+    p_values = [measure(*calibrated_columns(rng, 200), resamples=99).ece_if_calibrated.p_value for _ in range(100)]
     assert np.mean(np.array(p_values) <= 0.1) == pytest.approx(0.1, abs=0.06)
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.08)
 
@@ -354,9 +343,7 @@ def test_an_over_confident_model_is_no_accident():
 
 def test_an_ece_equal_to_every_redraw_is_not_evidence_whatever_its_rounding():
     # All redraws of certain answers are right, so every null ECE is 0, and so is the observed one.
-    assert (
-        measure(np.ones(5), np.ones(5), np.zeros(5), np.zeros(5), resamples=9).ece_if_calibrated.p_value == 1
-    )
+    assert measure(np.ones(5), np.ones(5), np.zeros(5), np.zeros(5), resamples=9).ece_if_calibrated.p_value == 1
     # Seven of ten right at 0.7 is the smallest ECE there can be; its rounded sum must not hide that.
     verdicts = np.arange(10) < 7
     got = measure(np.full(10, 0.7), verdicts, np.zeros(10), np.zeros(10), resamples=99)
@@ -382,9 +369,7 @@ def test_a_calibration_is_plain_finite_data(n):
 
 
 def test_a_calibration_comes_back_from_json_unchanged():
-    adapter = pytest.importorskip("pydantic").TypeAdapter(
-        type(got := measure([0.9], [1], [0.1], [0.02], resamples=5))
-    )
+    adapter = pytest.importorskip("pydantic").TypeAdapter(type(got := measure([0.9], [1], [0.1], [0.02], resamples=5)))
     assert adapter.validate_json(adapter.dump_json(got)) == got
 
 
@@ -461,9 +446,7 @@ def test_classwise_bins_of_other_samples_or_classes_are_refused():
         bins.ece()
     with pytest.raises(InvalidEvaluation, match="expected 3 columns, got 2;"):
         bins.add([[0.5, 0.5]], [0])
-    with pytest.raises(
-        InvalidEvaluation, match="expected classwise n = 1 and bins = 15, got n = 0 and bins = 15;"
-    ):
+    with pytest.raises(InvalidEvaluation, match="expected classwise n = 1 and bins = 15, got n = 0 and bins = 15;"):
         measure([0.5], [1], [1.0], [0.0], bins)
 
 

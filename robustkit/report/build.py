@@ -14,7 +14,8 @@ import torch
 import robustkit
 from robustkit.checkpoints import sha256, weights_sha256
 from robustkit.classifier import Classifier
-from robustkit.evaluation import AttackRun, Evaluation, Example
+from robustkit.evaluation import AttackRun, Evaluation
+from robustkit.gallery import Example
 from robustkit.report.document import (
     SCHEMA,
     Artefact,

@@ -1,0 +1,165 @@
+"""Auto-PGD: projected gradient ascent that sets its own step size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from robustkit.attack import Attack
+from robustkit.errors import ConfigurationError
+from robustkit.losses import Loss, dlr_towards, get_loss, margin_towards, runner_up_classes
+from robustkit.norms import Norm, per_row, size, steepest
+from robustkit.rows import Problem, Rows
+
+MOMENTUM = 0.75  # alpha of equation 5, and rho of condition 1 in section 3.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD(Attack):
+    """PGD with momentum whose step halves, row by row, when progress stalls, going back to the best point.
+
+    Croce & Hein 2020, arXiv 2003.01690, algorithm 1. With `targets` = n > 0 it is APGD-T: each start aims at one of the
+    n most likely wrong classes of the clean input, by the targeted DLR loss (equation 7) or, with fewer than four
+    classes where that does not exist, by the difference of the two logits.
+
+    Attributes:
+        steps: Iterations per start, >= 1.
+        loss: "ce", "dlr" or "margin"; must be "dlr" where `targets` is set.
+        targets: 0 for the untargeted attack, else how many classes to aim at, one start each (times `restarts`). Where
+            the model has fewer wrong classes, they come round again with fresh starts.
+    """
+
+    steps: int = 100
+    loss: str = "ce"
+    targets: int = 0
+
+    name: ClassVar[str] = "apgd"
+    source: ClassVar[str] = "Croce & Hein 2020, arXiv 2003.01690"
+    norms: ClassVar[tuple[Norm, ...]] = ("Linf", "L2")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.count("steps")
+        get_loss(self.loss)
+        if isinstance(self.targets, bool) or not isinstance(self.targets, int) or self.targets < 0:
+            raise ConfigurationError(f"apgd: expected targets to be an integer >= 0, got {self.targets!r}; correct it")
+        if self.targets and self.loss != "dlr":
+            raise ConfigurationError(f"apgd: expected loss 'dlr' with targets, got {self.loss!r}; say loss=dlr")
+        if self.targets and self.target is not None:
+            raise ConfigurationError("apgd: expected either target or targets, got both; drop one")
+
+    @property
+    def label(self) -> str:
+        """Apgd-ce, apgd-dlr, apgd-margin or apgd-t."""
+        return "apgd-t" if self.targets else f"apgd-{self.loss}"
+
+    @property
+    def steps_per_start(self) -> int:
+        """Gradient steps."""
+        return self.steps
+
+    @property
+    def starts(self) -> int:
+        """One start per restart and target."""
+        return self.restarts * max(self.targets, 1)
+
+    def start(self, problem: Problem, rows: Rows) -> Rows:
+        """Proposes a random point: Linf with one coordinate at the radius, L2 on the sphere (before the box)."""
+        shape = tuple(rows.x.shape[1:])
+        if self.norm == "Linf":
+            noise = 2 * problem.stream.uniform(shape, rows.ids, rows.restart, rows.step) - 1
+        else:
+            noise = problem.stream.normal(shape, rows.ids, rows.restart, rows.step)
+        delta = problem.threat.radius * noise / per_row(size(noise, self.norm), noise)
+        x_adv = problem.threat.project((rows.x + delta).to(rows.x.dtype), rows.x, rows.lower, rows.upper)
+        worst = torch.full_like(rows.goal, -torch.inf, dtype=torch.float64)
+        return rows.having(
+            x_adv=x_adv,
+            aim=self._aim(problem, rows),
+            x_last=x_adv,
+            x_best=x_adv,
+            grad_best=torch.zeros_like(x_adv),
+            loss_last=worst,
+            loss_best=worst,
+            loss_checked=worst,
+            step_size=torch.full_like(worst, 2 * problem.threat.radius),
+            rises=torch.zeros_like(rows.goal),
+            halved=torch.ones_like(rows.broken),
+        )
+
+    def step(self, problem: Problem, rows: Rows) -> Rows:
+        """Evaluates the gradient, keeps the book of progress, and moves."""
+        found = problem.classifier.gradient(rows.x_adv, rows.goal, self._loss(problem, rows))
+        first = rows.step == 0
+        better = found.loss > rows.loss_best
+        loss_best = torch.where(better, found.loss, rows.loss_best)
+        x_best = torch.where(per_row(better, rows.x), rows.x_adv, rows.x_best)
+        grad_best = torch.where(per_row(better, rows.x), found.grad, rows.grad_best)
+        rises = torch.where(first, 0, rows.rises + (found.loss > rows.loss_last))
+        loss_checked = torch.where(first, found.loss, rows.loss_checked)
+
+        window = torch.tensor(windows(self.steps), device=rows.step.device)[rows.step]
+        check = window > 0
+        oscillates = rises <= MOMENTUM * window
+        stalls = ~rows.halved & (loss_best <= loss_checked)
+        halve = check & (oscillates | stalls)
+        step_size = torch.where(halve, rows.step_size / 2, rows.step_size)
+        x = torch.where(per_row(halve, rows.x), x_best, rows.x_adv)
+        grad = torch.where(per_row(halve, rows.x), grad_best, found.grad)
+
+        ahead = self._project(problem, rows, x + per_row(step_size, x).to(x.dtype) * steepest(grad, self.norm))
+        inertia = per_row(torch.where(first, 0.0, 1 - MOMENTUM).to(x.dtype), x)
+        x_adv = self._project(problem, rows, x + (1 - inertia) * (ahead - x) + inertia * (x - rows.x_last))
+        return rows.having(
+            logits=found.logits,
+            x_adv=x_adv,
+            x_last=x,
+            x_best=x_best,
+            grad_best=grad_best,
+            loss_last=found.loss,
+            loss_best=loss_best,
+            loss_checked=torch.where(check, loss_best, loss_checked),
+            step_size=step_size,
+            rises=torch.where(check, 0, rises),
+            halved=torch.where(check, halve, rows.halved),
+        )
+
+    def _project(self, problem: Problem, rows: Rows, x_adv: Tensor) -> Tensor:
+        return problem.threat.project(x_adv, rows.x, rows.lower, rows.upper)
+
+    def _aim(self, problem: Problem, rows: Rows) -> Tensor:
+        """Returns the class each row aims at; without targets it is not used."""
+        if not self.targets:
+            return rows.goal
+        with torch.no_grad():
+            order = runner_up_classes(problem.classifier.logits(rows.x), rows.goal)
+        rank = rows.restart % min(self.targets, order.shape[1])
+        return order.gather(1, rank.unsqueeze(1)).squeeze(1)
+
+    def _loss(self, problem: Problem, rows: Rows) -> Loss:
+        if not self.targets:
+            return get_loss(self.loss, problem.targeted)
+        towards = dlr_towards if (problem.classifier.num_classes or 0) >= 4 else margin_towards
+        return lambda z, y: towards(z, y, rows.aim)
+
+
+def checkpoints(steps: int) -> list[int]:
+    """Returns the iterations after which progress is judged (section 3.2: 22, 41, 57, 70, 80, 87, 93, 99 of 100)."""
+    length, least, shorter = max(int(0.22 * steps), 1), max(int(0.06 * steps), 1), max(int(0.03 * steps), 1)
+    found, at = [], length
+    while at <= steps:
+        found.append(at)
+        length = max(length - shorter, least)
+        at += length
+    return found
+
+
+def windows(steps: int) -> list[int]:
+    """Returns for each iteration 0..steps the number of iterations it closes if it is a checkpoint, else 0."""
+    ends = [0, *checkpoints(steps)]
+    lengths = {end: end - begin for begin, end in pairwise(ends)}
+    return [lengths.get(i, 0) for i in range(steps + 1)]
