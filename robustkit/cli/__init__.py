@@ -1,0 +1,78 @@
+"""The command line: each sub-command parses, calls and prints, in a file of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+import robustkit
+from robustkit.errors import RobustkitError, suggest
+
+COMMANDS = ("audit", "demo", "doctor", "attacks", "report")
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Sub-commands by file name; torch is imported by the one that runs, not by `--help`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names in the order a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Returns the command of `robustkit/cli/<name>.py`."""
+        if cmd_name not in COMMANDS:
+            raise click.UsageError(f"no command {cmd_name!r}{suggest(cmd_name, COMMANDS)}")
+        command: click.Command = import_module(f"robustkit.cli.{cmd_name}").command
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(robustkit.__version__, prog_name="robustkit", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Attack, defend and audit any PyTorch classifier.
+
+    Begin with `robustkit demo`, then `robustkit audit --help`.
+
+    Exit codes: 0 fine, 2 usage or configuration, 3 evaluation invalid or unreliable, 130 interrupted.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code; every failure is one line on standard error."""
+    try:
+        result = cli.main(args=arguments, prog_name="robustkit", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        return _say(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted; nothing was written", INTERRUPTED)
+    except RobustkitError as error:
+        return _say(str(error), error.exit_code)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader of our output has gone
+        return 0
+    except OSError as error:
+        return _say(f"expected files that can be read and written, got {error}", 2)
+    except Exception as error:
+        if os.environ.get("ROBUSTKIT_TRACEBACK"):
+            raise
+        hint = "this is a bug; set ROBUSTKIT_TRACEBACK=1 to see where"
+        return _say(f"{type(error).__name__}: {error} ({hint})", 2)
+
+
+def _say(text: str, code: int) -> int:
+    click.echo("robustkit: " + " ".join(text.split()), err=True)
+    return code
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())

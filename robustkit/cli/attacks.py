@@ -1,0 +1,38 @@
+"""`robustkit attacks`: what there is to attack with."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+
+@click.command("attacks", short_help="List the attacks and their settings.")
+def command() -> None:
+    """List the attacks with their norms, kind, settings and source.
+
+    \b
+    Settings follow the name: --attack pgd:steps=100,restarts=5,loss=margin
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from robustkit.attacks import ATTACKS
+    from robustkit.cli import screen
+
+    console = screen.out()
+    for name, kind in sorted(ATTACKS.items()):
+        common = ("norm", "eps", "target")
+        settings = [
+            f"{field.name}={'auto' if field.default is None else field.default}"
+            for field in dataclasses.fields(kind)
+            if field.name not in common and field.default not in (dataclasses.MISSING, ())
+        ]
+        table = Table(box=None, padding=(0, 2), show_header=False)
+        table.add_column(width=9)
+        table.add_column()
+        table.add_row(Text(name, style="bold"), Text((kind.__doc__ or "").splitlines()[0]))
+        table.add_row("", Text(f"{kind.kind}; {', '.join(kind.norms)}; {', '.join(settings)}", style="dim"))
+        table.add_row("", Text(kind.source, style="dim"))
+        console.print(table)
+    console.print("\n  All take norm, eps and target. foolbox: --attack foolbox:LinfDeepFoolAttack,steps=50")

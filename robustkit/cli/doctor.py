@@ -1,0 +1,40 @@
+"""`robustkit doctor`: what is wrong with a model or its data, in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from robustkit.cli.options import Case, case_options
+
+
+@click.command("doctor", short_help="Check a model and its data before any attack.")
+@case_options
+def command(load: Callable[[], Case]) -> int:
+    """Check MODEL with its data before any attack: range, labels, mode, determinism, batches, gradients.
+
+    \b
+    Example:
+      robustkit doctor mypackage.models:resnet --weights resnet.safetensors --data images.npz
+    """
+    from robustkit.cli import screen
+    from robustkit.data import batches
+    from robustkit.doctor import ROWS, examine
+    from robustkit.report.build import environment
+
+    case = load()
+    batch = next(iter(batches(case.dataset, ROWS)))
+    found = examine(case.classifier, batch.x, batch.y)
+    console = screen.out()
+    console.print(screen.diagnostics_table(found))
+    versions = environment()
+    console.print(
+        f"\nrobustkit {versions['robustkit']}, python {versions['python']}, torch {versions['torch']}, "
+        f"device {case.classifier.device}, {case.classifier.model_dtype}",
+        style="dim",
+    )
+    failed = [item for item in found if item.status == "fail"]
+    for item in failed:
+        click.echo(f"robustkit: doctor {item.id}: {item.message}", err=True)
+    return 3 if failed else 0

@@ -1,0 +1,135 @@
+"""What people see: progress on standard error while it runs, tables on standard output when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from robustkit.bench import Progress as Stage
+from robustkit.defenses import Epoch
+from robustkit.diagnostics import Diagnostic
+from robustkit.report import Audit
+from robustkit.stats import Proportion
+
+_COLOURS = {"pass": "green", "remark": "yellow", "fail": "bold red", "not run": "dim"}
+
+
+def out() -> Console:
+    """Returns standard output; results are printed there and nothing else."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+class Bar:
+    """One line of progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("starting", total=None, note="")
+
+    def evaluation(self, name: str = "") -> Callable[[Stage], None]:
+        """Returns what `evaluate` calls as it goes."""
+        prefix = f"{name}: " if name else ""
+
+        def show(stage: Stage) -> None:
+            note = f"still right {100 * stage.robust / stage.seen:.1f} %" if stage.seen else ""
+            self._set(prefix + stage.stage, stage.done, stage.total, note)
+
+        return show
+
+    def training(self, name: str) -> Callable[[Epoch], None]:
+        """Returns what `fit` calls after each epoch."""
+        return lambda epoch: self._set(f"{name}: training", epoch.number, epoch.total, f"loss {epoch.loss:.3f}")
+
+    def _set(self, what: str, done: int, total: int | None, note: str) -> None:
+        self._progress.update(self._task, description=what, completed=done, total=total, note=note)
+
+
+@contextmanager
+def progress(quiet: bool = False) -> Iterator[Bar]:
+    """Context with a progress bar on standard error; silent unless that is a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        yield Bar(bar)
+
+
+def share(value: Proportion) -> Text:
+    """Returns "65.3 %  60.5-69.7" with the interval dimmed."""
+    if value.value is None:
+        return Text("-")
+    low, high = value.wilson
+    return Text.assemble(f"{100 * value.value:5.1f} %", (f"  {100 * low:.1f}-{100 * high:.1f}", "dim"))
+
+
+def audit_table(audit: Audit) -> Table:
+    """Returns clean accuracy, every attack and the worst case."""
+    table = Table(box=None, padding=(0, 2), title_justify="left", header_style="dim", title_style="bold")
+    table.title = Text(f"{audit.subject.name} on {audit.data.name}, {audit.threat.norm} {audit.threat.eps}")
+    table.add_column("")
+    table.add_column("accuracy, 95 % interval")
+    table.add_column("right", justify="right")
+    table.add_column("success", justify="right")
+    table.add_column("time", justify="right")
+    table.add_row("clean", share(audit.clean), _counts(audit.clean), "", "")
+    for attack in audit.attacks:
+        success = attack.attack_success.value
+        table.add_row(
+            Text(attack.name),
+            share(attack.accuracy),
+            _counts(attack.accuracy),
+            "-" if success is None else f"{100 * success:.1f} %",
+            f"{attack.seconds:.1f} s",
+        )
+    worst = audit.worst_case
+    hit = worst.attack_success.value
+    table.add_row(
+        Text("robust", style="bold"),
+        share(worst.accuracy),
+        _counts(worst.accuracy),
+        "-" if hit is None else f"{100 * hit:.1f} %",
+        f"{sum(attack.seconds for attack in audit.attacks):.1f} s",
+    )
+    return table
+
+
+def audit_notes(audit: Audit) -> Text:
+    """Returns calibration and the quality of the evaluation in two lines."""
+    pair, quality = audit.calibration, audit.verdict.quality
+    colour = {"reliable": "green", "reliable with remarks": "yellow"}.get(quality, "bold red")
+    lines = Text.assemble(
+        f"  ECE {pair.clean.ece.value:.3f} clean, {pair.attacked.ece.value:.3f} attacked ",
+        (f"(calibrated: {pair.clean.ece_if_calibrated.mean:.3f}, {pair.attacked.ece_if_calibrated.mean:.3f})", "dim"),
+        "\n  evaluation ",
+        (quality, colour),
+    )
+    for item in audit.diagnostics:
+        if item.status in ("remark", "fail"):
+            lines.append_text(
+                Text.assemble("\n  ", (f"{item.id} {item.status}: ", _COLOURS[item.status]), item.message)
+            )
+    return lines
+
+
+def diagnostics_table(found: tuple[Diagnostic, ...]) -> Table:
+    """Returns the checks with their status and message."""
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in ("", "check", "status", "found"):
+        table.add_column(name)
+    for item in found:
+        table.add_row(item.id, item.title, Text(item.status, style=_COLOURS[item.status]), Text(item.message))
+    return table
+
+
+def _counts(value: Proportion) -> str:
+    return f"{value.k} of {value.n}"
