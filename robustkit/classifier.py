@@ -20,6 +20,10 @@ logger = logging.getLogger("robustkit")
 Output = Literal["auto", "logits", "probabilities", "log_probabilities", "binary_logit"]
 OUTPUTS: tuple[Output, ...] = ("auto", "logits", "probabilities", "log_probabilities", "binary_logit")
 Select = str | int | Callable[[Any], Tensor]
+_CUT = (
+    "Classifier: expected an output that can be differentiated, got one cut off from the input "
+    "(detach, no_grad, argmax, numpy, an inference-only graph); remove the cut or use a black-box attack"
+)
 
 
 @dataclass
@@ -130,7 +134,7 @@ class Classifier:
                 f"Classifier: expected finite inputs, got NaN or infinity in row {row}; clean the data"
             )
         low, high = self.bounds
-        least, most = float(x.min()), float(x.max())
+        least, most = x.min().item(), x.max().item()
         slack = 8 * torch.finfo(torch.float32).eps * max(abs(low), abs(high))
         if least < low - slack or most > high + slack:
             raise InvalidEvaluation(
@@ -138,7 +142,7 @@ class Classifier:
                 + _range_advice(least, most)
             )
         # A fresh tensor: an inference-mode tensor could not take part in a gradient.
-        return x.to(self.device, self.dtype, copy=True).clamp_(low, high)
+        return x.detach().to(self.device, self.dtype, copy=True).clamp_(low, high)
 
     def classes(self, x: Tensor) -> int:
         """Returns the number of classes, asking the model about `x` if it is not known yet."""
@@ -152,9 +156,15 @@ class Classifier:
         x = x.to(device=self.device, dtype=self.dtype)
         for constant, apply in ((self.mean, torch.sub), (self.std, torch.div)):
             if constant is not None:
-                x = apply(x, constant.view(-1, *[1] * (x.ndim - 2)) if constant.ndim == 1 else constant)
+                constant = constant.view(-1, *[1] * (x.ndim - 2)) if constant.ndim == 1 else constant
+                if not _broadcasts(constant, x):
+                    raise ConfigurationError(
+                        f"Classifier: expected mean and std with one number per channel of inputs {tuple(x.shape)}, "
+                        f"got shape {tuple(constant.shape)}; correct them"
+                    )
+                x = apply(x, constant)
         self.tally.forwards += len(x)
-        return self.model(x.to(self.model_dtype))
+        return self.model(x.to(self.model_dtype, copy=True))  # a copy: the model may work in place on its input
 
     def logits(self, x: Tensor) -> Tensor:
         """Returns logits (N, K) for `x` (N, ...) in `bounds`; softmax of them gives the model's probabilities.
@@ -201,16 +211,14 @@ class Classifier:
             x = x.detach().requires_grad_()
             logits = self.logits(x)
         if not logits.requires_grad:
-            raise InvalidEvaluation(
-                "Classifier: expected an output that can be differentiated, got one cut off from the input "
-                "(detach, no_grad, argmax, numpy, an inference-only graph); remove the cut or use a black-box attack"
-            )
+            raise InvalidEvaluation(_CUT)
         value, direction = loss(logits.detach().double(), y)
         if self.model_dtype == torch.float16:
             direction = direction * 256  # keeps small input gradients above the underflow of half precision
         (grad,) = torch.autograd.grad(logits, x, direction.to(logits.dtype), allow_unused=True)
+        if grad is None:
+            raise InvalidEvaluation(_CUT)
         self.tally.backwards += len(x)
-        grad = torch.zeros_like(x) if grad is None else grad
         return Gradient(logits.detach(), value, self._clean(grad))
 
     def _clean(self, grad: Tensor) -> Tensor:
@@ -241,7 +249,10 @@ class Classifier:
                 return self.select(output)
             if isinstance(self.select, str) and not isinstance(output, Mapping):
                 return getattr(output, self.select, None)
-            return output[self.select]
+            try:
+                return output[self.select]
+            except (KeyError, IndexError, TypeError):
+                return None
         if isinstance(output, Tensor):
             return output
         if hasattr(output, "logits"):
@@ -249,6 +260,12 @@ class Classifier:
         if isinstance(output, Mapping):
             return output.get("logits")
         return output[0] if isinstance(output, Sequence) and output else None
+
+
+def _broadcasts(constant: Tensor, x: Tensor) -> bool:
+    """Whether `constant` stretches to the shape of `x` without stretching `x`."""
+    sizes = zip(reversed(constant.shape), reversed(x.shape), strict=False)
+    return constant.ndim <= x.ndim and all(own in (1, other) for own, other in sizes)
 
 
 def _range_advice(least: float, most: float) -> str:

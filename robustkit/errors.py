@@ -27,6 +27,6 @@ class InvalidEvaluation(RobustkitError, ValueError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Returns ``"; did you mean 'x'?"`` for the known name nearest to `name`, else the known names."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+    spelled = {item.lower(): item for item in sorted(known)}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1)
+    return f"; did you mean '{spelled[near[0]]}'?" if near else f"; known: {', '.join(spelled.values())}"

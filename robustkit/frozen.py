@@ -20,6 +20,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
     """
     modes = [(part, part.training) for part in module.modules()]
     parameters = [(p, p.requires_grad, p.grad) for p in module.parameters()]
+    owners = [(part, dict(part._buffers.items())) for part, _ in modes]
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     devices = sorted({p.device.index for p, *_ in parameters if p.device.type == "cuda"})
     with ExitStack() as stack:
@@ -28,7 +29,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
         stack.enter_context(torch.random.fork_rng(devices=devices))
         if any(isinstance(part, nn.RNNBase) for part, _ in modes):
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-        stack.callback(_restore, modes, parameters, buffers)
+        stack.callback(_restore, modes, parameters, owners, buffers)
         for part, _ in modes:
             part.training = False
         for parameter, *_ in parameters:
@@ -39,6 +40,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 def _restore(
     modes: list[tuple[nn.Module, bool]],
     parameters: list[tuple[nn.Parameter, bool, torch.Tensor | None]],
+    owners: list[tuple[nn.Module, dict[str, torch.Tensor | None]]],
     buffers: list[tuple[torch.Tensor, torch.Tensor]],
 ) -> None:
     for part, training in modes:
@@ -46,6 +48,8 @@ def _restore(
     for parameter, requires_grad, grad in parameters:
         parameter.requires_grad_(requires_grad)
         parameter.grad = grad
-    with torch.no_grad():
-        for buffer, value in buffers:
-            buffer.copy_(value)
+    for part, registered in owners:
+        for name, buffer in registered.items():
+            part._buffers[name] = buffer
+    for buffer, value in buffers:
+        buffer.data.copy_(value)  # through .data, because a backward pass of the user may be waiting for this buffer

@@ -26,27 +26,22 @@ def size(delta: Tensor, norm: Norm) -> Tensor:
     return sizes
 
 
-def toward(x: Tensor, exact: Tensor) -> Tensor:
-    """Returns the float64 points `exact` in the dtype of `x`, rounded so that no coordinate moves away from `x`.
+def shift(x: Tensor, delta: Tensor | float) -> Tensor:
+    """Returns x + `delta` (float64) in the dtype of `x`, rounded so that no coordinate moves further than `delta` says.
 
     Rounding to the nearest float32 leaves the ball on one pixel in seven; rounding toward `x` never does.
     """
-    rounded = exact.to(x.dtype)
-    further = (rounded.double() - x.double()).abs() > (exact - x.double()).abs()
+    centre, delta = x.double(), torch.as_tensor(delta, dtype=torch.float64, device=x.device)
+    rounded = (centre + delta).to(x.dtype)
+    # The test is the very one that verification makes.
+    further = (rounded.double() - centre).abs() > delta.abs()
     return torch.where(further, torch.nextafter(rounded, x), rounded)
 
 
 def cube(x: Tensor, eps: float, bounds: tuple[float, float]) -> tuple[Tensor, Tensor]:
     """Returns the lowest and highest points, representable in the dtype of `x`, of the Linf ball and the box."""
-    centre = x.double()
     low, high = bounds
-    ends = []
-    for end in (centre - eps, centre + eps):
-        # In float64 itself x + eps may round outwards; the test is the very one that verification makes.
-        rounded = toward(x, end)
-        outside = (rounded.double() - centre).abs() > eps
-        ends.append(torch.where(outside, torch.nextafter(rounded, x), rounded))
-    return ends[0].clamp(min=low), ends[1].clamp(max=high)
+    return shift(x, -eps).clamp(min=low), shift(x, eps).clamp(max=high)
 
 
 def project_l2(delta: Tensor, eps: float) -> Tensor:
@@ -81,7 +76,10 @@ def project_l1(delta: Tensor, eps: float, lower: Tensor, upper: Tensor) -> Tenso
     last = ((reached <= budget).sum(dim=1, keepdim=True) - 1).clamp(min=0)
     left = (budget - reached.gather(1, last)) / slope.gather(1, last).clamp(min=1)
     t = (points.gather(1, last) - left).clamp(min=0)
-    return (torch.sign(delta).flatten(1) * torch.minimum((magnitude - t).clamp(min=0), room)).view_as(delta)
+    found = torch.minimum((magnitude - t).clamp(min=0), room)
+    # The sums above lose a few bits with many coordinates; scaling down never leaves the box.
+    found = found * (budget / size(found, "L1").clamp(min=max(budget, torch.finfo(torch.float64).tiny))).unsqueeze(1)
+    return (torch.sign(delta).flatten(1) * found).view_as(delta)
 
 
 def steepest(grad: Tensor, norm: Norm, movable: Tensor | None = None, share: float = 1.0) -> Tensor:

@@ -70,7 +70,7 @@ class Stream:
         rows = [ids & _MASK, ids >> 32, (restart << _STEP_BITS) | step]
         low, high, position = (word.view(-1, 1) for word in rows)
         words = torch.stack(philox((block.view(1, -1), low, high, position), self._key), dim=-1)
-        return ((words.flatten(1)[:, :size] + 0.5) * 2.0**-32).view(-1, *shape)
+        return ((words.flatten(1)[:, :size].double() + 0.5) * 2.0**-32).view(-1, *shape)
 
     def normal(self, shape: tuple[int, ...], ids: Tensor, restart: Tensor, step: Tensor, draw: int = 0) -> Tensor:
         """Returns float64 standard normal numbers, shape (N, *shape); arguments as in `uniform`."""

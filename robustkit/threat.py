@@ -39,11 +39,14 @@ def parse_eps(eps: Eps) -> float:
 
 
 def eps_text(eps: Eps) -> str:
-    """Returns `eps` as a person would type it: text as typed, k/255 where a float is exactly that."""
-    if isinstance(eps, str):
-        return eps.strip()
-    levels = round(float(eps) * 255)
-    return f"{levels}/255" if levels and levels / 255 == eps else f"{float(eps):g}"
+    """Returns `eps` as a person would type it: a short decimal, else k/255 where a float is exactly that."""
+    if isinstance(eps, (str, Fraction)):
+        return str(eps).strip()
+    radius = float(eps)
+    levels = round(radius * 255)
+    if float(short := f"{radius:g}") == radius:
+        return short
+    return f"{levels}/255" if levels / 255 == radius else repr(radius)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Threat:
         low, high = self.bounds
         if not low < high:
             raise ConfigurationError(f"threat: expected bounds (low, high) with low < high, got {self.bounds}")
-        if self.norm == "Linf" and self.radius > high - low:
+        if self.radius > high - low and self.norm == "Linf":
             raise ConfigurationError(
                 f"threat: expected an Linf eps within the input range {low:g}..{high:g}, got {self.eps}; "
                 "for inputs in 0..1 a budget of 8 grey levels is written 8/255"
@@ -102,11 +105,10 @@ class Threat:
         centre = x.double()
         delta = x_adv.double() - centre
         if self.norm == "L2":
-            point = (centre + norms.project_l2(delta, self.radius)).clamp(*self.bounds)
+            delta = norms.project_l2(delta, self.radius)
         else:
-            room = (lower.double() - centre, upper.double() - centre)
-            point = centre + norms.project_l1(delta, self.radius, *room)
-        return norms.toward(x, point).clamp(*self.bounds)
+            delta = norms.project_l1(delta, self.radius, lower.double() - centre, upper.double() - centre)
+        return norms.shift(x, delta).clamp(*self.bounds)
 
     def random(self, x: Tensor, stream: Stream, ids: Tensor, restart: Tensor, step: Tensor) -> Tensor:
         """Returns one point a row, uniform in the ball around `x`, not yet projected onto the box."""

@@ -1,0 +1,76 @@
+"""Small networks that more than one test file attacks."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from robustkit.classifier import Classifier
+from robustkit.data import batches
+from robustkit.datasets import load_data
+from robustkit.models import create
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
+    """Returns the linear model on the flattened input with the given weight (K, d) and bias (K,)."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(torch.zeros(len(weight)) if bias is None else bias)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def smooth_cnn(classes: int = 4, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
+    """Returns an untrained CNN with BatchNorm and a smooth activation for images (1, 6, 6), in train mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        net = nn.Sequential(
+            *(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.Softplus(), nn.Conv2d(6, 6, 3), nn.Softplus(), nn.Flatten()),
+            nn.Linear(24, classes),
+        )
+    nn.init.normal_(net[1].running_mean, generator=generator(seed + 1))
+    return net.to(dtype)
+
+
+def images(n: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+    """Returns images (n, 1, 6, 6) in 0..1, a tenth of whose pixels are exactly 0 and a tenth exactly 1."""
+    return (torch.rand(n, 1, 6, 6, generator=generator(seed), dtype=dtype) * 1.25 - 0.125).clamp(0, 1)
+
+
+def labels(n: int, classes: int = 4, seed: int = 0) -> Tensor:
+    return torch.randint(classes, (n,), generator=generator(seed + 99))
+
+
+@functools.cache
+def digits_cnn() -> nn.Module:
+    """Returns a BatchNorm CNN trained on the 8x8 digits for a few epochs."""
+    net = create("cnn", (1, 8, 8), 10)
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    for _ in range(4):
+        for batch in batches(load_data("digits", split="train"), 64):
+            optimizer.zero_grad()
+            cross_entropy(net(batch.x), batch.y).backward()
+            optimizer.step()
+    return net.eval().requires_grad_(False)
+
+
+@functools.cache
+def digits(n: int = 300) -> tuple[Tensor, Tensor]:
+    """Returns the first `n` test digits."""
+    batch = next(iter(batches(load_data("digits", split="test"), n)))
+    return batch.x, batch.y
+
+
+def robust_accuracy(attack, model, x: Tensor, y: Tensor, **arguments) -> float:
+    """Returns the share of rows that are right before and after the attack."""
+    classifier = model if isinstance(model, Classifier) else Classifier(model)
+    with classifier.frozen(), torch.no_grad():
+        right = (classifier.logits(classifier.accept(x)).argmax(1) == y.to(classifier.device)).cpu()
+    return float((right & ~attack(classifier, x, y, **arguments).success.cpu()).double().mean())
