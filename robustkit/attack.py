@@ -167,7 +167,7 @@ class Attack(ABC):
             raise ConfigurationError(f"{self.name}: expected batch_size >= 1, got {batch_size}; correct it")
         with classifier.frozen():
             x = classifier.accept(x)
-            classes = classifier.classes(x[:batch_size])
+            classes = classifier.classes(x[:4])
             labels = as_labels(y, classes)
             goal = as_labels(self.goal(labels) if target is None else target, classes)
             ids = torch.arange(len(x)) if ids is None else ids

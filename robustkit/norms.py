@@ -110,6 +110,12 @@ def steepest(grad: Tensor, norm: Norm, movable: Tensor | None = None, share: flo
     return grad / per_row(length.clamp(min=1e-12), grad)
 
 
+def has_room(x: Tensor, grad: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Returns where `x` may still move along `grad` before it meets the box; rounding noise is no room."""
+    room = torch.where(grad > 0, upper - x, x - lower)
+    return room > 1e-6 * (upper - lower).nan_to_num(posinf=1.0)
+
+
 def in_ball(uniform: Tensor, normal: Tensor, norm: Norm) -> Tensor:
     """Returns one point a row, uniform in the unit ball, from independent uniform and normal numbers.
 

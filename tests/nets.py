@@ -28,7 +28,10 @@ def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
 
 
 def smooth_cnn(classes: int = 4, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
-    """Returns an untrained CNN with BatchNorm and a smooth activation for images (1, 6, 6), in train mode."""
+    """Returns an untrained CNN with BatchNorm and a smooth activation for images (1, 6, 6), in train mode.
+
+    Its classes are about equally frequent on `images` and close enough for small perturbations to matter.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         net = nn.Sequential(
@@ -36,7 +39,13 @@ def smooth_cnn(classes: int = 4, dtype: torch.dtype = torch.float64, seed: int =
             nn.Linear(24, classes),
         )
     nn.init.normal_(net[1].running_mean, generator=generator(seed + 1))
-    return net.to(dtype)
+    net = net.double().eval()
+    with torch.no_grad():
+        logits = net(images(200, seed=1))
+        net[6].bias -= logits.mean(0)
+        net[6].weight /= logits.std(0).unsqueeze(1)
+        net[6].bias /= logits.std(0)
+    return net.train().to(dtype)
 
 
 def images(n: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:

@@ -6,13 +6,14 @@ import dataclasses
 from typing import Any
 
 from robustkit.attack import Adversarial, Attack
+from robustkit.attacks.apgd import APGD
 from robustkit.attacks.fgsm import FGSM
 from robustkit.attacks.foolbox import Foolbox
 from robustkit.attacks.noise import Noise
 from robustkit.attacks.pgd import PGD
 from robustkit.errors import ConfigurationError, suggest
 
-__all__ = ["ATTACKS", "FGSM", "PGD", "Adversarial", "Attack", "Foolbox", "Noise", "create"]
+__all__ = ["APGD", "ATTACKS", "FGSM", "PGD", "Adversarial", "Attack", "Foolbox", "Noise", "create"]
 
 ATTACKS: dict[str, type[Attack]] = {
     item.name: item

@@ -8,7 +8,7 @@ from typing import ClassVar
 from robustkit.attack import Attack
 from robustkit.errors import ConfigurationError
 from robustkit.losses import get_loss
-from robustkit.norms import steepest
+from robustkit.norms import has_room, steepest
 from robustkit.rows import Problem, Rows
 
 
@@ -43,7 +43,7 @@ class FGSM(Attack):
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the one point of the method."""
         found = problem.classifier.gradient(rows.x, rows.goal, get_loss(self.loss, problem.targeted))
-        movable = (rows.lower < rows.x) & (found.grad < 0) | (rows.upper > rows.x) & (found.grad > 0)
+        movable = has_room(rows.x, found.grad, rows.lower, rows.upper)
         step = steepest(found.grad, self.norm, movable, share=0.0)
         x_adv = rows.x + problem.threat.radius * step
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper))

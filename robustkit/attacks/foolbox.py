@@ -92,7 +92,9 @@ class Foolbox(Attack):
         raise NotImplementedError
 
     def _build(self) -> Any:
-        import foolbox.attacks
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # foolbox imports old names of scipy
+            import foolbox.attacks
 
         kind = getattr(foolbox.attacks, self.attack, None)
         if not inspect.isclass(kind):

@@ -8,7 +8,7 @@ from typing import ClassVar
 from robustkit.attack import Attack, Scalar
 from robustkit.errors import ConfigurationError
 from robustkit.losses import get_loss
-from robustkit.norms import steepest
+from robustkit.norms import has_room, steepest
 from robustkit.rows import Problem, Rows
 from robustkit.threat import Eps, parse_eps
 
@@ -76,6 +76,6 @@ class PGD(Attack):
         found = problem.classifier.gradient(rows.x_adv, rows.goal, get_loss(self.loss, problem.targeted))
         movable = None
         if self.norm == "L1":
-            movable = (rows.x_adv > rows.lower) & (found.grad < 0) | (rows.x_adv < rows.upper) & (found.grad > 0)
+            movable = has_room(rows.x_adv, found.grad, rows.lower, rows.upper)
         x_adv = rows.x_adv + self.step_length * steepest(found.grad, self.norm, movable, self.share)
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper), logits=found.logits)

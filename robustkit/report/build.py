@@ -6,6 +6,7 @@ import datetime
 import platform
 import uuid
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,9 @@ def build_audit(
         defences: What was done to make it robust, one phrase each.
         limit: The limit that was given to `evaluate`, if any.
     """
-    names = classifier.class_names or evaluation.dataset.class_names
-    names = tuple(names or map(str, range(evaluation.num_classes)))
+    names = classifier.class_names or evaluation.dataset.class_names or ()
+    if len(names) != evaluation.num_classes:
+        names = tuple(map(str, range(evaluation.num_classes)))
     clean = evaluation.clean_accuracy
     return Audit(
         subject=_subject(classifier, evaluation, names, name, source, weights, defences),
@@ -140,17 +142,14 @@ def build_report(
 
 def environment() -> dict[str, Scalar]:
     """Returns versions, hardware and the switches that can change a result."""
-    import foolbox
-    import torchvision
-
     cuda = torch.cuda.is_available()
     return {
         "robustkit": robustkit.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),
         "numpy": np.__version__,
-        "foolbox": foolbox.__version__,
+        "foolbox": version("foolbox"),
         "platform": platform.platform(),
         "cuda": torch.version.cuda if cuda else None,
         "gpu": torch.cuda.get_device_name() if cuda else None,
