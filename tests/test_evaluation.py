@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import robustkit
 from robustkit.attacks import FGSM, PGD, Foolbox, Noise
 from robustkit.classifier import Classifier
+from robustkit.datasets import load_data
 from robustkit.diagnostics import complete, diagnostic, quality
 from robustkit.doctor import examine
 from robustkit.errors import ConfigurationError, InvalidEvaluation
@@ -266,3 +267,30 @@ def test_noise_that_beats_the_gradient_attack_fails_the_evaluation():
     failed = {item.id for item in result.diagnostics if item.status == "fail"}
     assert {"Q07", "Q16"} <= failed
     assert result.quality == "unreliable"
+
+
+CLEAN = {  # right answers of foreign networks, as counted by others
+    "mnist_trades": 9948,
+    "mnist_convex_eps01": 9820,
+    "mnist_cnn_a_adv": 9633,
+    "mnist_fmn_standard": 9814,
+    "mnist_autoattack_tf": 9774,
+    "cifar10_akamaster_resnet20": 381,
+    "cifar10_resnet2b": 321,
+    "cifar10_oval_sgd": 330,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLEAN)
+def test_clean_accuracy_of_foreign_networks_is_right_to_the_image(name, pretrained, shared_data):
+    file = "mnist/test.npz" if name.startswith("mnist") else "cifar10_lossless/test406.npz"
+    data = load_data(shared_data / "data" / file)
+    attack = Noise(eps=0, restarts=1)
+    found = robustkit.evaluate(pretrained(name), data, [attack], expected_clean_accuracy=CLEAN[name] / _size(name))
+    assert found.clean_accuracy.k == CLEAN[name]
+    assert found.robust_accuracy == found.clean_accuracy  # a radius of zero changes nothing
+
+
+def _size(name):
+    return 10000 if name.startswith("mnist") else 406

@@ -93,7 +93,7 @@ def test_inside_the_module_evaluates_with_constant_weights_and_live_gradients(ou
         x = images(4, torch.float32).requires_grad_()
         (grad,) = torch.autograd.grad(net(x).sum(), x)
         assert grad.abs().sum() > 0
-        assert net(x[:1]).allclose(net(x)[:1], atol=1e-6)
+        assert net(x[:1]).allclose(net(x)[:1], atol=1e-4)
 
 
 def test_nested_contexts_unwind_one_by_one():

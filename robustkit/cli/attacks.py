@@ -35,4 +35,5 @@ def command() -> None:
         table.add_row("", Text(f"{kind.kind}; {', '.join(kind.norms)}; {', '.join(settings)}", style="dim"))
         table.add_row("", Text(kind.source, style="dim"))
         console.print(table)
-    console.print("\n  All take norm, eps and target. foolbox: --attack foolbox:LinfDeepFoolAttack,steps=50")
+    console.print("\n  All take norm, eps and target; so does any attack of foolbox:")
+    console.print("  --attack foolbox:LinfDeepFoolAttack,steps=50")
