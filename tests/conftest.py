@@ -9,7 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from torch import nn
+
+# No test is timed: a busy machine must not turn one red.
+settings.register_profile("robustkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("robustkit")
 
 
 @pytest.fixture(scope="session")
