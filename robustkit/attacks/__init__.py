@@ -11,9 +11,10 @@ from robustkit.attacks.fgsm import FGSM
 from robustkit.attacks.foolbox import Foolbox
 from robustkit.attacks.noise import Noise
 from robustkit.attacks.pgd import PGD
+from robustkit.attacks.square import Square
 from robustkit.errors import ConfigurationError, suggest
 
-__all__ = ["APGD", "ATTACKS", "FGSM", "PGD", "Adversarial", "Attack", "Foolbox", "Noise", "create"]
+__all__ = ["APGD", "ATTACKS", "FGSM", "PGD", "Adversarial", "Attack", "Foolbox", "Noise", "Square", "create"]
 
 ATTACKS: dict[str, type[Attack]] = {
     item.name: item

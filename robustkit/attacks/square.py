@@ -1,0 +1,259 @@
+"""Square Attack: random search by windows of one colour, which asks the model for nothing but its scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from robustkit.attack import Attack
+from robustkit.errors import ConfigurationError
+from robustkit.losses import get_loss
+from robustkit.norms import Norm, per_row
+from robustkit.rows import Problem, Rows
+
+HALVE_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # iterations, of HORIZON
+HORIZON = 10_000
+TILES = 5  # of the L2 start, along each axis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square(Attack):
+    """Random search: repaint one random window of the best point so far, keep the change if the loss rises.
+
+    Andriushchenko et al. 2020, arXiv 1912.00049: algorithm 1, with algorithm 2 for Linf and algorithm 3 for L2.
+    It needs no gradient, so it also breaks models that hide or lack one. Inputs (N, C, H, W) are images, (N, C, L)
+    images of height 1, (N, F) such images with one channel; further axes are stacked along the height.
+
+    Differences:
+    - Every row draws its own window and colours, so that results do not depend on the batch.
+    - Linf: colours are uniform among those that change the window, as in the authors' code; algorithm 2 also draws the
+      others, which waste a query.
+    - Windows are square unless that would exceed the image; then they span its short axis and their share of the long
+      one. L2 windows have an odd side of at least 3, as in the authors' code.
+    - Targeted, `loss` is taken towards the target; the paper uses "ce" there.
+
+    Attributes:
+        queries: Evaluations of the model per start and row, >= 1, the first point included.
+        p_init: Share of the pixels in the first windows, in (0, 1]; it is halved after 10, 50, 200, 500, 1000, 2000,
+            4000, 6000 and 8000 iterations.
+        rescale_schedule: Stretch these numbers, meant for 10000 queries, to `queries`.
+        loss: "margin", "ce" or "dlr".
+    """
+
+    queries: int = 5000
+    p_init: float = 0.8
+    rescale_schedule: bool = False
+    loss: str = "margin"
+
+    name: ClassVar[str] = "square"
+    kind: ClassVar[str] = "black-box"
+    source: ClassVar[str] = "Andriushchenko et al. 2020, arXiv 1912.00049"
+    norms: ClassVar[tuple[Norm, ...]] = ("Linf", "L2")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.count("queries")
+        if not 0 < self.p_init <= 1:
+            raise ConfigurationError(f"square: expected p_init in (0, 1], got {self.p_init!r}; correct it")
+        get_loss(self.loss)
+
+    @property
+    def steps_per_start(self) -> int:
+        """One less than `queries`, because the engine asks about the last proposal."""
+        return self.queries - 1
+
+    def start(self, problem: Problem, rows: Rows) -> Rows:
+        """Proposes vertical stripes (Linf) or a grid of bumps (L2)."""
+        x_adv = (stripes if self.norm == "Linf" else tiles)(problem, rows).view_as(rows.x)
+        if self.norm == "L2":
+            x_adv = problem.threat.project(x_adv, rows.x, rows.lower, rows.upper)
+        nothing = torch.full_like(rows.goal, -torch.inf, dtype=torch.float64)
+        return rows.having(x_adv=x_adv, x_best=x_adv, loss_best=nothing)
+
+    def step(self, problem: Problem, rows: Rows) -> Rows:
+        """Asks for the scores, keeps the proposal if it is the best yet, and repaints a window of the best."""
+        with torch.no_grad():
+            logits = problem.classifier.logits(rows.x_adv)
+        loss, _ = get_loss(self.loss, problem.targeted)(logits.double(), rows.goal)
+        better = loss > rows.loss_best
+        rows = rows.having(
+            logits=logits,
+            x_best=torch.where(per_row(better, rows.x), rows.x_adv, rows.x_best),
+            loss_best=torch.where(better, loss, rows.loss_best),
+        )
+        share = self.share(rows.step + 1)
+        if self.norm == "Linf":
+            return rows.having(x_adv=repaint(problem, rows, share).view_as(rows.x))
+        moved = move_mass(problem, rows, share).view_as(rows.x)
+        return rows.having(x_adv=problem.threat.project(moved, rows.x, rows.lower, rows.upper))
+
+    def share(self, iteration: Tensor) -> Tensor:
+        """Returns the share p of the pixels that a window covers at each `iteration` (1, 2, ...), in float64."""
+        at = iteration * HORIZON // self.queries if self.rescale_schedule else iteration
+        halvings = (at.unsqueeze(-1) > torch.tensor(HALVE_AFTER, device=at.device)).sum(-1)
+        return self.p_init * torch.exp2(-halvings.double())
+
+
+def as_images(x: Tensor) -> Tensor:
+    """Returns rows of any shape as (N, C, H, W): a table has one channel and height 1, a sequence height 1."""
+    return x.reshape(len(x), x.shape[1] if x.ndim > 2 else 1, -1, x.shape[-1])
+
+
+def stripes(problem: Problem, rows: Rows) -> Tensor:
+    """Returns images whose columns of one channel are all at the lower or all at the upper end."""
+    lower, upper = as_images(rows.lower), as_images(rows.upper)
+    shape = (lower.shape[1], 1, lower.shape[3])
+    bright = problem.stream.uniform(shape, rows.ids, rows.restart, torch.zeros_like(rows.step)) < 0.5
+    return torch.where(bright, upper, lower)
+
+
+def repaint(problem: Problem, rows: Rows, share: Tensor) -> Tensor:
+    """Returns the best images with one window at the upper or lower end, channel by channel (algorithm 2).
+
+    Adding 2 eps or -2 eps and projecting ends there exactly, for any point of the ball.
+    """
+    best, lower, upper = as_images(rows.x_best), as_images(rows.lower), as_images(rows.upper)
+    channels, height, width = best.shape[1:]
+    u = problem.stream.uniform((3 + channels,), rows.ids, rows.restart, rows.step + 1)
+    window = Window(u[:, 0], u[:, 1], *sides(share, height, width), like=best)
+    bright = u[:, 3:] < 0.5
+    # Every pixel of the best image is at one of its ends, so counting the upper ones tells what would change.
+    lit = window.sum((best > lower).to(best.dtype)).flatten(1)
+    idle = (lit == torch.where(bright, window.h * window.w, 0)).all(dim=1, keepdim=True)
+    # Where these colours change nothing, all the others do, and a flip of some of the channels leads to each of them.
+    subset = 1 + (u[:, 2:3] * (2 ** min(channels, 32) - 1)).long()
+    flipped = (subset >> torch.arange(channels, device=u.device).clamp(max=32)) % 2 == 1
+    bright = (bright ^ (idle & flipped))[:, :, None, None]
+    # A lerp by 0 or 1 is exact, and on a CPU several times faster than torch.where.
+    return best.lerp(lower.lerp(upper, bright.to(best.dtype)), window.mask)
+
+
+def tiles(problem: Problem, rows: Rows) -> Tensor:
+    """Returns images with a grid of 5 x 5 bumps of random sign and direction, of size eps in L2."""
+    x = as_images(rows.x)
+    channels, height, width = x.shape[1:]
+    down, across = min(TILES, height), min(TILES, width)
+    h, w = height // down, width // across
+    split = torch.tensor([True, False], device=x.device)
+    zero = torch.zeros_like(split, dtype=torch.int64)
+    bump = Window(zero, zero, zero + h, zero + w, like=x[:, :, :h, :w]).bump(split)
+    u = problem.stream.uniform((1 + channels, down, across), rows.ids, rows.restart, torch.zeros_like(rows.step))
+    u = u[..., None, None]
+    grid = torch.where(u[:, :1] < 0.5, bump[0, 0], bump[1, 0]) * _sign(u[:, 1:] < 0.5, x.dtype)
+    grid = grid.transpose(3, 4).reshape(len(x), channels, down * h, across * w)
+    top, left = (height - down * h) // 2, (width - across * w) // 2
+    delta = torch.zeros_like(x)
+    delta[:, :, top : top + down * h, left : left + across * w] = grid
+    return x + delta * (problem.threat.radius / _length(delta, (1, 2, 3)))
+
+
+def move_mass(problem: Problem, rows: Rows, share: Tensor) -> Tensor:
+    """Returns the best images with the perturbation of one window, and the unused budget, moved to another.
+
+    The steps of algorithm 3: nu is `delta`, W1 `here`, W2 `there`. The size of the result is eps in L2.
+    """
+    x, best = as_images(rows.x), as_images(rows.x_best)
+    channels, height, width = x.shape[1:]
+    u = problem.stream.uniform((5 + channels,), rows.ids, rows.restart, rows.step + 1)
+    window = sides(share, height, width, odd=True)
+    here = Window(u[:, 0], u[:, 1], *window, like=x)
+    there = Window(u[:, 2], u[:, 3], *window, like=x)
+    delta = best - x
+    kept, energy = delta * here.mask, delta.square()
+    unused = (problem.threat.radius**2 - energy.sum((1, 2, 3), keepdim=True)).clamp(min=0)
+    freed = here.sum(energy) + there.sum(energy - kept.square())
+    sign = _sign(u[:, 5:] < 0.5, x.dtype)[:, :, None, None]
+    mixed = sign * here.bump(u[:, 4] < 0.5) + kept / _length(kept, (2, 3))
+    mixed = mixed * ((freed + unused / channels).sqrt() / _length(mixed, (2, 3)))
+    return x + (delta * (1 - there.mask)).lerp(mixed, here.mask)
+
+
+def sides(share: Tensor, height: int, width: int, odd: bool = False) -> tuple[Tensor, Tensor]:
+    """Returns height and width (N,) of the windows that cover `share` (N,) of an image, as square as it allows.
+
+    Args:
+        share: In (0, 1].
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        odd: Whether the side of a square window has to be odd and at least 3, where the image has room.
+    """
+    short, long = sorted((height, width))
+    least = 3 if odd else 1
+    side = (share * (height * width)).sqrt().round().long().clamp(min=least)
+    if odd:
+        side = side // 2 * 2 + 1
+    stretched = (share * long).round().long().clamp(min=max(short, least))
+    one, other = side.clamp(max=short), torch.where(side < short, side, stretched).clamp(max=long)
+    return (one, other) if height <= width else (other, one)
+
+
+class Window:
+    """One rectangle a row, placed uniformly in an image.
+
+    Args:
+        u: Uniform in (0, 1), shape (N,): where it is along the height.
+        v: Uniform in (0, 1), shape (N,): where it is along the width.
+        h: Its heights (N,), int64.
+        w: Its widths (N,), int64.
+        like: Images whose height, width and dtype to take.
+
+    Attributes:
+        mask: 1 inside and 0 outside, shape (N, 1, H, W).
+    """
+
+    def __init__(self, u: Tensor, v: Tensor, h: Tensor, w: Tensor, like: Tensor) -> None:
+        self.h, self.w = h.unsqueeze(1), w.unsqueeze(1)
+        self.rows = _offsets(u.unsqueeze(1), self.h, like.shape[2])
+        self.columns = _offsets(v.unsqueeze(1), self.w, like.shape[3])
+        self._rows_inside = ((self.rows >= 0) & (self.rows < self.h)).to(like.dtype)[:, None, None, :]
+        self._columns_inside = ((self.columns >= 0) & (self.columns < self.w)).to(like.dtype)[:, None, :, None]
+        self.mask = self._rows_inside.mT * self._columns_inside.mT
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Returns the sum of `values` (N, C, H, W) over the window, shape (N, C, 1, 1)."""
+        return self._rows_inside @ values @ self._columns_inside
+
+    def bump(self, split: Tensor) -> Tensor:
+        """Returns the unit eta of algorithm 3, two pyramids of opposite sign, shape (N, 1, H, W), 0 outside the window.
+
+        Args:
+            split: Whether the pyramids lie one above the other or else side by side, shape (N,), bool.
+        """
+        split = split.unsqueeze(1)
+        terms = torch.arange(1, max(self.mask.shape[2:]) + 1, device=split.device).double().pow(-2)
+        sums = torch.nn.functional.pad(terms.cumsum(0), (1, 0)).to(self.mask.dtype)
+        top = sums[torch.maximum(self.h, self.w) // 2 + 1]
+        down, below = _halves(self.rows, self.h, split)
+        across, beyond = _halves(self.columns, self.w, ~split)
+        # A pixel d away from the middle of its half (along the axis where that is more) has the height top - sums[d].
+        heights = torch.minimum((top - sums[down]).unsqueeze(2), (top - sums[across]).unsqueeze(1)).unsqueeze(1)
+        heights = heights * self.mask
+        scale = _sign(below, heights.dtype)[:, None, :, None] / _length(heights, (1, 2, 3))
+        return heights * scale * _sign(beyond, heights.dtype)[:, None, None, :]
+
+
+def _offsets(u: Tensor, side: Tensor, size: int) -> Tensor:
+    """Returns how far each pixel of an axis lies behind the start of the windows, shape (N, size)."""
+    return torch.arange(size, device=u.device) - (u * (size - side + 1)).long()
+
+
+def _halves(offset: Tensor, side: Tensor, split: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns how far each pixel of an axis is from the middle of its half, and whether that is the second half."""
+    first = torch.where(split, side // 2, side)
+    second = offset >= first
+    middle = torch.where(second, first + (side - first) // 2, first // 2)
+    return (offset - middle).abs(), second
+
+
+def _sign(negative: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns -1 where `negative`, else 1."""
+    return 1 - 2 * negative.to(dtype)
+
+
+def _length(delta: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Returns the L2 norm over `axes`, kept as axes of size 1, and never 0 so that one can divide by it."""
+    found: Tensor = torch.linalg.vector_norm(delta, dim=axes, keepdim=True)
+    return found.clamp(min=torch.finfo(delta.dtype).tiny)
