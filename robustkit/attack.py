@@ -56,6 +56,7 @@ class Attack(ABC):
         eps: Radius in units of the input, a number or an exact fraction such as "8/255".
         restarts: How often an unbroken row starts anew, >= 1.
         target: Class to reach instead of any wrong one; goals per sample are given in the call.
+        eot: Draws of a random model that every look at it averages, >= 1.
 
     Raises:
         ConfigurationError: If a field cannot be meant.
@@ -65,11 +66,14 @@ class Attack(ABC):
     eps: Eps = "8/255"
     restarts: int = 1
     target: int | None = None
+    eot: int = 1
 
     name: ClassVar[str]
     kind: ClassVar[str] = "white-box"
     source: ClassVar[str]
     norms: ClassVar[tuple[Norm, ...]] = NORMS
+    minimal: ClassVar[bool] = False  # whether it looks for the nearest adversarial point, not for any within eps
+    leaves_ball: ClassVar[bool] = False  # whether it may look outside the threat; such points never count
 
     def __post_init__(self) -> None:
         if self.norm not in self.norms:
@@ -77,8 +81,13 @@ class Attack(ABC):
                 f"{self.name}: expected a norm among {', '.join(self.norms)}, got {self.norm!r}"
                 f"{suggest(str(self.norm), self.norms)}"
             )
-        Threat(norm=self.norm, eps=self.eps, bounds=(-math.inf, math.inf))
+        threat = Threat(norm=self.norm, eps=self.eps, bounds=(-math.inf, math.inf))
+        if math.isinf(threat.radius) and not self.minimal:
+            raise ConfigurationError(
+                f"{self.name}: expected a finite eps, got {self.eps}; only minimal attacks need none"
+            )
         self.count("restarts")
+        self.count("eot")
 
     def count(self, setting: str) -> None:
         """Checks that the field called `setting` is an integer >= 1."""
@@ -182,6 +191,7 @@ class Attack(ABC):
                 seed=seed,
                 batch_size=batch_size or len(x),
                 targeted=target is not None or self.targeted,
+                nearest=self.minimal,
             )
             engine.submit(x, ids, goal)
             done = Rows.join(list(engine.run(drain=True)))

@@ -62,6 +62,8 @@ class Classifier:
             default a tensor is taken as it is, then `.logits`, then `["logits"]`, then the first element.
         num_classes: Expected number of classes; checked against the output.
         class_names: Names for reports, in the order of the outputs.
+        draws: For a model that draws random numbers: how many passes a verdict is the mean of (their probabilities
+            are averaged). Its random numbers then depend on (seed, sample id, step, draw) alone.
         device: For models without parameters: where they want their input. Otherwise the model's own device.
 
     Raises:
@@ -79,6 +81,7 @@ class Classifier:
         select: Select | None = None,
         num_classes: int | None = None,
         class_names: Sequence[str] | None = None,
+        draws: int = 1,
         device: str | torch.device | None = None,
     ) -> None:
         if output not in OUTPUTS:
@@ -89,6 +92,8 @@ class Classifier:
             raise ConfigurationError(f"Classifier: expected a module or a function, got {type(model).__name__}")
         if not bounds[0] < bounds[1]:
             raise ConfigurationError(f"Classifier: expected bounds (low, high) with low < high, got {bounds}")
+        if draws < 1:
+            raise ConfigurationError(f"Classifier: expected draws >= 1, got {draws}; correct it")
         self.model = model
         self.module = model if isinstance(model, nn.Module) else nn.Module()
         self.bounds = (float(bounds[0]), float(bounds[1]))
@@ -96,6 +101,7 @@ class Classifier:
         self.select = select
         self.num_classes = num_classes
         self.class_names = tuple(class_names) if class_names else None
+        self.draws = draws
         self.tally = Tally()
         tensors = [t for t in (*self.module.parameters(), *self.module.buffers()) if t.is_floating_point()]
         self.device = tensors[0].device if tensors else torch.device(device or "cpu")

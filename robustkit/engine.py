@@ -34,6 +34,7 @@ _KEPT = (
     "queries",
     "broken",
     "margin",
+    "distance",
 )
 _RESULT = ("x", "x_adv", "position", "broken", "margin", "steps", "queries")
 _FAR = 1e30  # stands for an infinite margin, so that means stay finite
@@ -76,6 +77,7 @@ class Engine:
         seed: Seed of the run.
         batch_size: Rows the model sees at once; halved when memory runs out.
         targeted: Whether `goal` in `submit` is the class to reach rather than the one to leave.
+        nearest: Let broken rows make all their steps too, and keep the broken point nearest to the clean input.
     """
 
     def __init__(
@@ -86,10 +88,12 @@ class Engine:
         seed: int = 0,
         batch_size: int = 256,
         targeted: bool = False,
+        nearest: bool = False,
     ) -> None:
         self.attack = attack
         self.classifier = classifier
-        self.problem = Problem(classifier, attack.threat(classifier), Stream(seed, attack.name), targeted)
+        self.nearest = nearest
+        self.problem = Problem(classifier, attack.threat(classifier), Stream(seed, attack.name), targeted, attack.eot)
         self.split = Splitter(batch_size)
         self.live: Rows | None = None
         self.age = np.zeros(0, dtype=np.int64)  # steps of each live row since its start, known without asking the GPU
@@ -128,7 +132,7 @@ class Engine:
                 self.live = self.split(self._step, self.live)
                 self.age += 1
                 self.ticks += 1
-                if self.ticks % self.look_every == 0:
+                if self.ticks % self.look_every == 0 and not self.nearest:
                     yield from self._leave_when_broken(self.live)
 
     def loss_path(self) -> list[float]:
@@ -158,6 +162,7 @@ class Engine:
         return rows.having(
             lower=lower, upper=upper, best=rows.x, restart=zero, step=zero, steps=zero, queries=zero,
             broken=zero.bool(), margin=torch.full_like(zero, -torch.inf, dtype=torch.float64),
+            distance=torch.full_like(zero, torch.inf, dtype=torch.float64),
         )  # fmt: skip
 
     def _join(self, rows: Rows) -> None:
@@ -177,7 +182,7 @@ class Engine:
     def _leave_at_end(self, ended: npt.NDArray[np.bool_]) -> Iterator[Rows]:
         """Judges the last proposal of rows that made all their steps; the unbroken start again or are done."""
         rows = self.split(self._last_look, self._part(ended))
-        again = ~rows.broken & (rows.restart + 1 < self.attack.starts)
+        again = (rows.restart + 1 < self.attack.starts) & (~rows.broken | self.nearest)
         if bool(again.any()):
             survivors = rows.take(again)
             self._join(survivors.keep(*_KEPT).having(restart=survivors.restart + 1))
@@ -204,7 +209,7 @@ class Engine:
         return self._look(moved, point, spent).having(step=rows.step + 1)
 
     def _last_look(self, rows: Rows) -> Rows:
-        return self._look(rows.having(logits=self.classifier.logits(rows.x_adv).detach()), rows.x_adv, 1)
+        return self._look(rows.having(logits=self.problem.logits(rows, rows.x_adv)), rows.x_adv, self.problem.eot)
 
     def _look(self, rows: Rows, point: Tensor, spent: int) -> Rows:
         """Notes for every row not yet broken whether `point`, where `logits` were seen, breaks it or comes nearer."""
@@ -214,16 +219,25 @@ class Engine:
         predicted_goal = (logits.argmax(dim=1) == rows.goal) & ~gap.isnan()
         gap = gap.nan_to_num(_FAR, _FAR, -_FAR)
         gap, hit = (-gap, predicted_goal) if self.problem.targeted else (gap, ~predicted_goal)
+        if self.attack.leaves_ball:
+            inside = self.problem.threat.contains(point, rows.x)
+            gap, hit = torch.where(inside, gap, -torch.inf), hit & inside
         unbroken = ~rows.broken
         better = unbroken & (hit | (gap > rows.margin))
+        distance = rows.distance
+        if self.nearest:
+            distance = torch.where(hit, self.problem.threat.distance(point, rows.x), torch.inf)
+            better = better | (distance < rows.distance)
+            distance = torch.minimum(distance, rows.distance)
         best_margin = torch.where(better, gap, rows.margin)
         # A row that breaks leaves its last value in the path for all later looks; the others add theirs each time.
         look = rows.restart * (self.attack.steps_per_start + 1) + rows.step
-        self._path[0].index_add_(0, look, torch.where(unbroken & ~hit, best_margin, 0))
+        self._path[0].index_add_(0, look, torch.where(unbroken & ~hit, best_margin.clamp(min=-_FAR), 0))
         self._path[1].index_add_(0, look, torch.where(unbroken & hit, best_margin, 0))
         return rows.without("logits").having(
             best=torch.where(per_row(better, point), point, rows.best),
             margin=best_margin,
+            distance=distance,
             broken=rows.broken | hit,
             steps=rows.steps + unbroken,
             queries=rows.queries + unbroken * spent,

@@ -8,7 +8,8 @@ model cannot hide its gradient behind a saturated softmax (users of the peers lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -82,6 +83,14 @@ def dlr_towards(z: Tensor, y: Tensor, aim: Tensor) -> tuple[Tensor, Tensor]:
     value = gap / spread
     low = one_hot(top.indices[:, 2], z) + one_hot(top.indices[:, 3], z)
     return value, direction - value.unsqueeze(1) * (one_hot(top.indices[:, 0], z) - low / 2)
+
+
+def mean_logits(draws: Sequence[Tensor]) -> Tensor:
+    """Returns the logits of the mean probabilities of several draws of a random model; one draw stays as it is."""
+    if len(draws) == 1:
+        return draws[0]
+    shares = torch.stack([z.double().log_softmax(dim=1) for z in draws])
+    return (shares.logsumexp(dim=0) - math.log(len(draws))).to(draws[0].dtype)
 
 
 def runner_up_classes(z: Tensor, y: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustkit.classifier import Classifier
+from robustkit.classifier import Classifier, Gradient
+from robustkit.losses import Loss, mean_logits
 from robustkit.rng import Stream
 from robustkit.threat import Threat
 
@@ -50,9 +51,32 @@ class Rows:
 
 @dataclass(frozen=True)
 class Problem:
-    """What an attack works on: the model, what it may change, its random numbers, and whether rows have a target."""
+    """What an attack works on.
+
+    Attributes:
+        classifier: The model.
+        threat: What may be changed.
+        stream: The random numbers of the attack.
+        targeted: Whether rows have a class to reach rather than one to leave.
+        eot: How many draws of a random model every look averages (expectation over transformation, Athalye et al.
+            2018, arXiv 1707.07397).
+    """
 
     classifier: Classifier
     threat: Threat
     stream: Stream
     targeted: bool = False
+    eot: int = 1
+
+    def logits(self, rows: Rows, x: Tensor) -> Tensor:
+        """Returns the logits (N, K) at `x` (N, ...), those of the mean probabilities where draws are averaged."""
+        with torch.no_grad():
+            return mean_logits([self.classifier.logits(x) for _ in range(self.eot)])
+
+    def gradient(self, rows: Rows, x: Tensor, loss: Loss) -> Gradient:
+        """Returns logits, loss and loss gradient at `x` (N, ...) for the rows' goals, averaged over the draws."""
+        found = [self.classifier.gradient(x, rows.goal, loss) for _ in range(self.eot)]
+        if self.eot == 1:
+            return found[0]
+        logits, losses, grads = zip(*found, strict=True)
+        return Gradient(mean_logits(logits), torch.stack(losses).mean(0), torch.stack(grads).mean(0))

@@ -24,16 +24,16 @@ class ThreatViolation(RobustkitError):
 
 
 def parse_eps(eps: Eps) -> float:
-    """Returns the radius as float64; a text may be a decimal or an exact fraction such as "8/255".
+    """Returns the radius as float64; a text may be a decimal, an exact fraction such as "8/255", or "inf".
 
     Raises:
-        ConfigurationError: If it is no finite number >= 0.
+        ConfigurationError: If it is no number >= 0.
     """
     try:
-        radius = float(Fraction(eps)) if isinstance(eps, str) else float(eps)
+        radius = float(Fraction(eps)) if isinstance(eps, str) and eps != "inf" else float(eps)
     except (ValueError, ZeroDivisionError, OverflowError, TypeError):
         radius = math.nan
-    if not (math.isfinite(radius) and radius >= 0):
+    if not radius >= 0:
         raise ConfigurationError(f"eps: expected a number >= 0 or a fraction such as '8/255', got {eps!r}; correct it")
     return radius
 
@@ -55,7 +55,7 @@ class Threat:
 
     Attributes:
         norm: "Linf", "L2" or "L1".
-        eps: Radius in the units of the input; "8/255" is kept as typed.
+        eps: Radius in the units of the input; "8/255" is kept as typed, "inf" leaves the box alone.
         bounds: Lowest and highest legal input value.
         target: Class the attacker wants, or None when any wrong class will do.
 
@@ -76,7 +76,7 @@ class Threat:
         low, high = self.bounds
         if not low < high:
             raise ConfigurationError(f"threat: expected bounds (low, high) with low < high, got {self.bounds}")
-        if self.radius > high - low and self.norm == "Linf":
+        if high - low < self.radius < math.inf and self.norm == "Linf":
             raise ConfigurationError(
                 f"threat: expected an Linf eps within the input range {low:g}..{high:g}, got {self.eps}; "
                 "for inputs in 0..1 a budget of 8 grey levels is written 8/255"
@@ -102,6 +102,8 @@ class Threat:
         """
         if self.norm == "Linf":
             return torch.minimum(torch.maximum(x_adv, lower), upper)
+        if math.isinf(self.radius):
+            return x_adv.clamp(*self.bounds)
         centre = x.double()
         delta = x_adv.double() - centre
         if self.norm == "L2":

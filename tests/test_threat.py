@@ -173,7 +173,7 @@ def test_a_radius_is_read_exactly(eps, radius):
 
 
 @pytest.mark.parametrize(
-    "eps", ["8//255", "-1", -0.1, "nan", float("nan"), "inf", "1/0", "abc", "", "1e999", None, [1]]
+    "eps", ["8//255", "-1", -0.1, "nan", float("nan"), "-inf", "1/0", "abc", "", "1e999", None, [1]]
 )
 def test_what_is_no_radius_is_refused_in_one_line(eps):
     with pytest.raises(ConfigurationError, match=r"^eps: expected a number >= 0 or a fraction") as caught:

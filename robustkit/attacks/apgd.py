@@ -93,7 +93,7 @@ class APGD(Attack):
 
     def step(self, problem: Problem, rows: Rows) -> Rows:
         """Evaluates the gradient, keeps the book of progress, and moves."""
-        found = problem.classifier.gradient(rows.x_adv, rows.goal, self._loss(problem, rows))
+        found = problem.gradient(rows, rows.x_adv, self._loss(problem, rows))
         first = rows.step == 0
         better = found.loss > rows.loss_best
         loss_best = torch.where(better, found.loss, rows.loss_best)
@@ -135,8 +135,7 @@ class APGD(Attack):
         """Returns the class each row aims at; without targets it is not used."""
         if not self.targets:
             return rows.goal
-        with torch.no_grad():
-            order = runner_up_classes(problem.classifier.logits(rows.x), rows.goal)
+        order = runner_up_classes(problem.logits(rows, rows.x), rows.goal)
         rank = rows.restart % min(self.targets, order.shape[1])
         return order.gather(1, rank.unsqueeze(1)).squeeze(1)
 

@@ -42,7 +42,7 @@ class FGSM(Attack):
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the one point of the method."""
-        found = problem.classifier.gradient(rows.x, rows.goal, get_loss(self.loss, problem.targeted))
+        found = problem.gradient(rows, rows.x, get_loss(self.loss, problem.targeted))
         movable = has_room(rows.x, found.grad, rows.lower, rows.upper)
         step = steepest(found.grad, self.norm, movable, share=0.0)
         x_adv = rows.x + problem.threat.radius * step

@@ -73,7 +73,7 @@ class PGD(Attack):
 
     def step(self, problem: Problem, rows: Rows) -> Rows:
         """Evaluates the gradient and moves along it."""
-        found = problem.classifier.gradient(rows.x_adv, rows.goal, get_loss(self.loss, problem.targeted))
+        found = problem.gradient(rows, rows.x_adv, get_loss(self.loss, problem.targeted))
         movable = None
         if self.norm == "L1":
             movable = has_room(rows.x_adv, found.grad, rows.lower, rows.upper)

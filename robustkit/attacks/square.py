@@ -75,8 +75,7 @@ class Square(Attack):
 
     def step(self, problem: Problem, rows: Rows) -> Rows:
         """Asks for the scores, keeps the proposal if it is the best yet, and repaints a window of the best."""
-        with torch.no_grad():
-            logits = problem.classifier.logits(rows.x_adv)
+        logits = problem.logits(rows, rows.x_adv)
         loss, _ = get_loss(self.loss, problem.targeted)(logits.double(), rows.goal)
         better = loss > rows.loss_best
         rows = rows.having(
