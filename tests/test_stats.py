@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import beta
 
 from robustkit.errors import ConfigurationError, InvalidEvaluation
-from robustkit.stats import bootstrap, mcnemar, proportion
+from robustkit.stats import bootstrap, confidence_sequence, mcnemar, proportion
 
 
 @pytest.mark.parametrize(
@@ -31,11 +32,15 @@ def test_wilson_half_widths_are_the_tabled_ones(share, n, points):
     assert 100 * (high - low) / 2 == pytest.approx(points, abs=0.05)
 
 
-def test_wilson_is_the_closed_form_of_the_score_interval():
-    k, n, z = 37, 256, 1.959963984540054
+def score_interval(k, n):
+    z = 1.959963984540054
     centre = (k + z * z / 2) / (n + z * z)
     half = z / (n + z * z) * math.sqrt(k * (n - k) / n + z * z / 4)
-    assert proportion(k, n).wilson == pytest.approx((centre - half, centre + half), abs=1e-12)
+    return centre - half, centre + half
+
+
+def test_wilson_is_the_closed_form_of_the_score_interval():
+    assert proportion(37, 256).wilson == pytest.approx(score_interval(37, 256), abs=1e-12)
 
 
 @pytest.mark.parametrize(("n", "limit"), [(100, 0.036), (1000, 0.0037), (10000, 0.0004)])
@@ -87,6 +92,84 @@ def test_a_level_that_is_no_fraction_is_refused(level):
         proportion(1, 2, level)
     with pytest.raises(ConfigurationError, match="expected a level between 0 and 1"):
         bootstrap(np.sum, 3, level=level)
+
+
+COUNTS = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+def share_ever_excluded(interval, p, n=1000, sequences=2000):
+    """Returns how many of many samples of size n have an interval without p at one of their 1, 2, ..., n looks."""
+    hits = (np.random.default_rng(0).random((sequences, n)) < p).cumsum(axis=1)
+    excluded, fewest, most = np.zeros(sequences, dtype=bool), 0, 0
+    for looks in range(1, n + 1):
+        # The counts that hold p are a range whose ends grow with n, so it need not be searched anew.
+        while interval(fewest, looks)[1] < p:
+            fewest += 1
+        while most < looks and interval(most + 1, looks)[0] <= p:
+            most += 1
+        excluded |= (hits[:, looks - 1] < fewest) | (hits[:, looks - 1] > most)
+    return excluded.mean()
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_a_confidence_sequence_may_be_looked_at_after_every_sample_and_wilson_may_not(p):
+    assert 0.005 < share_ever_excluded(confidence_sequence, p) <= 0.05
+    assert share_ever_excluded(score_interval, p) > 0.25
+
+
+def test_a_confidence_sequence_spends_what_its_level_allows():
+    assert 0.1 < share_ever_excluded(lambda k, n: confidence_sequence(k, n, level=0.7), 0.5) <= 0.3
+
+
+@given(COUNTS, st.sampled_from([0.5, 0.9, 0.95, 0.999]))
+def test_the_mixture_is_as_likely_at_both_ends_as_the_level_says(k_of_n, level):
+    k, n = k_of_n
+    # One sample at a time, instead of by the Beta function: the predictive share of hits is (k + 1/2) / (n + 1).
+    mixture = sum(math.log(i + 0.5) for i in (*range(k), *range(n - k))) - math.lgamma(n + 1)
+    for p, inside in zip(confidence_sequence(k, n, level), (k, n - k), strict=True):
+        if inside:
+            likelihood = k * math.log(p) + ((n - k) * math.log1p(-p) if k < n else 0)
+            assert mixture - likelihood == pytest.approx(-math.log(1 - level), abs=1e-6)
+
+
+@given(COUNTS)
+def test_a_confidence_sequence_holds_the_exact_interval_of_a_fixed_sample_size(k_of_n):
+    low, high = confidence_sequence(*k_of_n)
+    fixed = proportion(*k_of_n).clopper_pearson
+    assert 0 <= low <= fixed[0] + 1e-12
+    assert fixed[1] - 1e-12 <= high <= 1
+
+
+@given(COUNTS)
+def test_a_confidence_sequence_of_the_misses_is_the_mirror_image(k_of_n):
+    k, n = k_of_n
+    low, high = confidence_sequence(k, n)
+    assert confidence_sequence(n - k, n) == pytest.approx((1 - high, 1 - low), abs=1e-12)
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 0.5, 1])
+def test_a_confidence_sequence_narrows_with_samples_and_widens_with_the_level(share):
+    widths = [high - low for low, high in (confidence_sequence(round(share * n), n) for n in (4, 40, 400, 4000, 40000))]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] < 0.03
+    narrow, wide = (confidence_sequence(round(share * 40), 40, level) for level in (0.9, 0.99))
+    assert wide[1] - wide[0] > narrow[1] - narrow[0]
+
+
+def test_the_limits_of_a_confidence_sequence_are_exact():
+    assert confidence_sequence(0, 0) == (0.0, 1.0)
+    for n in (1, 10, 1000):
+        high = 1 - (0.05 * beta(0.5, n + 0.5) / math.pi) ** (1 / n)
+        assert confidence_sequence(0, n) == (0.0, pytest.approx(high, rel=1e-12))
+        assert confidence_sequence(n, n) == (pytest.approx(1 - high, rel=1e-12), 1.0)
+    assert {type(end) for end in confidence_sequence(np.int64(3), np.int64(10))} == {float}
+
+
+def test_a_confidence_sequence_refuses_what_is_no_share_and_no_level():
+    with pytest.raises(InvalidEvaluation, match="confidence_sequence: expected 0 <= k <= n, got k = 6, n = 5;"):
+        confidence_sequence(6, 5)
+    with pytest.raises(ConfigurationError, match="expected a level between 0 and 1, got 95;"):
+        confidence_sequence(1, 2, level=95)
 
 
 @pytest.mark.parametrize(
