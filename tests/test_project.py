@@ -17,7 +17,7 @@ PACKAGE = ROOT / "robustkit"
 LAYERS = (
     {"errors", "files"},
     {"norms", "rng", "losses", "stats", "calibration", "ranked", "labels"},
-    {"threat", "frozen", "classifier", "rows", "engine", "attack", "defense", "data", "diagnostics"},
+    {"threat", "frozen", "bpda", "classifier", "rows", "engine", "attack", "defense", "data", "diagnostics"},
     {"attacks", "defenses", "models", "datasets", "checkpoints", "loading"},
     {"doctor", "ledger", "gallery", "evaluation", "bench", "evaluator"},
     {"report"},
