@@ -57,6 +57,7 @@ class Attack(ABC):
         restarts: How often an unbroken row starts anew, >= 1.
         target: Class to reach instead of any wrong one; goals per sample are given in the call.
         eot: Draws of a random model that every look at it averages, >= 1.
+        levels: Look only at points on a grid of so many levels per coordinate, 256 for stored images.
 
     Raises:
         ConfigurationError: If a field cannot be meant.
@@ -67,6 +68,7 @@ class Attack(ABC):
     restarts: int = 1
     target: int | None = None
     eot: int = 1
+    levels: int | None = None
 
     name: ClassVar[str]
     kind: ClassVar[str] = "white-box"
@@ -81,7 +83,7 @@ class Attack(ABC):
                 f"{self.name}: expected a norm among {', '.join(self.norms)}, got {self.norm!r}"
                 f"{suggest(str(self.norm), self.norms)}"
             )
-        threat = Threat(norm=self.norm, eps=self.eps, bounds=(-math.inf, math.inf))
+        threat = Threat(norm=self.norm, eps=self.eps, bounds=(-math.inf, math.inf), levels=self.levels)
         if math.isinf(threat.radius) and not self.minimal:
             raise ConfigurationError(
                 f"{self.name}: expected a finite eps, got {self.eps}; only minimal attacks need none"
@@ -135,7 +137,7 @@ class Attack(ABC):
 
     def threat(self, classifier: Classifier) -> Threat:
         """Returns what this attack may change on the inputs of `classifier`."""
-        return Threat(norm=self.norm, eps=self.eps, bounds=classifier.bounds, target=self.target)
+        return Threat(norm=self.norm, eps=self.eps, bounds=classifier.bounds, target=self.target, levels=self.levels)
 
     def settings(self) -> dict[str, Scalar]:
         """Returns every field by name, resolved and JSON-ready."""

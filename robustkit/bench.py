@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections import Counter
@@ -23,8 +24,12 @@ from robustkit.gallery import Gallery
 from robustkit.labels import as_labels
 from robustkit.ledger import Ledger
 from robustkit.losses import margin
-from robustkit.rows import Rows
+from robustkit.protocols import Protocol
+from robustkit.rng import Stream
+from robustkit.rows import Problem, Rows
 from robustkit.threat import Threat
+
+STORED = 256  # levels of a stored image
 
 
 @dataclass(frozen=True)
@@ -48,19 +53,33 @@ class Bench:
     def __init__(
         self,
         classifier: Classifier,
-        attacks: Sequence[Attack],
+        protocol: Protocol,
         batch_size: int,
         seed: int,
         progress: Callable[[Progress], None] | None,
         examples: int,
         total: int | None,
     ) -> None:
+        attacks = protocol.attacks
         self.classifier, self.progress = classifier, progress
+        self.cascade = protocol.cascade
         self.threat = common_threat(attacks, classifier)
+        self.stored = dataclasses.replace(self.threat, levels=STORED)
+        self.on_grid = True
         self.runs = [AttackRun(attack, label) for attack, label in zip(attacks, labels(attacks), strict=True)]
         self.engines = [
-            Engine(attack, classifier, seed=seed, batch_size=batch_size, targeted=attack.targeted) for attack in attacks
+            Engine(
+                attack,
+                classifier,
+                seed=seed,
+                batch_size=batch_size,
+                targeted=attack.targeted,
+                nearest=attack.minimal and not protocol.cascade,
+            )
+            for attack in attacks
         ]
+        # A verdict on a random model is the mean of several draws, the same for the same sample.
+        self.judge = Problem(classifier, self.threat, Stream(seed, "verdict"), eot=classifier.draws)
         self.ledger = Ledger(run.label for run in self.runs)
         self.split = Splitter(batch_size)
         self.room = examples
@@ -74,33 +93,39 @@ class Bench:
             x = self.classifier.accept(batch.x)
             y = as_labels(batch.y, self.classifier.classes(x[:1])).to(self.classifier.device)
             self._hash(x, y, batch.ids)
-            clean = self.logits(x)
+            ids = batch.ids.to(self.classifier.device)
+            clean = self.logits(x, ids)
+            self.on_grid = self.on_grid and x.ndim > 2 and bool(self.stored.on_grid(x).all())
             where = self._enter_clean(batch, y, clean)
             self._report("clean", len(x))
-            right = (clean.argmax(1) == y).nonzero().squeeze(1)
+            standing = clean.argmax(1) == y
             worst = Worst(x, clean)
             for index, (run, engine) in enumerate(zip(self.runs, self.engines, strict=True)):
                 cost = Cost(self.classifier, run)
                 first = engine.submitted
-                engine.submit(x[right], batch.ids[right.cpu()], run.attack.goal(y[right]))
+                attacked = standing.nonzero().squeeze(1)
+                engine.submit(x[attacked], ids[attacked], run.attack.goal(y[attacked]))
                 for rows in engine.run(drain=True):
-                    self.threat.verify(rows.x_adv, rows.x, run.label)
-                    at = right[rows.position - first]
-                    logits = self.logits(rows.x_adv)
+                    engine.problem.threat.verify(rows.x_adv, rows.x, run.label)
+                    at = attacked[rows.position - first]
+                    logits = self.logits(rows.x_adv, ids[at])
                     worst.update(index, at, y[at], logits, rows.x_adv)
-                    self._enter(run, where.start + at.cpu().numpy(), rows, y[at], logits)
+                    broken = self._enter(run, where.start + at.cpu().numpy(), rows, y[at], ids[at], logits)
+                    if self.cascade:
+                        standing[at[broken]] = False
                     self._report(run.label, len(rows))
-                self._report(run.label, len(x) - len(right))
+                self._report(run.label, len(x) - len(attacked))
                 cost.book()
         self.attacked_bins.add(*self._write(where, "worst_", y, worst.logits))
         self.ledger.write(where, worst_attack=worst.attack.cpu())
         self.gallery.offer(self.ledger, where, x, worst.x_adv)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Returns the float64 logits of a plain pass."""
-        with torch.no_grad():
-            rows = self.split(lambda part: Rows(logits=self.classifier.logits(part.x)), Rows(x=x))
-        return rows.logits.double()
+    def logits(self, x: Tensor, ids: Tensor) -> Tensor:
+        """Returns the float64 logits that decide, those of the mean probabilities where the model is random."""
+        zero = torch.zeros_like(ids)
+        rows = Rows(x=x, ids=ids, restart=zero, step=zero)
+        judged = self.split(lambda part: Rows(logits=self.judge.logits(part, part.x)), rows)
+        return judged.logits.double()
 
     def finished_runs(self) -> Iterator[AttackRun]:
         """Yields what is known of each attack at the end."""
@@ -141,7 +166,8 @@ class Bench:
         )
         return probabilities, targets
 
-    def _enter(self, run: AttackRun, where: Any, rows: Rows, y: Tensor, logits: Tensor) -> None:
+    def _enter(self, run: AttackRun, where: Any, rows: Rows, y: Tensor, ids: Tensor, logits: Tensor) -> Tensor:
+        """Writes what an attack found into the ledger and returns which rows reached its goal."""
         predicted = logits.argmax(1)
         hit = predicted == self.threat.target if self.threat.target is not None else predicted != y
         run.rechecked_changes += int((hit != rows.broken).sum())
@@ -155,6 +181,10 @@ class Bench:
             steps=rows.steps.cpu(),
             queries=rows.queries.cpu(),
         )
+        if self.on_grid:
+            stored = self.logits(self.stored.snap(rows.x_adv, rows.x), ids)
+            self.ledger.write(where, f"{run.label}/", stored_prediction=stored.argmax(1).cpu())
+        return hit
 
     def _report(self, stage: str, visits: int) -> None:
         self.done += visits

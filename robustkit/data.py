@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import Tensor
 from robustkit.errors import ConfigurationError, InvalidEvaluation
 from robustkit.labels import as_labels, as_tensor
 
-__all__ = ["Batch", "Dataset", "as_labels", "batches", "text_id"]
+__all__ = ["Batch", "Dataset", "as_labels", "batches", "shuffled", "text_id"]
 
 FIELD_NAMES = {"x": ("x", "image", "pixel_values"), "y": ("y", "label", "labels"), "id": ("id", "ids")}
 
@@ -95,6 +96,52 @@ def batches(source: Any, batch_size: int, limit: int | None = None) -> Iterator[
             raise ConfigurationError(f"data: expected {name} of at least 1, got {value}")
     source = source.source if isinstance(source, Dataset) else source
     return _stream(source, batch_size, limit)
+
+
+def shuffled(dataset: Dataset, seed: int) -> Dataset:
+    """Returns the data in random order, ids staying with their samples; unchanged where they cannot be indexed.
+
+    Args:
+        dataset: What to shuffle; arrays, map-style data sets and lists of samples can be.
+        seed: Of the order.
+    """
+    source = dataset.source
+    arrays = isinstance(source, (tuple, list)) and bool(source) and isinstance(source[0], (Tensor, np.ndarray))
+    if not arrays and not _holds_samples(source):
+        note = "samples came in the order given, so the interval holds only if that is random"
+        return dataclasses.replace(dataset, notes=(*dataset.notes, note))
+    order = np.random.default_rng(seed).permutation(len(source[0]) if arrays else len(source))
+    mixed: Any
+    if arrays:
+        ids = source[2] if len(source) == 3 else np.arange(len(order))
+        mixed = (source[0][order], source[1][order], ids[order])
+    else:
+        mixed = _Reordered(source, order)
+    return dataclasses.replace(dataset, source=mixed, notes=(*dataset.notes, f"in random order (seed {seed})"))
+
+
+def _holds_samples(source: Any) -> bool:
+    """Whether `source[i]` is sample i; a list may as well hold batches."""
+    if _is_map_style(source):
+        return True
+    if not (hasattr(source, "__getitem__") and hasattr(source, "__len__") and len(source)):
+        return False
+    label = _fields(source[0])[1]
+    return isinstance(label, (int, float, str)) or getattr(label, "ndim", None) == 0
+
+
+class _Reordered:
+    """A map-style data set in another order; samples without an id get the number of their old place."""
+
+    def __init__(self, source: Any, order: Any) -> None:
+        self.source, self.order = source, order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
+        x, y, id = _fields(self.source[int(self.order[index])])
+        return x, y, int(self.order[index]) if id is None else id
 
 
 def text_id(name: str) -> int:

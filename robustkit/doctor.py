@@ -33,7 +33,7 @@ def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, .
         logits = _first_pass(classifier, accepted)
         labels = as_labels(y, logits.shape[1]).to(classifier.device)
         again = classifier.logits(accepted)
-        repeat = _repeat(logits, again)
+        repeat = _repeat(logits, again, classifier.draws)
         found = [
             _input(classifier, accepted),
             _mode(was_training),
@@ -41,6 +41,7 @@ def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, .
             _output(classifier),
             _batches(classifier, accepted, logits) if repeat.status == "pass" else _unstable(),
             _gradients(classifier, accepted, labels),
+            _scale(logits, classifier.model_dtype),
         ]
     for item in found:
         if item.status == "fail" and item.id in ("Q02", "Q04"):
@@ -101,14 +102,18 @@ def _mode(training: list[str]) -> Diagnostic:
     return diagnostic("Q03", "training", "no module in training mode", "remark", message)
 
 
-def _repeat(logits: Tensor, again: Tensor) -> Diagnostic:
+def _repeat(logits: Tensor, again: Tensor, draws: int) -> Diagnostic:
     gap = float(((logits - again).abs().amax(dim=1) / _spread(logits)).max())
     if gap <= 1e-4:
         return diagnostic("Q05", gap, "relative logit gap <= 1e-4", "pass", "the model is deterministic")
     flips = int((logits.argmax(1) != again.argmax(1)).sum())
+    seen = f"two passes over the same {len(logits)} samples differ by {gap:.2g} of the logit spread and flip {flips} "
+    if draws > 1:
+        message = f"{seen}predictions: the model is random, and every verdict is the mean of {draws} draws"
+        return diagnostic("Q05", gap, "relative logit gap <= 1e-4", "remark", message)
     message = (
-        f"two passes over the same {len(logits)} samples differ by {gap:.2g} of the logit spread and flip {flips} "
-        "predictions: the model is random, and attacks that see one draw overrate it"
+        f"{seen}predictions: the model is random, and attacks that see one draw overrate it; judge it by the mean of "
+        "several draws (draws=16) and let attacks average as many (eot=16, or the protocol autoattack-rand)"
     )
     return diagnostic("Q05", gap, "relative logit gap <= 1e-4", "fail", message)
 
@@ -156,6 +161,21 @@ def _gradients(classifier: Classifier, x: Tensor, y: Tensor) -> Diagnostic:
         return diagnostic("Q07", "none", limit, "fail", str(error).splitlines()[0][:200])
     zero, bad = int(tally.zero_gradients) - before[0], int(tally.nonfinite_gradients) - before[1]
     return gradient_diagnostic(zero, bad, len(x))
+
+
+def _scale(logits: Tensor, dtype: torch.dtype) -> Diagnostic:
+    """Returns Q21: whether the logits are so large that neighbouring numbers of their precision are far apart."""
+    step = float((torch.finfo(dtype).eps * logits.abs().amax(dim=1) / _spread(logits)).max())
+    limit = "logits resolved to 1e-3 of their spread"
+    if step <= 1e-3:
+        return diagnostic("Q21", step, limit, "pass", "attacks divide the scale of the logits out")
+    message = (
+        f"logits as large as {float(logits.abs().max()):.3g} in {str(dtype).removeprefix('torch.')} tell only about "
+        f"{1 / step:.0f} values apart within their spread, so attacks see steps instead of slopes; subtract the mean "
+        "of the logits in the model, or compute in a longer format"
+    )
+    half = dtype in (torch.float16, torch.bfloat16)
+    return diagnostic("Q21", step, limit, "remark" if half else "fail", message)
 
 
 def gradient_diagnostic(zero: int, nonfinite: int, n: int) -> Diagnostic:

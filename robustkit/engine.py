@@ -213,6 +213,7 @@ class Engine:
 
     def _look(self, rows: Rows, point: Tensor, spent: int) -> Rows:
         """Notes for every row not yet broken whether `point`, where `logits` were seen, breaks it or comes nearer."""
+        point = self.problem.threat.snap(point, rows.x)
         logits = rows.logits.double()
         gap, _ = margin(logits, rows.goal)
         # Scores that are not numbers are no prediction: untargeted they count as wrong, targeted as a miss.
@@ -248,18 +249,23 @@ def _result(rows: Rows) -> Rows:
     return rows.having(x_adv=rows.best).keep(*_RESULT)
 
 
-def craft(attack: Attack, classifier: Classifier, x: Tensor, goal: Tensor, ids: Tensor, seed: int) -> Tensor:
-    """Returns the last point of an attack that makes all its steps on every row: the inner maximisation of training.
+def craft(
+    attack: Attack, classifier: Classifier, x: Tensor, goal: Tensor, ids: Tensor, seed: int, targeted: bool = False
+) -> Tensor:
+    """Returns the last point of an attack that makes all its steps on every row, broken or not.
+
+    It is the inner maximisation of training, and what is carried over to another model.
 
     Args:
         attack: The attack; only its first start is used.
         classifier: Already inside its `frozen()` context.
         x: Clean inputs (N, ...).
-        goal: Labels (N,).
+        goal: Labels (N,), or goals if `targeted`.
         ids: Sample ids (N,).
         seed: A number that differs in every epoch, so that random starts do.
+        targeted: Whether `goal` is the class to reach.
     """
-    engine = Engine(attack, classifier, seed=seed, batch_size=len(x))
+    engine = Engine(attack, classifier, seed=seed, batch_size=len(x), targeted=targeted)
     engine.submit(x, ids, goal)
     rows = attack.start(engine.problem, engine._blank(engine.waiting.pop()))
     for step in range(attack.steps_per_start):

@@ -13,7 +13,8 @@ from robustkit.diagnostics import Diagnostic, Quality, Status, complete, diagnos
 from robustkit.doctor import gradient_diagnostic
 from robustkit.gallery import Example
 from robustkit.ledger import Ledger, Mask
-from robustkit.stats import Proportion, proportion
+from robustkit.protocols import Protocol
+from robustkit.stats import Proportion, confidence_sequence, proportion
 from robustkit.threat import Threat
 
 
@@ -39,28 +40,42 @@ class Evaluation:
     Attributes:
         ledger: One row per sample.
         threat: What the attacks might change.
+        protocol: The attacks as they were asked for.
+        fingerprint: Of the protocol, its versions and the precision; see `Protocol.fingerprint`.
         runs: The attacks with their costs.
         examples: A few samples with their adversarial points.
         num_classes: Number of classes of the model.
         input_shape: Shape of one input.
         dataset: Name, split and notes of the data; its samples are not kept.
         seed: Seed of the run.
+        draws: How many passes of the model each verdict is the mean of.
+        on_grid: Whether the clean inputs are 8-bit images, so that the ledger knows verdicts after rounding, too.
+        early: Whether the run was allowed to stop early, its samples coming in random order.
+        stopped: Why it did, or None.
+        planned: How many samples there were to look at, if known.
         ids_sha256: Hash over the sorted sample ids.
         data_sha256: Hash over ids, labels and inputs, whatever their order.
     """
 
     ledger: Ledger
     threat: Threat
+    protocol: Protocol
+    fingerprint: str
     runs: tuple[AttackRun, ...]
     num_classes: int
     input_shape: tuple[int, ...]
     dataset: Dataset
     seed: int
+    draws: int
     ids_sha256: str
     data_sha256: str
     found: tuple[Diagnostic, ...]
     clean_bins: ClasswiseBins
     attacked_bins: ClasswiseBins
+    on_grid: bool = False
+    early: bool = False
+    stopped: str | None = None
+    planned: int | None = None
     examples: tuple[Example, ...] = ()
     seconds: float = 0.0
 
@@ -74,8 +89,26 @@ class Evaluation:
         """Share of all samples that are right under every attack; an upper bound of the true robust accuracy."""
         return _share(self.ledger.robust)
 
+    @property
+    def robust_accuracy_stored(self) -> Proportion | None:
+        """The same after rounding every adversarial point to 8 bits; None unless the clean inputs are such.
+
+        An upper bound once more: points found between the levels may lose by the rounding what a search on the levels
+        themselves (`levels=256`) would keep.
+        """
+        return _share(self.ledger.robust_stored) if self.on_grid else None
+
+    @property
+    def anytime_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the robust accuracy that allows for stopping at any time; None for a fixed number."""
+        robust = self.robust_accuracy
+        return confidence_sequence(robust.k, robust.n) if self.early else None
+
     def accuracy(self, attack: str) -> Proportion:
-        """Returns the share of all samples that are right under one attack, given by its label."""
+        """Returns the share of all samples that are right under one attack, given by its label.
+
+        In a cascade: under this attack and those before it.
+        """
         return _share(self.ledger.right_under(attack))
 
     def attack_success(self, attack: str | None = None) -> Proportion:

@@ -18,7 +18,7 @@ _CLEAN = {
 }  # fmt: skip
 _ATTACK = {
     "prediction": np.int64, "confidence": np.float64, "margin": np.float64, "distance": np.float64,
-    "steps": np.int64, "queries": np.int64,
+    "steps": np.int64, "queries": np.int64, "stored_prediction": np.int64,
 }  # fmt: skip
 
 
@@ -27,7 +27,8 @@ class Ledger:
 
     Columns of an attack are called "<attack>/prediction", and so on: prediction and confidence at its best point,
     margin (best wrong logit minus the label's; positive is broken), distance in the attack's norm, steps and queries
-    until broken. A sample that was wrong from the start is not attacked: its prediction there is -1.
+    until broken; stored_prediction is the one after rounding the point to 8 bits, where the clean inputs are such. A
+    sample that was wrong from the start, or broken earlier in a cascade, is not attacked: its prediction there is -1.
 
     Args:
         attacks: Labels of the attacks, in the order they run.
@@ -83,6 +84,13 @@ class Ledger:
     def robust(self) -> Mask:
         """Which samples are right and stay right under every attack."""
         hits: Mask = np.logical_and.reduce([self.right, *(self.right_under(attack) for attack in self.attacks)])
+        return hits
+
+    @property
+    def robust_stored(self) -> Mask:
+        """Which samples are right and stay right under every attack whose points are rounded to 8 bits."""
+        tried = [self[f"{attack}/stored_prediction"] for attack in self.attacks]
+        hits: Mask = np.logical_and.reduce([self.right, *((p == self["label"]) | (p < 0) for p in tried)])
         return hits
 
     @property

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from robustkit.chance import chance
 from robustkit.classifier import Classifier, Gradient
 from robustkit.losses import Loss, mean_logits
 from robustkit.rng import Stream
 from robustkit.threat import Threat
+
+T = TypeVar("T")
 
 
 class Rows:
@@ -70,13 +75,22 @@ class Problem:
 
     def logits(self, rows: Rows, x: Tensor) -> Tensor:
         """Returns the logits (N, K) at `x` (N, ...), those of the mean probabilities where draws are averaged."""
+        x = self.threat.snap(x, rows.x)
         with torch.no_grad():
-            return mean_logits([self.classifier.logits(x) for _ in range(self.eot)])
+            return mean_logits([self._draw(rows, draw, self.classifier.logits, x) for draw in range(self.eot)])
 
     def gradient(self, rows: Rows, x: Tensor, loss: Loss) -> Gradient:
         """Returns logits, loss and loss gradient at `x` (N, ...) for the rows' goals, averaged over the draws."""
-        found = [self.classifier.gradient(x, rows.goal, loss) for _ in range(self.eot)]
+        x = self.threat.snap(x, rows.x)
+        found = [self._draw(rows, draw, self.classifier.gradient, x, rows.goal, loss) for draw in range(self.eot)]
         if self.eot == 1:
             return found[0]
         logits, losses, grads = zip(*found, strict=True)
         return Gradient(mean_logits(logits), torch.stack(losses).mean(0), torch.stack(grads).mean(0))
+
+    def _draw(self, rows: Rows, draw: int, look: Callable[..., T], *arguments: Any) -> T:
+        """Returns what one look sees; inside a random model the numbers are those of the row, its step and the draw."""
+        if self.classifier.draws == 1:
+            return look(*arguments)
+        with chance(self.stream, rows.ids, rows.restart, rows.step, draw):
+            return look(*arguments)

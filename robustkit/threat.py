@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustkit import norms
-from robustkit.errors import ConfigurationError, RobustkitError, suggest
+from robustkit.errors import ConfigurationError, InvalidEvaluation, RobustkitError, suggest
 from robustkit.norms import NORMS, Norm
 from robustkit.rng import Stream
 
@@ -58,6 +58,8 @@ class Threat:
         eps: Radius in the units of the input; "8/255" is kept as typed, "inf" leaves the box alone.
         bounds: Lowest and highest legal input value.
         target: Class the attacker wants, or None when any wrong class will do.
+        levels: Number of values an input can take, 256 for stored images; None leaves it continuous. Clean inputs
+            must then be on that grid, and distances are measured in whole levels, exactly.
 
     Raises:
         ConfigurationError: If a field cannot be meant.
@@ -67,6 +69,7 @@ class Threat:
     eps: Eps = "8/255"
     bounds: tuple[float, float] = (0.0, 1.0)
     target: int | None = None
+    levels: int | None = None
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
@@ -76,6 +79,8 @@ class Threat:
         low, high = self.bounds
         if not low < high:
             raise ConfigurationError(f"threat: expected bounds (low, high) with low < high, got {self.bounds}")
+        if self.levels is not None and self.levels < 2:
+            raise ConfigurationError(f"threat: expected at least 2 levels, got {self.levels}; 256 for 8-bit images")
         if high - low < self.radius < math.inf and self.norm == "Linf":
             raise ConfigurationError(
                 f"threat: expected an Linf eps within the input range {low:g}..{high:g}, got {self.eps}; "
@@ -88,7 +93,20 @@ class Threat:
         return parse_eps(self.eps)
 
     def limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the lowest and highest point each coordinate may reach, both shaped like `x`."""
+        """Returns the lowest and highest point each coordinate may reach, both shaped like `x`.
+
+        Raises:
+            InvalidEvaluation: If `x` is not on the grid of `levels`.
+        """
+        if self.levels is not None and not bool(self.on_grid(x).all()):
+            raise InvalidEvaluation(
+                f"threat: expected clean inputs on a grid of {self.levels} levels in {self.bounds}, got values between "
+                "them; attack stored images as they are, or leave levels out"
+            )
+        if self.norm == "Linf" and self.levels is not None and math.isfinite(self.radius):
+            reach = math.floor(self.radius / self._level + 1e-9)
+            at = self._on_levels(x)
+            return self._from_levels(at - reach, x), self._from_levels(at + reach, x)
         if self.norm == "Linf":
             return norms.cube(x, self.radius, self.bounds)
         low, high = self.bounds
@@ -119,8 +137,42 @@ class Threat:
         normal = uniform if self.norm == "Linf" else stream.normal(shape, ids, restart, step, draw=1)
         return (x.double() + self.radius * norms.in_ball(uniform, normal, self.norm)).to(x.dtype)
 
+    def snap(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Returns `x_adv` on the nearest of the `levels`, or where that leaves the threat on the next toward `x`."""
+        if self.levels is None:
+            return x_adv
+        nearest = self._from_levels(self._on_levels(x_adv), x)
+        exact, centre = self._exact_levels(x_adv), self._on_levels(x)
+        inward = self._from_levels(centre + (exact - centre).trunc(), x)
+        return torch.where(norms.per_row(self.contains(nearest, x), x), nearest, inward)
+
+    def on_grid(self, x: Tensor) -> Tensor:
+        """Returns for every row whether all its values are among the `levels`, up to the rounding of float32."""
+        exact = self._exact_levels(x)
+        return ((exact - exact.round()).abs() < 1e-3).flatten(1).all(dim=1)
+
+    @property
+    def _level(self) -> float:
+        """Distance of two neighbouring levels."""
+        assert self.levels is not None
+        return (self.bounds[1] - self.bounds[0]) / (self.levels - 1)
+
+    def _exact_levels(self, x: Tensor) -> Tensor:
+        return (x.double() - self.bounds[0]) / self._level
+
+    def _on_levels(self, x: Tensor) -> Tensor:
+        return self._exact_levels(x).round()
+
+    def _from_levels(self, at: Tensor, like: Tensor) -> Tensor:
+        assert self.levels is not None
+        return (self.bounds[0] + at.clamp(0, self.levels - 1) * self._level).to(like.dtype).clamp(*self.bounds)
+
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Returns the size of every perturbation in float64, shape (N,)."""
+        if self.levels is not None:
+            return norms.size((self._on_levels(x_adv) - self._on_levels(x)) / (self.levels - 1), self.norm) * (
+                self.bounds[1] - self.bounds[0]
+            )
         return norms.size(x_adv.double() - x.double(), self.norm)
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
@@ -128,6 +180,8 @@ class Threat:
         low, high = self.bounds
         flat = x_adv.flatten(1)
         inside = ((flat >= low) & (flat <= high)).all(dim=1)
+        if self.levels is not None:
+            inside = inside & self.on_grid(x_adv)
         return inside & (self.distance(x_adv, x) <= self.radius)
 
     def verify(self, x_adv: Tensor, x: Tensor, who: str) -> None:

@@ -1,7 +1,10 @@
 """One row per attack: an instance to put through the promises that every attack makes."""
 
+from nets import smooth_cnn
+
 from robustkit.attack import Attack
-from robustkit.attacks import APGD, FGSM, PGD, Foolbox, Noise, Square
+from robustkit.attacks import APGD, DDN, FAB, FGSM, FMN, PGD, Foolbox, Noise, Square, Transfer
+from robustkit.classifier import Classifier
 
 ROWS: list[Attack] = [
     *(Noise(norm=norm, eps=0.2, restarts=3) for norm in Noise.norms),
@@ -10,6 +13,11 @@ ROWS: list[Attack] = [
     *(APGD(norm=norm, eps=0.2, steps=8) for norm in APGD.norms),
     APGD(eps=0.2, steps=8, loss="dlr", targets=2),
     *(Square(norm=norm, eps=0.2, queries=20) for norm in Square.norms),
+    *(FAB(norm=norm, eps=0.2, steps=8, restarts=2) for norm in FAB.norms),
+    FAB(eps=0.2, steps=8, targets=2),
+    *(FMN(norm=norm, eps=0.2, steps=8, restarts=2) for norm in FMN.norms),
+    DDN(norm="L2", eps=0.2, steps=8),
+    *(Transfer(surrogate=Classifier(smooth_cnn(seed=3)), norm=norm, eps=0.2) for norm in Transfer.norms),
     Foolbox(attack="LinfDeepFoolAttack", eps=0.2),
     Foolbox(attack="LinfPGD", eps=0.2, options=(("steps", 3),)),
 ]

@@ -6,14 +6,18 @@ import numpy as np
 
 from robustkit.calibration import ClasswiseBins, columns, measure
 from robustkit.report import (
+    AccuracyCurve,
     Artefact,
     AttackResult,
     Audit,
     CalibrationPair,
     ClassRow,
+    CurvePoint,
     Data,
     Diagnostic,
     Exhibit,
+    Method,
+    Nearest,
     Report,
     Subject,
     ThreatModel,
@@ -165,6 +169,16 @@ def audit(
             ),
             rule="robust_accuracy >= 0.60",
         ),
+        method=Method(
+            protocol="autoattack",
+            fingerprint="0123456789ab",
+            cascade=True,
+            changes=(),
+            draws=1,
+            early=False,
+            stopped=None,
+            planned=n,
+        ),
         clean=proportion(started, n),
         attacks=tuple(result(key) for key in members),
         worst_case=WorstCase(
@@ -188,6 +202,14 @@ def audit(
         ),
         diagnostics=_diagnostics(quality),
         gallery=tuple(_exhibit(rng, index, names, shape, norm) for index in range(gallery)),
+        curve=AccuracyCurve(
+            norm=norm,
+            protocol="autoattack",
+            points=tuple(
+                CurvePoint(f"{k}/255", k / 255, proportion(int(started * (1 - k / 20)), n)) for k in (1, 2, 4, 8, 16)
+            ),
+        ),
+        nearest=Nearest(norm, ("fmn", "fab"), (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, None, None)),
     )
 
 

@@ -25,7 +25,7 @@ every = pytest.mark.parametrize("attack", ROWS, ids=lambda a: f"{a.label}-{a.nor
 
 
 def targetable(attack):
-    return not (isinstance(attack, APGD) and attack.targets)
+    return not getattr(attack, "targets", 0)
 
 
 def test_every_attack_has_a_row():
@@ -74,8 +74,9 @@ def test_the_seed_decides_and_global_generators_stay(attack):
     state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     first, again, other = (attack(NET, X, Y, seed=seed) for seed in (5, 5, 6))
     assert first.x_adv.equal(again.x_adv)
-    draws = not isinstance(attack, FGSM) and attack.label != "foolbox:LinfDeepFoolAttack"
-    assert first.x_adv.equal(other.x_adv) != draws
+    if not attack.minimal:  # those start at the clean input, and what later starts find need not be nearer
+        draws = not isinstance(attack, FGSM) and attack.label != "foolbox:LinfDeepFoolAttack"
+        assert first.x_adv.equal(other.x_adv) != draws
     assert torch.get_rng_state().equal(state[0])
     assert (np.random.get_state()[1] == state[1]).all()  # noqa: NPY002
 

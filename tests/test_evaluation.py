@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
 import numpy as np
@@ -196,7 +197,7 @@ class Changed(nn.Module):
 
     def __init__(self, before=lambda x: x, after=lambda z: z):
         super().__init__()
-        self.net, self.before, self.after = digits_cnn(), before, after
+        self.net, self.before, self.after = copy.deepcopy(digits_cnn()), before, after
 
     def forward(self, x):
         return self.after(self.net(self.before(x)))

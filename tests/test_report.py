@@ -77,7 +77,7 @@ class TestJson:
         lines = text.splitlines()
         assert text == to_json(from_json(text))
         assert text.endswith("}\n")
-        assert lines[1] == '  "schema": "robustkit.report/1.0",'
+        assert lines[1] == '  "schema": "robustkit.report/1.1",'
         k = EXAMPLES["two models"].audits[0].clean.k
         assert any(line.strip().startswith('"clean": {') and f'"k": {k}' in text for line in lines)
         assert any(line.strip().startswith('"input_shape": [1, 8, 8]') for line in lines)
@@ -503,7 +503,7 @@ class TestMarkdown:
 
     def test_the_headline_is_the_json(self):
         worst = EXAMPLES["two classes"].audits[0].worst_case.accuracy
-        row = next(line for line in render_markdown(EXAMPLES["two classes"]).splitlines() if "worst case" in line)
+        row = next(line for line in render_markdown(EXAMPLES["two classes"]).splitlines() if "(worst case)" in line)
         assert f"{worst.k} of {worst.n}" in row
         assert f"{100 * worst.k / worst.n:.1f}" in row
 

@@ -7,14 +7,33 @@ from typing import Any
 
 from robustkit.attack import Adversarial, Attack
 from robustkit.attacks.apgd import APGD
+from robustkit.attacks.ddn import DDN
+from robustkit.attacks.fab import FAB
 from robustkit.attacks.fgsm import FGSM
+from robustkit.attacks.fmn import FMN
 from robustkit.attacks.foolbox import Foolbox
 from robustkit.attacks.noise import Noise
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.square import Square
+from robustkit.attacks.transfer import Transfer
 from robustkit.errors import ConfigurationError, suggest
 
-__all__ = ["APGD", "ATTACKS", "FGSM", "PGD", "Adversarial", "Attack", "Foolbox", "Noise", "Square", "create"]
+__all__ = [
+    "APGD",
+    "ATTACKS",
+    "DDN",
+    "FAB",
+    "FGSM",
+    "FMN",
+    "PGD",
+    "Adversarial",
+    "Attack",
+    "Foolbox",
+    "Noise",
+    "Square",
+    "Transfer",
+    "create",
+]
 
 ATTACKS: dict[str, type[Attack]] = {
     item.name: item

@@ -34,6 +34,8 @@ _OPTIONS = [
                  help="What the model returns: auto, logits, probabilities, log_probabilities, binary_logit."),
     click.option("--classes", type=click.IntRange(2), help="Number of classes  [default: seen from data and model]"),
     click.option("--class-names", help="Comma list of names, in the order of the outputs."),
+    click.option("--draws", type=click.IntRange(1), default=1, show_default=True,
+                 help="For a random model: passes a verdict is the mean of."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
     click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Samples per pass."),
 ]  # fmt: skip
@@ -48,6 +50,22 @@ class Case:
     spec: str
     weights: Path | None
     batch_size: int
+
+    def count_classes(self) -> int:
+        """Returns how many classes the model has, asking it about one sample if nobody said.
+
+        Raises:
+            ConfigurationError: If the data can be read only once.
+        """
+        from robustkit.data import batches
+
+        classifier = self.classifier
+        if classifier.num_classes is not None:
+            return classifier.num_classes
+        if isinstance(self.dataset.source, Iterator):
+            raise ConfigurationError("audit: expected --classes, because these data can be read only once; add it")
+        with classifier.frozen():
+            return classifier.classes(classifier.accept(next(batches(self.dataset, 1, 1)).x))
 
 
 def case_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,7 +83,7 @@ def case_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _NAMES = {
     "model", "weights", "trust_checkpoint", "data", "data_root", "split", "image_size", "bounds", "mean", "std",
-    "output", "classes", "class_names", "device", "batch_size",
+    "output", "classes", "class_names", "draws", "device", "batch_size",
 }  # fmt: skip
 
 
@@ -79,6 +97,38 @@ def numbers(name: str, text: str | None) -> tuple[float, ...] | None:
         return None if text is None else tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ConfigurationError(f"--{name}: expected numbers parted by commas, got {text!r}; correct it") from None
+
+
+def fraction(name: str, text: str | None) -> float | None:
+    """Returns what "2%", "±2%" or "0.02" stands for, None for None.
+
+    Raises:
+        ConfigurationError: If it is none of these.
+    """
+    if text is None:
+        return None
+    try:
+        bare = text.strip().removeprefix("\N{PLUS-MINUS SIGN}").removeprefix("+-")
+        return float(bare.removesuffix("%")) / 100 if bare.endswith("%") else float(bare)
+    except ValueError:
+        raise ConfigurationError(f"--{name}: expected a share such as 2% or 0.02, got {text!r}; correct it") from None
+
+
+def seconds(name: str, text: str | None) -> float | None:
+    """Returns what "90", "90s", "10m" or "1.5h" stands for, None for None.
+
+    Raises:
+        ConfigurationError: If it is none of these.
+    """
+    if text is None:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        return float(text.rstrip("smh")) * units[text[-1] if text[-1:] in units else "s"]
+    except ValueError:
+        raise ConfigurationError(
+            f"--{name}: expected a time such as 90s, 10m or 1h, got {text!r}; correct it"
+        ) from None
 
 
 def find_device(name: str) -> torch.device:
@@ -115,6 +165,7 @@ def _load(
     output: Any,
     classes: int | None,
     class_names: str | None,
+    draws: int,
     device: str,
     batch_size: int,
 ) -> Case:
@@ -151,6 +202,7 @@ def _load(
         output=output,
         num_classes=classes,
         class_names=names,
+        draws=draws,
         device=place,
     )
     return Case(classifier, dataset, model, weights, batch_size)

@@ -110,9 +110,22 @@ def audit_notes(audit: Audit) -> Text:
     lines = Text.assemble(
         f"  ECE {pair.clean.ece.value:.3f} clean, {pair.attacked.ece.value:.3f} attacked ",
         (f"(calibrated: {pair.clean.ece_if_calibrated.mean:.3f}, {pair.attacked.ece_if_calibrated.mean:.3f})", "dim"),
-        "\n  evaluation ",
+        "\n  protocol ",
+        audit.method.protocol,
+        (f" ({audit.method.fingerprint})", "dim"),
+        ", evaluation ",
         (quality, colour),
     )
+    if audit.worst_case.anytime is not None:
+        low, high = audit.worst_case.anytime
+        lines.append(f"\n  {audit.data.selection}; interval {100 * low:.1f}-{100 * high:.1f} % allows for that")
+    if audit.worst_case.stored is not None:
+        lines.append(f"\n  rounded to 8 bits {audit.worst_case.stored}")
+    if audit.curve:
+        path = ", ".join(f"{100 * (p.accuracy.value or 0):.1f} % at {p.eps}" for p in audit.curve.points)
+        lines.append(f"\n  curve {path}")
+    if audit.nearest and (median := audit.nearest.deciles[4]) is not None:
+        lines.append(f"\n  half of the samples can be broken within {audit.nearest.norm} {median:.4g}")
     for item in audit.diagnostics:
         if item.status in ("remark", "fail"):
             lines.append_text(

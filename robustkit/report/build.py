@@ -15,17 +15,22 @@ import torch
 import robustkit
 from robustkit.checkpoints import sha256, weights_sha256
 from robustkit.classifier import Classifier
+from robustkit.curve import Curve, Distances
 from robustkit.evaluation import AttackRun, Evaluation
 from robustkit.gallery import Example
 from robustkit.report.document import (
     SCHEMA,
+    AccuracyCurve,
     Artefact,
     AttackResult,
     Audit,
     CalibrationPair,
     ClassRow,
+    CurvePoint,
     Data,
     Exhibit,
+    Method,
+    Nearest,
     Report,
     Scalar,
     Subject,
@@ -35,18 +40,13 @@ from robustkit.report.document import (
 )
 from robustkit.report.io import result_sha256
 from robustkit.report.pictures import difference, picture
-from robustkit.threat import Threat, eps_text
+from robustkit.threat import Threat, eps_text, parse_eps
 
 EXCLUDED = (
     "physical changes and patches",
     "changes of meaning such as rotation or weather",
     "poisoning of training data or model",
     "theft of the model and confidentiality of the data",
-)
-NOT_TESTED = (
-    "other norms, and budgets other than the one declared",
-    "black-box and transfer attacks",
-    "whatever the threat model excludes",
 )
 
 
@@ -59,6 +59,8 @@ def build_audit(
     weights: str | Path | None = None,
     defences: Sequence[str] = (),
     limit: int | None = None,
+    curve: Curve | None = None,
+    distances: Distances | None = None,
 ) -> Audit:
     """Returns everything the evaluation found about one model, as a report holds it.
 
@@ -70,6 +72,8 @@ def build_audit(
         weights: The weight file, to be hashed.
         defences: What was done to make it robust, one phrase each.
         limit: The limit that was given to `evaluate`, if any.
+        curve: From `robustkit.curve.security_curve`, if it was run.
+        distances: From `robustkit.curve.minimal_distances`, if it was run.
     """
     names = classifier.class_names or evaluation.dataset.class_names or ()
     if len(names) != evaluation.num_classes:
@@ -80,7 +84,7 @@ def build_audit(
         data=Data(
             name=evaluation.dataset.name,
             split=evaluation.dataset.split,
-            selection="all samples" if limit is None else f"the first {clean.n} samples",
+            selection=_selection(evaluation, limit),
             n=clean.n,
             input_shape=evaluation.input_shape,
             ids_sha256=evaluation.ids_sha256,
@@ -88,13 +92,25 @@ def build_audit(
             notes=evaluation.dataset.notes,
         ),
         threat=_threat(evaluation.threat),
-        verdict=Verdict(requirement="none given", quality=evaluation.quality, coverage=NOT_TESTED),
+        verdict=Verdict(requirement="none given", quality=evaluation.quality, coverage=_not_tested(evaluation)),
+        method=Method(
+            protocol=evaluation.protocol.label,
+            fingerprint=evaluation.fingerprint,
+            cascade=evaluation.protocol.cascade,
+            changes=evaluation.protocol.changes,
+            draws=evaluation.draws,
+            early=evaluation.early,
+            stopped=evaluation.stopped,
+            planned=evaluation.planned,
+        ),
         clean=clean,
         attacks=tuple(_attack(evaluation, run) for run in evaluation.runs),
         worst_case=WorstCase(
             accuracy=evaluation.robust_accuracy,
             attack_success=evaluation.attack_success(),
             broken_by={run.label: evaluation.attack_success(run.label).k for run in evaluation.runs},
+            stored=evaluation.robust_accuracy_stored,
+            anytime=evaluation.anytime_interval,
         ),
         per_class=tuple(ClassRow(k, names[k], right, robust) for k, right, robust in evaluation.per_class()),
         calibration=CalibrationPair(
@@ -105,6 +121,8 @@ def build_audit(
         ),
         diagnostics=evaluation.diagnostics,
         gallery=tuple(e for example in evaluation.examples if (e := _exhibit(example, evaluation, names)) is not None),
+        curve=None if curve is None else _curve(curve),
+        nearest=None if distances is None else _nearest(distances),
     )
 
 
@@ -158,6 +176,42 @@ def environment() -> dict[str, Scalar]:
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "allow_tf32": torch.backends.cuda.matmul.allow_tf32,
     }
+
+
+def _selection(evaluation: Evaluation, limit: int | None) -> str:
+    n = len(evaluation.ledger)
+    if not evaluation.early:
+        return "all samples" if limit is None else f"the first {n} samples"
+    of = "" if evaluation.planned is None else f" of {evaluation.planned}"
+    return f"{n}{of} samples in random order" + (f"; {evaluation.stopped}" if evaluation.stopped else "")
+
+
+def _not_tested(evaluation: Evaluation) -> tuple[str, ...]:
+    kinds = {run.attack.kind for run in evaluation.runs}
+    missing = [kind for kind in ("black-box", "transfer") if kind not in kinds]
+    return (
+        "other norms, and budgets other than those declared",
+        *([f"{' and '.join(missing)} attacks"] if missing else []),
+        "whatever the threat model excludes",
+    )
+
+
+def _curve(curve: Curve) -> AccuracyCurve:
+    points = zip(curve.radii, curve.accuracy, strict=True)
+    return AccuracyCurve(
+        norm=curve.norm,
+        protocol=curve.label,
+        points=tuple(CurvePoint(eps_text(eps), parse_eps(eps), accuracy) for eps, accuracy in points),
+    )
+
+
+def _nearest(distances: Distances) -> Nearest:
+    deciles = [distances.quantile(tenth / 10) for tenth in range(1, 10)]
+    return Nearest(
+        norm=distances.norm,
+        attacks=distances.attacks,
+        deciles=tuple(value if np.isfinite(value) else None for value in deciles),
+    )
 
 
 def _subject(

@@ -13,7 +13,7 @@ from robustkit.calibration import Calibration
 from robustkit.diagnostics import Diagnostic, Quality
 from robustkit.stats import Proportion
 
-SCHEMA = "robustkit.report/1.0"
+SCHEMA = "robustkit.report/1.1"
 Scalar = str | int | float | bool | None
 
 
@@ -79,8 +79,29 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Method:
+    """How the attacks were chosen and samples judged.
+
+    `changes` is how the attacks differ from the published `protocol`; results compare where `fingerprint` agrees. In a
+    `cascade` an attack gets only what the ones before left standing. `draws` passes make one verdict. A run that was
+    allowed to stop early took its samples in random order and says why it `stopped`, of how many `planned`.
+    """
+
+    protocol: str
+    fingerprint: str
+    cascade: bool
+    changes: tuple[str, ...]
+    draws: int
+    early: bool
+    stopped: str | None
+    planned: int | None
+
+
+@dataclass(frozen=True)
 class AttackResult:
     """One attack, every setting resolved: `accuracy` over all samples, `attack_success` over those once right.
+
+    In a cascade `accuracy` counts what the attacks before it broke, too, and `attack_success` only its own.
 
     `loss_path` is the mean of the best loss so far over the attacked rows after each step.
     `rechecked_changes` counts verdicts that a fresh pass over the stored adversarial input did not confirm.
@@ -105,11 +126,44 @@ class AttackResult:
 
 @dataclass(frozen=True)
 class WorstCase:
-    """Right under every attack, per sample; `broken_by` counts for each attack the samples it broke."""
+    """Right under every attack, per sample; `broken_by` counts for each attack the samples it broke.
+
+    `stored` is the accuracy after rounding every adversarial input to 8 bits, where the clean inputs are such images.
+    `anytime` is the interval of the accuracy that allows for stopping early.
+    """
 
     accuracy: Proportion
     attack_success: Proportion
     broken_by: dict[str, int]
+    stored: Proportion | None = None
+    anytime: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Robust accuracy at one radius; `eps` as typed, `eps_value` as used."""
+
+    eps: str
+    eps_value: float
+    accuracy: Proportion
+
+
+@dataclass(frozen=True)
+class AccuracyCurve:
+    """Robust accuracy against the radius, ascending; a sample broken at one radius is not attacked at a larger one."""
+
+    norm: str
+    protocol: str
+    points: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The distance within which each tenth of the samples, 10 % to 90 %, can be broken; None where it was not found."""
+
+    norm: str
+    attacks: tuple[str, ...]
+    deciles: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -167,6 +221,7 @@ class Audit:
     data: Data
     threat: ThreatModel
     verdict: Verdict
+    method: Method
     clean: Proportion
     attacks: tuple[AttackResult, ...]
     worst_case: WorstCase
@@ -174,6 +229,8 @@ class Audit:
     calibration: CalibrationPair
     diagnostics: tuple[Diagnostic, ...]
     gallery: tuple[Exhibit, ...]
+    curve: AccuracyCurve | None = None
+    nearest: Nearest | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class _Page:
     reliability: tuple[Markup, Markup]
     per_class: Markup | None
     convergence: Markup | None
+    curve: Markup | None
     gallery: tuple[Exhibit, ...]
 
 
@@ -42,6 +43,7 @@ def _page(audit: Audit, ident: str, among: int) -> _Page:
         reliability=diagrams.reliability(audit.calibration, f"{ident}-reliability"),
         per_class=bars.per_class(audit, f"{ident}-classes-figure") if sentences.ranked(audit) else None,
         convergence=diagrams.convergence(audit.attacks, f"{ident}-convergence-figure"),
+        curve=diagrams.accuracy_curve(audit.curve, audit.clean, f"{ident}-curve-figure") if audit.curve else None,
         gallery=_affordable(audit.gallery, _PICTURES // among),
     )
 

@@ -41,6 +41,8 @@ def _audit(audit: Audit) -> list[str]:
         "",
         sentence.replace(_text(robust), f"~~{_text(robust)}~~", 1) if doubt else sentence,
         "",
+        _text(sentences.method(audit), 10_000),
+        "",
         "| | Accuracy | Interval | Samples | Attack success |",
         "|---|--:|--:|--:|--:|",
         _row("Clean accuracy", audit.clean),
@@ -50,6 +52,9 @@ def _audit(audit: Audit) -> list[str]:
         lines.append(f"| {len(audit.attacks) - _ATTACKS} more attacks | | | | |")
     worst = _row("**Robust accuracy** (worst case)", audit.worst_case.accuracy, audit.worst_case.attack_success)
     lines += [worst.replace(robust, f"~~{robust}~~ {doubt}", 1) if doubt else worst, ""]
+    if audit.curve:
+        path = ", ".join(f"{_text(point.eps)}: {words.percent(point.accuracy.value)}" for point in audit.curve.points)
+        lines += [f"Robust accuracy by eps ({audit.curve.norm}): {path}.", ""]
     clean, attacked = audit.calibration.clean, audit.calibration.attacked
     lines += [
         f"Calibration: ECE {words.decimal(clean.ece.value)} clean, {words.decimal(attacked.ece.value)} under "

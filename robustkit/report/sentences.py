@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustkit.report.document import Audit, ClassRow, Report, ThreatModel
-from robustkit.report.words import interval, percent, shorten
+from robustkit.report.words import EMPTY, interval, percent, shorten
 
 
 def is_image(shape: Sequence[int]) -> bool:
@@ -59,6 +59,35 @@ def plain_sentence(audit: Audit) -> str:
         f"{attacker(audit.threat, audit.subject.class_names)} may change {budget(audit)}. "
         + (f"This number is {doubt}." if doubt else "This is an upper limit: a stronger attack can only lower it.")
     )
+
+
+def method(audit: Audit) -> str:
+    """Returns how the attacks were chosen and what makes a sample right in the worst case."""
+    how, worst = audit.method, audit.worst_case
+    said = ["A sample counts as right in the worst case only if it is right under every attack."]
+    if how.protocol != "custom":
+        said.append(f"Protocol: {how.protocol}, fingerprint {how.fingerprint}.")
+    if how.changes:
+        said.append(f"It differs from the published one: {'; '.join(how.changes)}.")
+    if how.cascade:
+        said.append("Each attack gets what the ones before it left standing, and its accuracy counts theirs too.")
+    if how.draws > 1:
+        said.append(f"The model is random: every verdict is the mean of {how.draws} draws.")
+    if worst.anytime is not None:
+        low, high = worst.anytime
+        said.append(
+            f"The run was allowed to stop early; an interval of the robust accuracy that allows for this is "
+            f"{100 * low:.1f}{EMPTY}{100 * high:.1f}\N{NO-BREAK SPACE}%."
+        )
+    if how.stopped:
+        left = "" if how.planned is None else f" ({how.planned - worst.accuracy.n:,} samples were not looked at)"
+        said.append(f"It stopped because {how.stopped}{left}.")
+    if worst.stored is not None:
+        said.append(
+            f"With every adversarial {'image' if is_image(audit.data.input_shape) else 'input'} rounded to 8 bits: "
+            f"{percent(worst.stored.value)}."
+        )
+    return " ".join(said)
 
 
 def doubtful(audit: Audit) -> str | None:

@@ -1,0 +1,146 @@
+"""Fast Adaptive Boundary: it walks along the decision boundary towards the clean input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from robustkit import hyperplane
+from robustkit.attack import Attack
+from robustkit.errors import ConfigurationError
+from robustkit.losses import Loss, get_loss, margin_towards, runner_up_classes
+from robustkit.nearest import nearby, reaches_goal
+from robustkit.norms import per_row, size
+from robustkit.rows import Problem, Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class FAB(Attack):
+    """A minimal-norm attack: each step linearises the decision boundary and moves past it, biased to the clean input.
+
+    Croce & Hein 2020, arXiv 1907.02044, algorithm 1. With `targets` = n > 0 it is FAB-T: each start looks at the
+    boundary to one of the n most likely wrong classes of the clean input only, one backward pass a step instead of one
+    for every wrong class; any misclassification counts. A row driven to a goal looks at the boundary between the goal
+    and its strongest rival, which may change from step to step.
+
+    Its iterates may leave the ball; only those inside count. Differences: the final search along the segment to the
+    clean input is left out, since with a fixed radius the last proposal answers its question: the nearest point
+    found, projected onto the ball. Starts after the clean one are random at half of eps.
+
+    Attributes:
+        steps: Iterations per start, >= 1; each costs one forward pass more than it has backward passes.
+        alpha_max: Largest weight of the clean input in the next point, in [0, 1].
+        eta: Overshoot past the linearised boundary, >= 1.
+        beta: Share of the perturbation that is kept once it succeeded, in (0, 1).
+        targets: 0 for the untargeted attack, else how many classes to look at, one start each (times `restarts`).
+            Where the model has fewer wrong classes, they come round again with random starts.
+    """
+
+    steps: int = 100
+    alpha_max: float = 0.1
+    eta: float = 1.05
+    beta: float = 0.9
+    targets: int = 0
+
+    name: ClassVar[str] = "fab"
+    source: ClassVar[str] = "Croce & Hein 2020, arXiv 1907.02044"
+    minimal: ClassVar[bool] = True
+    leaves_ball: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.count("steps")
+        for setting, fine, wanted in (
+            ("alpha_max", 0 <= self.alpha_max <= 1, "in [0, 1]"),
+            ("eta", 1 <= self.eta < float("inf"), ">= 1"),
+            ("beta", 0 < self.beta < 1, "in (0, 1)"),
+        ):
+            if not fine:
+                raise ConfigurationError(f"fab: expected {setting} {wanted}, got {getattr(self, setting)}; correct it")
+        if isinstance(self.targets, bool) or not isinstance(self.targets, int) or self.targets < 0:
+            raise ConfigurationError(f"fab: expected targets to be an integer >= 0, got {self.targets!r}; correct it")
+        if self.targets and self.target is not None:
+            raise ConfigurationError("fab: expected either target or targets, got both; drop one")
+
+    @property
+    def label(self) -> str:
+        """Fab or fab-t."""
+        return "fab-t" if self.targets else "fab"
+
+    @property
+    def steps_per_start(self) -> int:
+        """Iterations."""
+        return self.steps
+
+    @property
+    def starts(self) -> int:
+        """One start per restart and target."""
+        return self.restarts * max(self.targets, 1)
+
+    def start(self, problem: Problem, rows: Rows) -> Rows:
+        """Proposes the clean input the first time a row looks at a boundary, a random point every other time."""
+        if self.targets and problem.targeted:
+            raise ConfigurationError("fab: expected either a target per sample or targets, got both; drop one")
+        aims = self._aims(problem, rows)
+        first = per_row(rows.restart < aims.shape[1], rows.x)
+        return rows.having(
+            x_adv=torch.where(first, rows.x, nearby(problem, rows)),
+            aim=aims.gather(1, (rows.restart % aims.shape[1]).unsqueeze(1)).squeeze(1),
+        )
+
+    def step(self, problem: Problem, rows: Rows) -> Rows:
+        """Steps back toward the clean input where the iterate succeeds, then moves past the linearised boundary."""
+        logits = problem.logits(rows, rows.x_adv)
+        hit = per_row(reaches_goal(problem, rows, logits), rows.x)
+        back = rows.x + self.beta * (rows.x_adv - rows.x)
+        return rows.having(logits=logits, x_adv=self._move(problem, rows, torch.where(hit, back, rows.x_adv)))
+
+    def _move(self, problem: Problem, rows: Rows, here: Tensor) -> Tensor:
+        """Returns the next iterate: `here` and the clean input, each moved past the boundary, averaged."""
+        normal, gap = self._boundary(problem, rows, here)
+        low, high = problem.classifier.bounds
+        here, x = here.double(), rows.x.double()
+        gap_x = gap + (normal * (x - here)).flatten(1).sum(dim=1)
+        from_here = hyperplane.shortest(normal, gap, low - here, high - here, self.norm)
+        from_x = hyperplane.shortest(normal, gap_x, low - x, high - x, self.norm)
+        near, far = size(from_here, self.norm), size(from_x, self.norm)
+        share = near / (near + far).clamp(min=torch.finfo(torch.float64).tiny)
+        alpha = per_row(share.clamp(max=self.alpha_max), x)
+        moved = (1 - alpha) * (here + self.eta * from_here) + alpha * (x + self.eta * from_x)
+        return moved.to(rows.x.dtype).clamp(low, high)
+
+    def _boundary(self, problem: Problem, rows: Rows, here: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns normal and gap, seen from `here`, of the nearest of the linearised boundaries the rows look at.
+
+        Nearest without regard to the box, as in the paper; regarding it cost more and found less on a trained network.
+        """
+        normal, gap = torch.zeros_like(here, dtype=torch.float64), torch.zeros_like(rows.distance)
+        nearest = torch.full_like(gap, torch.inf)
+        for loss in self._losses(problem, rows):
+            found = problem.gradient(rows, here, loss)
+            height = found.loss.nan_to_num()
+            distance = hyperplane.distance(found.grad, height, self.norm)
+            nearer = distance < nearest
+            nearest = torch.where(nearer, distance, nearest)
+            normal = torch.where(per_row(nearer, here), found.grad.double(), normal)
+            gap = torch.where(nearer, height, gap)
+        return normal, gap
+
+    def _losses(self, problem: Problem, rows: Rows) -> list[Loss]:
+        """Returns the functions of the logits whose zeros are the boundaries to look at."""
+        if problem.targeted:
+            return [get_loss("margin", targeted=True)]
+        if self.targets:
+            return [partial(margin_towards, aim=rows.aim)]
+        classes = problem.classifier.classes(rows.x)
+        return [partial(margin_towards, aim=(rows.goal + k) % classes) for k in range(1, classes)]
+
+    def _aims(self, problem: Problem, rows: Rows) -> Tensor:
+        """Returns the classes to look at by falling clean logits, one start each; without `targets`, any column."""
+        if not self.targets:
+            return rows.goal.unsqueeze(1)
+        return runner_up_classes(problem.logits(rows, rows.x), rows.goal)[:, : self.targets]

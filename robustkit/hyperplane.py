@@ -1,0 +1,72 @@
+"""The shortest way to a hyperplane inside a box, in each norm, exactly.
+
+Every function works on rows, like `robustkit.norms`: a row of `normal` and its `gap` stand for the hyperplane of all
+delta with gap + <normal, delta> = 0, seen from delta = 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from robustkit.norms import Norm, per_row, size
+
+_DUAL: dict[Norm, Norm] = {"Linf": "L1", "L2": "L2", "L1": "Linf"}
+_TINY = torch.finfo(torch.float64).tiny
+
+
+def distance(normal: Tensor, gap: Tensor, norm: Norm) -> Tensor:
+    """Returns how far the hyperplane is without a box, |gap| / ||normal||_dual in float64, shape (N,)."""
+    return gap.double().abs() / size(normal, _DUAL[norm]).clamp(min=_TINY)
+
+
+def shortest(normal: Tensor, gap: Tensor, lower: Tensor, upper: Tensor, norm: Norm) -> Tensor:
+    """Returns the float64 delta of least `norm` on the hyperplane with lower <= delta <= upper.
+
+    Where the box does not reach the hyperplane, returns the delta of the box that comes nearest to it. A coordinate
+    in which the normal is zero never moves. It is the projection that Croce & Hein 2020, arXiv 1907.02044, need.
+
+    Args:
+        normal: Shape (N, ...).
+        gap: Shape (N,).
+        lower: Lowest allowed delta, <= 0, shaped like `normal`; may be -inf.
+        upper: Highest allowed delta, >= 0, shaped like `normal`; may be inf.
+        norm: Which length to make least.
+    """
+    peak = normal.double().flatten(1).abs().amax(dim=1).clamp(min=_TINY)
+    direction = -normal.sign().double() * per_row(gap.sign(), normal)
+    room = torch.where(direction < 0, -lower.double(), upper.double())
+    room = torch.where(direction == 0, 0.0, room).flatten(1)
+    # Only moving toward the hyperplane helps, so what is left is: lengths in 0..room with <weight, lengths> = need.
+    weight = normal.double().flatten(1).abs() / peak.unsqueeze(1)
+    need = (gap.double().abs() / peak).unsqueeze(1)
+    if norm == "L1":
+        lengths = _greedy(weight, room, need)
+    else:
+        lengths = _level(weight, weight if norm == "L2" else weight.sign(), room, need)
+    return direction * lengths.view_as(direction)
+
+
+def _level(weight: Tensor, rate: Tensor, room: Tensor, need: Tensor) -> Tensor:
+    """Returns min(tau * rate, room) for the tau with <weight, lengths> = need, which the optimality conditions demand.
+
+    <weight, min(tau * rate, room)> rises with tau, linearly between the points room / rate where a coordinate is full.
+    """
+    full_at = torch.where(rate > 0, room / rate, 0.0)
+    full_at, order = full_at.sort(dim=1, stable=True)
+    filled = pad((weight * room).gather(1, order).cumsum(dim=1)[:, :-1], (1, 0))
+    slope = (weight * rate).gather(1, order).flip(1).cumsum(dim=1).flip(1)
+    short = (filled + full_at * slope < need).sum(dim=1, keepdim=True)
+    within = short.clamp(max=room.shape[1] - 1)
+    tau = (need - filled.gather(1, within)) / slope.gather(1, within).clamp(min=_TINY)
+    return torch.where(short == room.shape[1], room, torch.minimum(tau * rate, room))
+
+
+def _greedy(weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
+    """Returns lengths that use up the room of one coordinate after the other, those of largest weight first."""
+    falling, order = weight.sort(dim=1, descending=True, stable=True)
+    room = room.gather(1, order)
+    before = pad((falling * room).cumsum(dim=1)[:, :-1], (1, 0))
+    lengths = torch.minimum((need - before).clamp(min=0) / falling.clamp(min=_TINY), room)
+    return torch.zeros_like(weight).scatter(1, order, lengths)
