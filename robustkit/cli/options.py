@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from robustkit.data import Dataset
 
 _OPTIONS = [
-    click.argument("model"),
     click.option("--weights", type=click.Path(path_type=Path), help="Weights: .safetensors, or .pt without pickles."),
     click.option("--trust-checkpoint", is_flag=True, help="Also read files that can run code."),
-    click.option("--data", required=True, help="digits, mnist, fashion-mnist, cifar10, cifar100, svhn, a folder of "
-                 "images, an .npz file, or package.module:factory."),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the files of a named data set."),
     click.option("--split", default="test", show_default=True, help="Part of the data."),
     click.option("--image-size", type=click.IntRange(1), help="Resize and crop the images of a folder."),
@@ -70,15 +67,38 @@ class Case:
 
 def case_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options to a command, which gets one argument `load`: a function that returns the `Case`."""
+    return _with_case(function, required=True)
 
+
+def optional_case_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Does the same for a command that has work without a model too: `load` is None where no option was given."""
+    return _with_case(function, required=False)
+
+
+def _with_case(function: Callable[..., Any], required: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def command(**values: Any) -> Any:
         own = {name: values.pop(name) for name in list(values) if name not in _NAMES}
-        return function(load=functools.partial(_load, **values), **own)
+        given = _given()
+        if given and not {"model", "data"} <= given:
+            got = ", ".join(sorted("MODEL" if name == "model" else f"--{name.replace('_', '-')}" for name in given))
+            raise ConfigurationError(f"expected MODEL and --data together, got only {got}; give both or neither")
+        return function(load=functools.partial(_load, **values) if given else None, **own)
 
-    for option in reversed(_OPTIONS):
+    which = [
+        click.argument("model", required=required),
+        click.option("--data", required=required, help="digits, mnist, fashion-mnist, cifar10, cifar100, svhn, a "
+                     "folder of images, an .npz file, or package.module:factory."),
+    ]  # fmt: skip
+    for option in reversed([*which, *_OPTIONS]):
         command = option(command)
     return command
+
+
+def _given() -> set[str]:
+    """Returns which of the options were typed."""
+    context = click.get_current_context()
+    return {name for name in _NAMES if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
 
 
 _NAMES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from robustkit.bench import Progress as Stage
+from robustkit.closed_form import Finding
 from robustkit.defenses import Epoch
 from robustkit.diagnostics import Diagnostic
+from robustkit.planted import Planted
 from robustkit.report import Audit
 from robustkit.stats import Proportion
 
@@ -44,6 +46,10 @@ class Bar:
     def training(self, name: str) -> Callable[[Epoch], None]:
         """Returns what `fit` calls after each epoch."""
         return lambda epoch: self._set(f"{name}: training", epoch.number, epoch.total, f"loss {epoch.loss:.3f}")
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """Shows that `what` comes next when `done` of `total` pieces are finished."""
+        self._set(what, done, total, "")
 
     def _set(self, what: str, done: int, total: int | None, note: str) -> None:
         self._progress.update(self._task, description=what, completed=done, total=total, note=note)
@@ -141,6 +147,41 @@ def diagnostics_table(found: tuple[Diagnostic, ...]) -> Table:
         table.add_column(name)
     for item in found:
         table.add_row(item.id, item.title, Text(item.status, style=_COLOURS[item.status]), Text(item.message))
+    return table
+
+
+def findings_table(found: Sequence[tuple[str, Finding]]) -> Table:
+    """Returns what attacks, each with its name, found on models whose nearest adversarial input is a formula."""
+    # Narrower than the other tables, so that the names of foolbox fit into 80 columns.
+    table = Table(box=None, padding=(0, 1, 0, 2), header_style="dim")
+    table.add_column("attack", overflow="fold")
+    table.add_column("norm")
+    table.add_column("found outside")
+    table.add_column("inside", justify="right")
+    table.add_column("verdict")
+    for name, item in found:
+        where = f" at {item.reach:g}x" if item.required else ", need not"
+        table.add_row(
+            Text(name),
+            item.attack.norm,
+            Text.assemble(f"{_counts(item.outside):>8}", (where, "dim")),
+            _counts(item.inside),
+            Text(item.verdict, style=_COLOURS[item.verdict]),
+        )
+    return table
+
+
+def planted_table(result: Planted) -> Table:
+    """Returns how many planted adversarial inputs each attack found, all of them together, and random search."""
+    table = Table(box=None, padding=(0, 1, 0, 2), header_style="dim")
+    table.add_column("attack", overflow="fold")
+    table.add_column("planted inputs found", justify="right")
+    table.add_column("verdict")
+    for name, hits in result.by_attack.items():
+        table.add_row(Text(name), _counts(hits), "")
+    verdict = Text(result.verdict, style=_COLOURS[result.verdict])
+    table.add_row(Text("together", style="bold"), _counts(result.success), verdict)
+    table.add_row(Text("random search", style="dim"), _counts(result.random), "")
     return table
 
 
