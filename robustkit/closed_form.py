@@ -1,8 +1,8 @@
 """Models whose nearest adversarial input is a formula, and what an attack finds on them.
 
 A linear model's boundary towards class k lies (z_y - z_k) / |w_y - w_k| from the input, in the norm dual to the
-attack's: L1 for Linf, L2 for L2, Linf for L1 (Hein & Andriushchenko 2017, arXiv 1705.08475, section 2). So it is known
-without any attack where something is to be found and where nothing is.
+attack's: L1 for Linf, L2 for L2, Linf for L1 (Moosavi-Dezfooli et al. 2016, arXiv 1511.04599, section 3). So it is
+known without any attack where something is to be found and where nothing is.
 """
 
 from __future__ import annotations
@@ -212,6 +212,7 @@ def _successes(attack: Attack, share: float, seed: int) -> Proportion:
 
 
 def _classifier(weight: Tensor, bounds: tuple[float, float]) -> Classifier:
+    # On no device, because drawing weights would move the global generator.
     layer = nn.Linear(weight.shape[1], len(weight), bias=False, device="meta", dtype=weight.dtype)
     layer.weight = nn.Parameter(weight)
     return Classifier(layer, bounds=bounds, output="logits")

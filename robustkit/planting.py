@@ -15,10 +15,10 @@ from robustkit.norms import per_row, size
 from robustkit.rng import Stream
 from robustkit.threat import Threat
 
-GAP = 0.05  # inner points stay this share of eps away from the surface, as in the authors' code
+GAP = 0.05  # inner points stay this share of eps away from the surface; so do the authors'
 CLOSENESS = 0.75  # how near to the planted point, on the way from the inner ones, the decision boundary lies
 CANDIDATES = 8  # surface points to try before half of the inner points are given up
-LEAST = 15  # inner points; fewer make no problem
+LEAST, MOST = 15, 4095  # inner points: fewer make no problem, more have no random numbers
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,8 @@ def part(others: Tensor, end: Tensor) -> tuple[Tensor, float] | None:
         return None
     scale = torch.where(spread > 0, spread, 1.0)
     goal = [0] * len(others) + [1]
-    # Hardly any regularisation, but some: the weights of a perfect fit would grow without end.
+    # Regularised, so that the direction leads to the point and not merely away from the others: without, ordinary
+    # networks make problems that gradients do not solve.
     fit = LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000).fit((points / scale).cpu().numpy(), goal)
     direction = torch.from_numpy(fit.coef_[0]).to(scale) / scale
     inner, outer = float((others @ direction).max()), float(end @ direction)

@@ -68,7 +68,9 @@ def command(
         if case:
             bar.count("planted inputs", len(found), total)
             batch = next(iter(batches(case.dataset, 16 * samples)))
-            result = planted(case.classifier, batch.x, batch.y, chosen, samples, seed, batch.ids, case.batch_size)
+            result = planted(
+                case.classifier, batch.x, batch.y, chosen, samples, seed, batch.ids, batch_size=case.batch_size
+            )
     console = screen.out()
     console.print("Linear models, where the distance to the nearest adversarial input is known", style="bold")
     console.print(screen.findings_table(found))
