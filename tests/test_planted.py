@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nets import digits, digits_cnn, generator, images, linear, smooth_cnn
 from torch import Tensor, nn
 
+from robustkit import planting
 from robustkit.attacks import APGD, FGSM, PGD, Foolbox, Noise, Square
 from robustkit.classifier import Classifier
 from robustkit.diagnostics import complete, quality
@@ -114,6 +115,18 @@ def test_the_planted_point_is_on_the_surface_and_of_class_1_and_all_others_of_cl
         assert scores.shape == (101, 10)
         own = net(one).topk(2).values[0]
         assert float(scores[0, 0] - scores[0, 1]) == pytest.approx(float(own[0] - own[1]), rel=1e-3)
+
+
+def test_inner_points_keep_a_gap_to_the_surface_and_search_has_the_whole_ball(monkeypatch):
+    radii = []
+
+    def spy(threat, *rest):
+        radii.append(threat.radius)
+        return draw(threat, *rest)
+
+    monkeypatch.setattr(planting, "draw", spy)
+    planted(LINEAR, *right(LINEAR, 1), PGD(eps=0.1, steps=2))
+    assert radii == [pytest.approx(0.095), 0.1, 0.1]  # inside, on the surface, at random
 
 
 @given(
