@@ -33,6 +33,7 @@ LAYERS = (
         "closed_form",
         "planting",
         "planted",
+        "transfer",
     },
     {"report"},
     {"cli"},

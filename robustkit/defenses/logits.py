@@ -1,0 +1,45 @@
+"""A Classifier as a module, so that it can be part of a larger one with its normalisation inside."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from robustkit.classifier import Classifier, as_classifier
+
+
+class Logits(nn.Module):
+    """The function from inputs in `bounds` to logits that a Classifier stands for, as a module.
+
+    Mean and std are buffers: they move with the module and are saved with it. The classifier itself stays as it is;
+    its weights are shared.
+
+    Args:
+        classifier: A Classifier, or a bare model that takes inputs in 0..1.
+    """
+
+    mean: Tensor | None
+    std: Tensor | None
+
+    def __init__(self, classifier: Classifier | nn.Module | Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self._classifier = copy.copy(as_classifier(classifier))
+        self.model = self._classifier.module
+        self.register_buffer("mean", self._classifier.mean)
+        self.register_buffer("std", self._classifier.std)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest legal input value."""
+        return self._classifier.bounds
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns logits (N, K) for inputs `x` (N, ...) in `bounds`."""
+        # The module may have been moved or cast since the last pass.
+        dtype = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), self._classifier.model_dtype)
+        self._classifier.device, self._classifier.model_dtype = x.device, dtype
+        self._classifier.mean, self._classifier.std = self.mean, self.std
+        return self._classifier.logits(x)
