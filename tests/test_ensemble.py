@@ -8,7 +8,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from nets import digits, generator, images, labels, linear, smooth_cnn
+from nets import digits, digits_cnn, generator, images, labels, linear, smooth_cnn
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -161,14 +161,14 @@ def accuracy(model: nn.Module, y: torch.Tensor, *points: torch.Tensor) -> float:
 @pytest.mark.parametrize("rule", RULES)
 def test_attacked_end_to_end_an_ensemble_is_no_more_robust_than_under_transfer(rule, factor):
     x, y = digits(120)
-    members = [Louder(member(seed), factor) for seed in (0, 1, 2)]
+    members = [Louder(net, factor) for net in (member(0), member(1), digits_cnn())]
     ensemble = Ensemble(members, rule, WEIGHTS.get(rule))
-    attacks = [PGD(eps=0.15, steps=20, loss=loss) for loss in ("ce", "margin")]
+    attacks = [PGD(eps=0.2, steps=20, loss=loss) for loss in ("ce", "margin")]
     made = [attack(ensemble, x, y).x_adv for attack in attacks]
     end_to_end = accuracy(ensemble, y, x, *made)
     transferred = [accuracy(ensemble, y, x, *(attack(net, x, y).x_adv for attack in attacks)) for net in members]
     assert end_to_end <= min(transferred)
-    assert end_to_end < 0.5 < accuracy(ensemble, y, x)
+    assert end_to_end < 0.2 < accuracy(ensemble, y, x)
 
 
 def test_fitted_weights_lower_the_loss_and_drop_a_useless_member():
