@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from robustkit.checkpoints import load_weights
-from robustkit.classifier import Classifier
-from robustkit.defenses.logits import Logits
-from robustkit.errors import ConfigurationError, InvalidEvaluation, suggest
-from robustkit.labels import as_labels
+from robustkit.classifier import Classifier, as_classifier
+from robustkit.defenses.logits import Logits, held_out
+from robustkit.errors import ConfigurationError, suggest
 
 Rule = Literal["mean_logits", "mean_probabilities", "soft_vote", "hard_vote", "weighted"]
 RULES: tuple[Rule, ...] = ("mean_logits", "mean_probabilities", "soft_vote", "hard_vote", "weighted")
@@ -157,14 +156,9 @@ def fit_weights(
         InvalidEvaluation: If the samples leave the bounds or labels are no classes.
     """
     equal = [1 / len(members)] * len(members)
-    ensemble = Ensemble(members, rule, equal)
-    classifier = Classifier(ensemble, bounds=ensemble.members[0].bounds)  # type: ignore[arg-type]
-    with classifier.frozen(), torch.no_grad():
-        x = classifier.accept(x)
-        logits = torch.cat([ensemble.member_logits(part) for part in torch.split(x, batch_size)], dim=1).double()
-    labels = as_labels(y, logits.shape[2]).to(logits.device)
-    if len(labels) != logits.shape[1]:
-        raise InvalidEvaluation(f"fit_weights: expected one label per sample, got {len(labels)} for {len(x)} samples")
+    Ensemble(members, rule, equal)  # refuses what cannot be an ensemble
+    parts = [held_out(as_classifier(member), x, y, batch_size) for member in members]
+    logits, labels = torch.stack([part.to(parts[0][0].device) for part, _ in parts]), parts[0][1]
     own, rows = logits.log_softmax(dim=2), torch.arange(len(labels), device=logits.device)
 
     def objective(weights: Any) -> tuple[float, Any]:

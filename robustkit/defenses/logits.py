@@ -6,9 +6,12 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from robustkit.classifier import Classifier, as_classifier
+from robustkit.errors import ConfigurationError, InvalidEvaluation
+from robustkit.labels import as_labels
 
 
 class Logits(nn.Module):
@@ -43,3 +46,28 @@ class Logits(nn.Module):
         self._classifier.device, self._classifier.model_dtype = x.device, dtype
         self._classifier.mean, self._classifier.std = self.mean, self.std
         return self._classifier.logits(x)
+
+
+def held_out(classifier: Classifier, x: Tensor, y: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Returns logits (N, K) in float64 and labels (N,), both on the model's device: what a defense is fitted on.
+
+    Args:
+        classifier: The model; left as it was.
+        x: Inputs (N, ...) in `bounds`.
+        y: Labels (N,) in any form `as_labels` reads.
+        batch_size: Rows the model sees at once, >= 1.
+
+    Raises:
+        ConfigurationError: If `batch_size` is below 1.
+        InvalidEvaluation: If the inputs leave the bounds, or there is not one class for each.
+    """
+    if batch_size < 1:
+        raise ConfigurationError(f"held-out samples: expected batch_size >= 1, got {batch_size}; correct it")
+    with classifier.frozen(), torch.no_grad():
+        logits = torch.cat([classifier.logits(part) for part in torch.split(classifier.accept(x), batch_size)]).double()
+    labels = as_labels(y, logits.shape[1]).to(logits.device)
+    if len(labels) != len(logits):
+        raise InvalidEvaluation(
+            f"held-out samples: expected one label per sample, got {len(labels)} for {len(logits)}; give one each"
+        )
+    return logits, labels
