@@ -161,7 +161,12 @@ def test_samples_that_are_all_right_tell_no_temperature():
     x, _ = honest(50)
     with pytest.raises(InvalidEvaluation, match="expected at least one wrong answer, got 50 right ones"):
         calibrate(as_scores(), x, x.argmax(1))
-    assert isinstance(calibrate(as_scores(), x, x.argmax(1), "isotonic"), Isotonic)
+
+
+def test_a_fit_that_would_raise_the_loss_is_not_made():
+    x = torch.eye(5, dtype=torch.float64).repeat(4, 1) * 60  # right with probability 1: nothing can be better
+    found = calibrate(as_scores(), x, x.argmax(1), "isotonic")
+    assert found.settings() == Isotonic.unchanged(5)
 
 
 def test_an_unknown_method_is_refused():
