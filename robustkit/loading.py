@@ -18,6 +18,7 @@ from torch import nn
 
 from robustkit import models
 from robustkit.checkpoints import load_weights, one_line, read_checkpoint, sha256, weights_sha256
+from robustkit.composition import read_composition
 from robustkit.errors import ConfigurationError, suggest
 
 __all__ = ["call_factory", "load_model", "load_weights", "sha256", "weights_sha256"]
@@ -38,8 +39,9 @@ def load_model(
 
     Args:
         spec: `package.module:factory`, called without arguments, found from the current directory too;
-            `torchvision:NAME`; a name in `robustkit.models.SMALL_MODELS`; or a file made by torch.jit.save,
-            torch.export.save or torch.save(module), told apart by content.
+            `torchvision:NAME`; a name in `robustkit.models.SMALL_MODELS`; a `.json` file of
+            `robustkit.composition`; or a file made by torch.jit.save, torch.export.save or torch.save(module),
+            told apart by content.
         weights: A file for `load_weights`.
         input_shape: Shape of one sample, for the small models.
         num_classes: Number of classes, for the small models and torchvision's (there, by default 1000).
@@ -55,6 +57,8 @@ def load_model(
         model = models.create(name, input_shape, num_classes)
     elif name.startswith("torchvision:"):
         model = _torchvision_model(name.removeprefix("torchvision:"), num_classes)
+    elif Path(spec).suffix == ".json" and Path(spec).is_file():
+        model = read_composition(Path(spec), load_model, trust_checkpoint)
     elif Path(spec).is_file():
         model = _model_file(Path(spec), trust_checkpoint)
     elif ":" in name:

@@ -19,7 +19,7 @@ LAYERS = (
     {"errors", "files"},
     {"norms", "hyperplane", "rng", "losses", "stats", "calibration", "ranked", "labels"},
     {"threat", "frozen", "classifier", "chance", "bpda", "rows", "engine", "attack", "defense", "data", "diagnostics"},
-    {"attacks", "nearest", "defenses", "models", "datasets", "checkpoints", "loading"},
+    {"attacks", "nearest", "defenses", "models", "datasets", "checkpoints", "loading", "composition"},
     {
         "protocols",
         "pace",

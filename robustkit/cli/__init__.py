@@ -12,7 +12,10 @@ import click
 import robustkit
 from robustkit.errors import RobustkitError, suggest
 
-COMMANDS = ("audit", "demo", "doctor", "selftest", "attacks", "report")
+COMMANDS = (
+    *("audit", "demo", "doctor", "selftest", "attacks"),
+    *("ensemble", "calibrate", "certify", "report"),
+)
 INTERRUPTED = 130
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from robustkit.classifier import Classifier
+    from robustkit.composition import Part
     from robustkit.data import Dataset
 
 _OPTIONS = [
@@ -64,6 +65,23 @@ class Case:
         with classifier.frozen():
             return classifier.classes(classifier.accept(next(batches(self.dataset, 1, 1)).x))
 
+    def part(self, x: torch.Tensor) -> Part:
+        """Returns how a composition names this model, which takes inputs like `x` (N, ...)."""
+        from robustkit.composition import Part
+
+        classifier = self.classifier
+        mean, std = (None if c is None else tuple(c.flatten().tolist()) for c in (classifier.mean, classifier.std))
+        return Part(
+            model=self.spec,
+            weights=None if self.weights is None else str(self.weights),
+            input_shape=tuple(x.shape[1:]),
+            num_classes=classifier.num_classes,
+            bounds=classifier.bounds,
+            mean=mean,
+            std=std,
+            output=classifier.output,
+        )
+
 
 def case_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options to a command, which gets one argument `load`: a function that returns the `Case`."""
@@ -99,6 +117,36 @@ def _given() -> set[str]:
     """Returns which of the options were typed."""
     context = click.get_current_context()
     return {name for name in _NAMES if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+
+
+def cases_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the same options for several models; `load` returns a list with one `Case` for each.
+
+    One model with several --weights stands for as many: snapshots of one architecture.
+    """
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        own = {name: values.pop(name) for name in list(values) if name not in _NAMES}
+        return function(load=functools.partial(_load_all, **values), **own)
+
+    several = [
+        click.argument("model", nargs=-1, required=True),
+        click.option("--weights", multiple=True, type=click.Path(path_type=Path), help="One for each model, in order."),
+    ]
+    for option in reversed([*several, *_OPTIONS[2:]]):
+        command = option(command)
+    return command
+
+
+def _load_all(*, model: tuple[str, ...], weights: tuple[Path, ...], **common: Any) -> list[Case]:
+    files: list[Path | None] = [*weights] or [None] * len(model)
+    names = model * len(files) if len(model) == 1 else model
+    if len(names) != len(files):
+        raise ConfigurationError(
+            f"--weights: expected one for each of {len(names)} models, got {len(files)}; give as many, or none"
+        )
+    return [_load(model=name, weights=file, **common) for name, file in zip(names, files, strict=True)]
 
 
 _NAMES = {

@@ -47,9 +47,9 @@ class Bar:
         """Returns what `fit` calls after each epoch."""
         return lambda epoch: self._set(f"{name}: training", epoch.number, epoch.total, f"loss {epoch.loss:.3f}")
 
-    def count(self, what: str, done: int, total: int) -> None:
-        """Shows that `what` comes next when `done` of `total` pieces are finished."""
-        self._set(what, done, total, "")
+    def count(self, what: str, done: int, total: int | None, note: str = "") -> None:
+        """Shows that `done` of `total` pieces are done."""
+        self._set(what, done, total, note)
 
     def _set(self, what: str, done: int, total: int | None, note: str) -> None:
         self._progress.update(self._task, description=what, completed=done, total=total, note=note)

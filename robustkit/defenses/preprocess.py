@@ -82,7 +82,7 @@ class BitDepth(nn.Module):
         return found
 
     def _round(self, x: Tensor) -> Tensor:
-        steps = 2**self.bits - 1
+        steps = float(2**self.bits - 1)
         return (x * steps).round() / steps
 
 
@@ -116,7 +116,8 @@ class MedianBlur(nn.Module):
         return found
 
     def _mirrored(self, x: Tensor) -> Tensor:
-        return pad(x, [self.size // 2] * 4, mode="reflect")
+        mirrored: Tensor = pad(x, [self.size // 2] * 4, mode="reflect")
+        return mirrored
 
     def _median(self, x: Tensor) -> Tensor:
         squares = self._mirrored(x).unfold(2, self.size, 1).unfold(3, self.size, 1)

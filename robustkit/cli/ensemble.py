@@ -1,0 +1,135 @@
+"""`robustkit ensemble`: several models as one, and how they stand together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from robustkit.cli.options import Case, cases_options
+from robustkit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from robustkit.transfer import Transfer
+
+DEFAULT_ATTACKS = ("pgd:steps=20", "pgd:steps=20,loss=margin")
+
+
+@click.command("ensemble", short_help="Make one model of several, and show how they stand together.")
+@cases_options
+@click.option(
+    "--rule",
+    default="mean_logits",
+    show_default=True,
+    help="mean_logits, mean_probabilities, soft_vote, hard_vote, or weighted (fitted on half of the samples).",
+)
+@click.option("--norm", default="Linf", show_default=True, help="Linf, L2 or L1.")
+@click.option("--eps", default="8/255", show_default=True, help="Budget in input units, a number or a fraction.")
+@click.option(
+    "--attack",
+    "attacks",
+    multiple=True,
+    metavar="NAME[:SETTING=VALUE,...]",
+    help=f"May be repeated; see `robustkit attacks`.  [default: {' '.join(DEFAULT_ATTACKS)}]",
+)
+@click.option("--limit", type=click.IntRange(2), default=500, show_default=True, help="Only the first so many samples.")
+@click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("ensemble.json"),
+    show_default=True,
+    help="File that names members, rule and weights.",
+)
+def command(
+    load: Callable[[], list[Case]],
+    rule: Any,
+    norm: str,
+    eps: str,
+    attacks: tuple[str, ...],
+    limit: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Make one model of several MODELs, or of several --weights of one MODEL (snapshots).
+
+    Every member and the ensemble itself are attacked, and everybody is judged by everybody's adversarial points. The
+    file that is written is a model: audit it like any other.
+
+    \b
+    Example:
+      robustkit ensemble cnn --weights a.safetensors --weights b.safetensors --data digits --rule hard_vote
+      robustkit audit ensemble.json --data digits
+    """
+    from robustkit.attacks import create
+    from robustkit.classifier import Classifier
+    from robustkit.cli import samples, screen
+    from robustkit.composition import Composition, write_composition
+    from robustkit.defenses.ensemble import Ensemble, fit_weights
+    from robustkit.transfer import transfer
+
+    chosen = [create(spec, norm=norm, eps=eps) for spec in attacks or DEFAULT_ATTACKS]
+    cases = load()
+    if len(cases) < 2:
+        raise ConfigurationError("ensemble: expected two or more members, got one; name more models or --weights")
+    members = [case.classifier for case in cases]
+    batch = samples.read(cases[0].dataset, limit)
+    settings: dict[str, Any] = {"rule": rule}
+    if rule == "weighted":
+        fit, batch = samples.halves(batch, 0.5, seed)
+        settings["weights"] = fit_weights(members, fit.x, fit.y, rule, cases[0].batch_size)
+    whole = Classifier(
+        Ensemble(members, **settings), bounds=members[0].bounds, num_classes=members[0].num_classes, output="logits"
+    )
+    names = [f"{number}" for number in range(1, len(members) + 1)]
+    found = transfer(
+        dict(zip([*names, "ensemble"], [*members, whole], strict=True)),
+        batch.x,
+        batch.y,
+        chosen,
+        seed=seed,
+        batch_size=cases[0].batch_size,
+    )
+    composition = Composition(kind="ensemble", settings=settings, parts=tuple(case.part(batch.x) for case in cases))
+    write_composition(out, composition)
+    console = screen.out()
+    for name, case, weight in zip(names, cases, settings.get("weights", [None] * len(cases)), strict=True):
+        share = "" if weight is None else f", weight {weight:.3f}"
+        console.print(f"  {name}  {case.spec}{f' {case.weights}' if case.weights else ''}{share}", soft_wrap=True)
+    console.print(f"[bold]Accuracy in percent on {len(batch)} samples, {norm} {eps}, {rule}")
+    console.print(_matrix(found))
+    console.print(_disagreement(found))
+    click.echo(f"  model {out}")
+
+
+def _matrix(found: Transfer) -> Table:
+    """Returns who is right on whose points; a model under its own attack is bold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table.add_column("points made for")
+    for name in found.names:
+        table.add_column(name, justify="right")
+    table.add_row("nobody (clean)", *(f"{100 * (share.value or 0):.1f}" for share in found.clean))
+    for i, (name, row) in enumerate(zip(found.names, found.accuracy, strict=True)):
+        cells = [Text(f"{100 * (share.value or 0):.1f}", style="bold" if i == j else "") for j, share in enumerate(row)]
+        table.add_row(name, *cells)
+    return table
+
+
+def _disagreement(found: Transfer) -> str:
+    """Returns how often members answer differently, without the ensemble in the last place."""
+    pairs = [
+        (100 * (found.disagreement[i][j].value or 0), f"{found.names[i]} and {found.names[j]}")
+        for i in range(len(found.names) - 1)
+        for j in range(i)
+    ]
+    low, high = min(pairs), max(pairs)
+    if len(pairs) == 1:
+        return f"  members disagree on {low[0]:.1f} % of the clean samples"
+    return f"  members disagree on {low[0]:.1f} % ({low[1]}) to {high[0]:.1f} % ({high[1]}) of the clean samples"
