@@ -83,6 +83,22 @@ def test_ensemble_of_snapshots_is_written_shown_and_audited(case, capsys):
     assert 100 * audit["worst_case"]["accuracy"]["value"] == pytest.approx(rows["ensemble"][2], abs=5)
 
 
+def test_members_are_trained_independently_by_one_command(case, capsys):
+    command = ["ensemble", "mlp", "--train", "2", "--epochs", "2", "--data", "digits", *QUICK, "--limit", "50"]
+    assert run([*command, "--out", "out/both.json"]) == 0
+    clean = capsys.readouterr().out.partition("nobody (clean)")[2].split("\n")[0].split()
+    assert min(map(float, clean)) > 60
+    first, second = (load_model("mlp", f"out/both-{n}.safetensors", (1, 8, 8), 10).state_dict() for n in (1, 2))
+    assert not torch.equal(first["1.weight"], second["1.weight"])
+    assert isinstance(load_model("out/both.json"), Ensemble)
+    before = Path("out/both-2.safetensors").read_bytes()
+    run([*command, "--out", "out/both.json"])
+    assert Path("out/both-2.safetensors").read_bytes() == before
+    npz = ["ensemble", "mlp", "--train", "2", *DATA, "--classes", "10"]
+    assert "expected data with a training split" in complaint(capsys, npz)
+    assert "expected one architecture" in complaint(capsys, ["ensemble", "mlp", "cnn", *command[2:]])
+
+
 def test_weights_of_an_ensemble_are_fitted_on_the_half_that_does_not_judge(case, capsys):
     assert run(["ensemble", "cnn", *TWO, *DATA, *QUICK, "--rule", "weighted"]) == 0
     assert "on 30 samples" in capsys.readouterr().out

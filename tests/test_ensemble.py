@@ -17,7 +17,7 @@ from robustkit.attacks import PGD
 from robustkit.classifier import Classifier
 from robustkit.data import batches
 from robustkit.datasets import load_data
-from robustkit.defenses.ensemble import RULES, TIE, Ensemble, fit_weights, snapshots
+from robustkit.defenses.ensemble import RULES, TIE, Ensemble, fit_weights, fresh_copies, snapshots
 from robustkit.errors import ConfigurationError, InvalidEvaluation
 from robustkit.models import create
 from robustkit.transfer import transfer
@@ -216,6 +216,18 @@ def test_snapshots_are_the_model_at_each_checkpoint(tmp_path):
     assert torch.equal(first(x), create("mlp", (1, 8, 8), 10, seed=1)(x))
     assert torch.equal(second(x), create("mlp", (1, 8, 8), 10, seed=2)(x))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_fresh_copies_have_weights_of_their_own_that_the_seed_decides():
+    model, state = create("cnn", (1, 8, 8), 10), torch.random.get_rng_state()
+    one, two = fresh_copies(model, 2)
+    again = fresh_copies(model, 1)[0]
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+        if value.ndim > 1:
+            assert not torch.equal(value, two.state_dict()[name])
+            assert not torch.equal(value, model.state_dict()[name])
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_transfer_matrix_holds_own_attack_on_the_diagonal_and_counts_disagreement():

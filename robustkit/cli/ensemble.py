@@ -14,6 +14,8 @@ from robustkit.errors import ConfigurationError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from robustkit.cli.screen import Bar
+    from robustkit.defense import Objective
     from robustkit.transfer import Transfer
 
 DEFAULT_ATTACKS = ("pgd:steps=20", "pgd:steps=20,loss=margin")
@@ -27,6 +29,11 @@ DEFAULT_ATTACKS = ("pgd:steps=20", "pgd:steps=20,loss=margin")
     show_default=True,
     help="mean_logits, mean_probabilities, soft_vote, hard_vote, or weighted (fitted on half of the samples).",
 )
+@click.option(
+    "--train", type=click.IntRange(2), help="First train so many members of MODEL, each from its own weights."
+)
+@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Of each member, with --train.")
+@click.option("--adversarial", is_flag=True, help="Train them on PGD's points within the budget.")
 @click.option("--norm", default="Linf", show_default=True, help="Linf, L2 or L1.")
 @click.option("--eps", default="8/255", show_default=True, help="Budget in input units, a number or a fraction.")
 @click.option(
@@ -45,17 +52,22 @@ DEFAULT_ATTACKS = ("pgd:steps=20", "pgd:steps=20,loss=margin")
     show_default=True,
     help="File that names members, rule and weights.",
 )
+@click.option("--quiet", is_flag=True, help="No progress.")
 def command(
-    load: Callable[[], list[Case]],
+    load: Callable[..., list[Case]],
     rule: Any,
+    train: int | None,
+    epochs: int,
+    adversarial: bool,
     norm: str,
     eps: str,
     attacks: tuple[str, ...],
     limit: int,
     seed: int,
     out: Path,
+    quiet: bool,
 ) -> None:
-    """Make one model of several MODELs, or of several --weights of one MODEL (snapshots).
+    """Make one model of several MODELs, of several --weights of one MODEL (snapshots), or of members trained here.
 
     Every member and the ensemble itself are attacked, and everybody is judged by everybody's adversarial points. The
     file that is written is a model: audit it like any other.
@@ -63,17 +75,24 @@ def command(
     \b
     Example:
       robustkit ensemble cnn --weights a.safetensors --weights b.safetensors --data digits --rule hard_vote
+      robustkit ensemble cnn --train 3 --data digits --eps 0.15
       robustkit audit ensemble.json --data digits
     """
     from robustkit.attacks import create
     from robustkit.classifier import Classifier
     from robustkit.cli import samples, screen
     from robustkit.composition import Composition, write_composition
+    from robustkit.defenses import PGDTraining, Standard
     from robustkit.defenses.ensemble import Ensemble, fit_weights
     from robustkit.transfer import transfer
 
     chosen = [create(spec, norm=norm, eps=eps) for spec in attacks or DEFAULT_ATTACKS]
-    cases = load()
+    if train:
+        objective = PGDTraining(attack=create("pgd:steps=7", norm=norm, eps=eps)) if adversarial else Standard()
+        with screen.progress(quiet) as bar:
+            cases = load(weights=_trained(load(split="train", weights=()), train, objective, epochs, seed, out, bar))
+    else:
+        cases = load()
     if len(cases) < 2:
         raise ConfigurationError("ensemble: expected two or more members, got one; name more models or --weights")
     members = [case.classifier for case in cases]
@@ -104,6 +123,38 @@ def command(
     console.print(_matrix(found))
     console.print(_disagreement(found))
     click.echo(f"  model {out}")
+
+
+def _trained(
+    cases: list[Case], count: int, objective: Objective, epochs: int, seed: int, out: Path, bar: Bar
+) -> tuple[Path, ...]:
+    """Trains members of one architecture and returns the files with their weights, beside the ensemble's own."""
+    import copy
+
+    from safetensors.torch import save
+
+    from robustkit.cli import samples
+    from robustkit.defenses import fit
+    from robustkit.defenses.ensemble import fresh_copies
+    from robustkit.files import write_atomically
+
+    if len(cases) > 1:
+        raise ConfigurationError(f"--train: expected one architecture, got {len(cases)}; name one model")
+    (case,) = cases
+    if case.dataset.split != "train":
+        raise ConfigurationError(
+            f"--train: expected data with a training split, got '{case.dataset.name}', which would train and judge on the"
+            " same samples; train the members one by one and give their --weights"
+        )
+    batch, files = samples.read(case.dataset, None), []
+    for number, module in enumerate(fresh_copies(case.classifier.module.cpu(), count, seed), 1):
+        classifier = copy.copy(case.classifier)
+        classifier.model = classifier.module = module.to(classifier.device)
+        name = f"member {number} of {count}"
+        fit(classifier, batch.x, batch.y, objective, epochs=epochs, seed=seed + number, progress=bar.training(name))
+        weights = {key: value.cpu().contiguous() for key, value in module.state_dict().items()}
+        files.append(write_atomically(out.with_name(f"{out.stem}-{number}.safetensors"), save(weights)))
+    return tuple(files)
 
 
 def _matrix(found: Transfer) -> Table:

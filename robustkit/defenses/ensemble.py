@@ -18,6 +18,8 @@ from robustkit.checkpoints import load_weights
 from robustkit.classifier import Classifier, as_classifier
 from robustkit.defenses.logits import Logits, held_out
 from robustkit.errors import ConfigurationError, suggest
+from robustkit.models import initial_weights
+from robustkit.rng import Stream
 
 Rule = Literal["mean_logits", "mean_probabilities", "soft_vote", "hard_vote", "weighted"]
 RULES: tuple[Rule, ...] = ("mean_logits", "mean_probabilities", "soft_vote", "hard_vote", "weighted")
@@ -208,3 +210,25 @@ def snapshots(model: nn.Module, files: Sequence[str | Path], trust_checkpoint: b
         load_weights(member, file, trust_checkpoint)
         members.append(member)
     return members
+
+
+def fresh_copies(model: nn.Module, count: int, seed: int = 0) -> list[nn.Module]:
+    """Returns copies of `model` with weights drawn anew: where independently trained members begin.
+
+    Drawn anew is what has a `reset_parameters`, as torch's own layers do. Each copy has a seed of its own; the global
+    random state is left as it was.
+
+    Args:
+        model: The architecture, on the CPU; left as it is.
+        count: How many.
+        seed: Decides all weights.
+    """
+    copies = []
+    for number in range(count):
+        fresh = copy.deepcopy(model)
+        with initial_weights(Stream(seed, f"member {number}").number):
+            for part in fresh.modules():
+                if callable(reset := getattr(part, "reset_parameters", None)):
+                    reset()
+        copies.append(fresh)
+    return copies
