@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +42,7 @@ def transfer(
     *,
     seed: int = 0,
     batch_size: int = 256,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Transfer:
     """Returns clean accuracy, accuracy on each other's adversarial points and disagreement of some models.
 
@@ -56,6 +57,7 @@ def transfer(
         attacks: At least one.
         seed: Seed of the attacks.
         batch_size: Rows a model sees at once.
+        progress: Called with how many samples of how many have been attacked, each once for every model.
 
     Raises:
         ConfigurationError: If there is no model or no attack.
@@ -78,6 +80,8 @@ def transfer(
             for j, judge in enumerate(members):
                 right = [_answers(judge, point) == labels.cpu() for point in points]
                 held[i][j].append(torch.stack([answers[j] == labels.cpu(), *right]).all(dim=0))
+            if progress:
+                progress(int(ids[0]) * len(members) + (i + 1) * len(ids), len(x) * len(members))
     said, truth = [torch.cat(parts) for parts in clean], as_labels(y).cpu()
     return Transfer(
         names=tuple(models),

@@ -234,7 +234,10 @@ def test_transfer_matrix_holds_own_attack_on_the_diagonal_and_counts_disagreemen
     x, y = digits(60)
     attack = PGD(eps=0.15, steps=10)
     models = {"a": Classifier(member(0)), "copy of a": Classifier(member(0)), "b": Classifier(member(1))}
-    found = transfer(models, x, y, [attack], batch_size=25)
+    calls = []
+    found = transfer(models, x, y, [attack], batch_size=25, progress=lambda *call: calls.append(call))
+    assert [done for done, _ in calls] == [25, 50, 75, 100, 125, 150, 160, 170, 180]
+    assert {total for _, total in calls} == {180}
     assert found.names == ("a", "copy of a", "b")
     own = accuracy(member(0), y, x, attack(member(0), x, y).x_adv)
     assert found.accuracy[0][0].value == pytest.approx(own)

@@ -105,14 +105,17 @@ def command(
         Ensemble(members, **settings), bounds=members[0].bounds, num_classes=members[0].num_classes, output="logits"
     )
     names = [f"{number}" for number in range(1, len(members) + 1)]
-    found = transfer(
-        dict(zip([*names, "ensemble"], [*members, whole], strict=True)),
-        batch.x,
-        batch.y,
-        chosen,
-        seed=seed,
-        batch_size=cases[0].batch_size,
-    )
+    models = dict(zip([*names, "ensemble"], [*members, whole], strict=True))
+    with screen.progress(quiet) as bar:
+        found = transfer(
+            models,
+            batch.x,
+            batch.y,
+            chosen,
+            seed=seed,
+            batch_size=cases[0].batch_size,
+            progress=lambda done, total: bar.count("attack everybody", done, total),
+        )
     composition = Composition(kind="ensemble", settings=settings, parts=tuple(case.part(batch.x) for case in cases))
     write_composition(out, composition)
     console = screen.out()
@@ -143,8 +146,8 @@ def _trained(
     (case,) = cases
     if case.dataset.split != "train":
         raise ConfigurationError(
-            f"--train: expected data with a training split, got '{case.dataset.name}', which would train and judge on the"
-            " same samples; train the members one by one and give their --weights"
+            f"--train: expected data with a training split, got '{case.dataset.name}', which would train and judge"
+            " on the same samples; train the members one by one and give their --weights"
         )
     batch, files = samples.read(case.dataset, None), []
     for number, module in enumerate(fresh_copies(case.classifier.module.cpu(), count, seed), 1):
