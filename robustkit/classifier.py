@@ -228,7 +228,7 @@ class Classifier:
         return Gradient(logits.detach(), value, self._clean(grad))
 
     def _clean(self, grad: Tensor) -> Tensor:
-        peak = grad.flatten(1).abs().amax(dim=1)
+        peak = torch.linalg.vector_norm(grad.flatten(1), ord=torch.inf, dim=1)
         self.tally.nonfinite_gradients = self.tally.nonfinite_gradients + (~peak.isfinite()).sum()
         self.tally.zero_gradients = self.tally.zero_gradients + (peak == 0).sum()
         return grad.nan_to_num_(0.0, 0.0, 0.0)

@@ -178,7 +178,10 @@ def check_attack(attack: Attack, seed: int = 0) -> Finding:
 
 
 def typical_attacks() -> list[Attack]:
-    """Returns every attack in every norm it knows, with settings that should stand `check_attack` in little time."""
+    """Returns every attack in every norm it knows, with settings that should stand `check_attack` in little time.
+
+    Transfer is left out: what it finds depends on its surrogate.
+    """
     return [
         ATTACKS[name](norm=norm, **settings)
         for norm in NORMS
@@ -193,7 +196,9 @@ def _settings(name: str, norm: Norm) -> list[dict[str, Any]]:
         "apgd": [{"steps": 30}, {"steps": 30, "loss": "dlr", "targets": 2}],
         "foolbox": [{"attack": _FOOLBOX[norm]}],
         "pgd": [{"restarts": 5}],  # a fixed step does not lead to the last percent from every start
+        "fab": [{"steps": 30}, {"steps": 30, "targets": 2}],
         "square": [{"queries": 100, "restarts": 3}],
+        "transfer": [],
     }
     return known.get(name, [{}])
 

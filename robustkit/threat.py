@@ -119,7 +119,7 @@ class Threat:
         can only shorten the perturbation. `lower` and `upper` come from `limits(x)`.
         """
         if self.norm == "Linf":
-            return torch.minimum(torch.maximum(x_adv, lower), upper)
+            return x_adv.clamp(lower, upper)
         if math.isinf(self.radius):
             return x_adv.clamp(*self.bounds)
         centre = x.double()

@@ -72,7 +72,7 @@ def test_models_fit_the_radius_of_the_attack(eps):
 
 def test_typical_attacks_are_every_attack_in_every_norm():
     names = {(attack.name, attack.norm) for attack in typical_attacks()}
-    assert names == {(name, norm) for name, kind in ATTACKS.items() for norm in kind.norms}
+    assert names == {(name, norm) for name, kind in ATTACKS.items() for norm in kind.norms if name != "transfer"}
 
 
 def test_a_random_attack_must_stay_honest_but_need_not_find_anything():

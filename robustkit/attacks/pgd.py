@@ -77,5 +77,6 @@ class PGD(Attack):
         movable = None
         if self.norm == "L1":
             movable = has_room(rows.x_adv, found.grad, rows.lower, rows.upper)
-        x_adv = rows.x_adv + self.step_length * steepest(found.grad, self.norm, movable, self.share)
+        direction = steepest(found.grad, self.norm, movable, self.share)
+        x_adv = rows.x_adv.add(direction, alpha=self.step_length)
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper), logits=found.logits)

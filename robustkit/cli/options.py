@@ -103,14 +103,18 @@ def _with_case(function: Callable[..., Any], required: bool) -> Callable[..., An
             raise ConfigurationError(f"expected MODEL and --data together, got only {got}; give both or neither")
         return function(load=functools.partial(_load, **values) if given else None, **own)
 
-    which = [
-        click.argument("model", required=required),
-        click.option("--data", required=required, help="digits, mnist, fashion-mnist, cifar10, cifar100, svhn, a "
-                     "folder of images, an .npz file, or package.module:factory."),
-    ]  # fmt: skip
-    for option in reversed([*which, *_OPTIONS]):
+    for option in reversed([click.argument("model", required=required), _data(required), *_OPTIONS]):
         command = option(command)
     return command
+
+
+def _data(required: bool) -> Callable[..., Any]:
+    return click.option(
+        "--data",
+        required=required,
+        help="digits, mnist, fashion-mnist, cifar10, cifar100, svhn, a folder of images, an .npz file, or "
+        "package.module:factory.",
+    )
 
 
 def _given() -> set[str]:
@@ -134,7 +138,7 @@ def cases_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("model", nargs=-1, required=True),
         click.option("--weights", multiple=True, type=click.Path(path_type=Path), help="One for each model, in order."),
     ]
-    for option in reversed([*several, *_OPTIONS[2:]]):
+    for option in reversed([*several, _data(True), *_OPTIONS[1:]]):
         command = option(command)
     return command
 
