@@ -105,7 +105,7 @@ class TestNames:
         y = net.eval()(x).argmax(1)
         for name in PROTOCOLS:
             for attack in get_protocol(name, norm=norm, eps=0.01, classes=classes).attacks:
-                brief = {"steps": 2} if hasattr(attack, "steps") else {"queries": 3}
+                brief = {name: 3 for name in ("steps", "queries") if hasattr(attack, name)}
                 found = dataclasses.replace(attack, **brief, restarts=1, eot=min(attack.eot, 2))(net, x, y)
                 assert bool(((net(found.x_adv).argmax(1) != y) == found.success).all())
 

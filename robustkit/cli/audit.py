@@ -13,7 +13,7 @@ import click
 from robustkit.cli.options import Case, case_options, fraction, seconds
 from robustkit.errors import ConfigurationError
 
-DEFAULT_ATTACKS = ("noise", "fgsm", "pgd", "pgd:loss=margin")
+DEFAULT_PROTOCOL = "fast"
 
 
 @click.command("audit", short_help="Measure a model and write the report.")
@@ -25,9 +25,12 @@ DEFAULT_ATTACKS = ("noise", "fgsm", "pgd", "pgd:loss=margin")
     "attacks",
     multiple=True,
     metavar="NAME[:SETTING=VALUE,...]",
-    help=f"May be repeated; see `robustkit attacks`.  [default: {' '.join(DEFAULT_ATTACKS)}]",
+    help="Instead of a protocol; may be repeated; see `robustkit attacks`.",
 )
-@click.option("--protocol", help="Instead of --attack: autoattack, autoattack-plus, autoattack-rand or fast.")
+@click.option(
+    "--protocol",
+    help=f"autoattack, autoattack-plus, autoattack-rand or fast  [default without --attack: {DEFAULT_PROTOCOL}]",
+)
 @click.option("--strict", is_flag=True, help="Refuse a protocol that would have to be adapted to the model.")
 @click.option("--surrogate", metavar="MODEL", help="Also carry over what breaks this model, given like MODEL.")
 @click.option("--surrogate-weights", type=click.Path(path_type=Path), help="Its weights.")
@@ -90,10 +93,11 @@ def command(
         raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
     check_folder(out)
     half_width, time = fraction("until", until), seconds("budget", budget)
-    chosen = custom([create(spec, norm=norm, eps=eps) for spec in attacks or DEFAULT_ATTACKS])
+    chosen = custom([create(spec, norm=norm, eps=eps) for spec in attacks])
     case = load()
-    if protocol:
-        chosen = get_protocol(protocol, norm=norm, eps=eps, classes=case.count_classes(), strict=strict)
+    if not attacks:
+        named = protocol or DEFAULT_PROTOCOL
+        chosen = get_protocol(named, norm=norm, eps=eps, classes=case.count_classes(), strict=strict)
     if surrogate:
         other = load(model=surrogate, weights=surrogate_weights).classifier
         chosen = chosen.plus(Transfer(surrogate=other, norm=norm, eps=eps))

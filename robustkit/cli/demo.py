@@ -21,22 +21,22 @@ EPS = "0.15"  # about two of the sixteen grey levels of these images: a person i
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(out: Path, seed: int, quiet: bool) -> None:
     """Train a small network on scikit-learn's digits, normally and adversarially, audit both, write one report."""
-    from robustkit.attacks import PGD, create
+    from robustkit.attacks import PGD
     from robustkit.classifier import Classifier
     from robustkit.cli import screen
-    from robustkit.cli.audit import DEFAULT_ATTACKS
     from robustkit.cli.files import check_folder, write_report
     from robustkit.data import batches
     from robustkit.datasets import load_data
     from robustkit.defenses import PGDTraining, Standard, fit
     from robustkit.evaluator import evaluate
     from robustkit.models import create as create_model
+    from robustkit.protocols import get_protocol
     from robustkit.report.build import build_audit
 
     check_folder(out)
     train, test = load_data("digits", split="train"), load_data("digits", split="test")
     samples = next(iter(batches(train, 10_000)))
-    attacks = [create(spec, eps=EPS) for spec in DEFAULT_ATTACKS]
+    attacks = get_protocol("fast", norm="Linf", eps=EPS, classes=10)
     hardened = PGDTraining(attack=PGD(eps=EPS, steps=7))
     plans = (
         ("standard training", Standard(), 10, ()),

@@ -50,20 +50,24 @@ class Case:
     batch_size: int
 
     def count_classes(self) -> int:
-        """Returns how many classes the model has, asking it about one sample if nobody said.
+        """Returns how many classes the model has, asking it about some samples if nobody said.
 
         Raises:
             ConfigurationError: If the data can be read only once.
+            InvalidEvaluation: If the doctor refuses data or model.
         """
         from robustkit.data import batches
+        from robustkit.doctor import ROWS, examine
 
         classifier = self.classifier
         if classifier.num_classes is not None:
             return classifier.num_classes
         if isinstance(self.dataset.source, Iterator):
             raise ConfigurationError("audit: expected --classes, because these data can be read only once; add it")
+        first = next(batches(self.dataset, ROWS, ROWS))
+        examine(classifier, first.x, first.y)
         with classifier.frozen():
-            return classifier.classes(classifier.accept(next(batches(self.dataset, 1, 1)).x))
+            return classifier.classes(classifier.accept(first.x[:1]))
 
     def part(self, x: torch.Tensor) -> Part:
         """Returns how a composition names this model, which takes inputs like `x` (N, ...)."""

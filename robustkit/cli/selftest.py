@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 import click
 
-from robustkit.cli.audit import DEFAULT_ATTACKS
 from robustkit.cli.options import Case, optional_case_options
+
+DEFAULT_ATTACKS = ("pgd", "pgd:loss=margin")
 
 
 @click.command("selftest", short_help="Prove that the attacks find what is there.")

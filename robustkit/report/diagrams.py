@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from robustkit.calibration import Bin, Calibration
+from robustkit.evaluation import last_tenth
 from robustkit.report import words
 from robustkit.report.document import AccuracyCurve, AttackResult, CalibrationPair
 from robustkit.report.svg import ATTACK, CLEAN, GAP, INK, MUTED, TRACK, WIDTH, WORST_CASE, Sheet, plain_style
@@ -84,12 +85,6 @@ def accuracy_curve(curve: AccuracyCurve, clean: Proportion, ident: str) -> Marku
     plot.text(end / 2, -0.13, f"eps ({curve.norm})", ha="center", va="center", size=11, color=MUTED)
     said = "; ".join(f"{point.eps}: {words.percent(point.accuracy.value)}" for point in curve.points)
     return sheet.svg("Robust accuracy against the budget", f"Clean {words.percent(clean.value)}; {said}.")
-
-
-def last_tenth(path: Sequence[float]) -> float | None:
-    """Returns the share of a loss path's movement that falls in its last tenth; None where nothing moved."""
-    moved = max(path, default=0.0) - min(path, default=0.0)
-    return abs(path[-1] - path[int(0.9 * (len(path) - 1))]) / moved if moved else None
 
 
 def _reliability(measured: Calibration, tallest: int, ident: str, title: str) -> Markup:

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from robustkit.evaluation import last_tenth
 from robustkit.report import bars, diagrams, sentences, words
 from robustkit.report.document import Audit, Exhibit, Report
 
@@ -71,7 +72,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(words=words, sentences=sentences, last_tenth=diagrams.last_tenth)
+    environment.globals.update(words=words, sentences=sentences, last_tenth=last_tenth)
     return environment
 
 
