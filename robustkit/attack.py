@@ -91,12 +91,20 @@ class Attack(ABC):
         self.count("restarts")
         self.count("eot")
 
-    def count(self, setting: str) -> None:
-        """Checks that the field called `setting` is an integer >= 1."""
+    def count(self, setting: str, least: int = 1) -> None:
+        """Checks that the field called `setting` is an integer >= `least`."""
         value = getattr(self, setting)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ConfigurationError(
-                f"{self.name}: expected {setting} to be an integer >= 1, got {value!r}; correct it"
+                f"{self.name}: expected {setting} to be an integer >= {least}, got {value!r}; correct it"
+            )
+
+    def between(self, setting: str, low: float, high: float) -> None:
+        """Checks that the field called `setting` is a number strictly between `low` and `high`."""
+        value = getattr(self, setting)
+        if not low < value < high:
+            raise ConfigurationError(
+                f"{self.name}: expected {setting} between {low:g} and {high:g}, got {value!r}; correct it"
             )
 
     @property

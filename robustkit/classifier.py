@@ -219,13 +219,12 @@ class Classifier:
         if not logits.requires_grad:
             raise InvalidEvaluation(_CUT)
         value, direction = loss(logits.detach().double(), y)
-        if self.model_dtype == torch.float16:
-            direction = direction * 256  # keeps small input gradients above the underflow of half precision
-        (grad,) = torch.autograd.grad(logits, x, direction.to(logits.dtype), allow_unused=True)
+        scale = 256 if self.model_dtype == torch.float16 else 1  # keeps small gradients above the underflow
+        (grad,) = torch.autograd.grad(logits, x, (scale * direction).to(logits.dtype), allow_unused=True)
         if grad is None:
             raise InvalidEvaluation(_CUT)
         self.tally.backwards += len(x)
-        return Gradient(logits.detach(), value, self._clean(grad))
+        return Gradient(logits.detach(), value, self._clean(grad).div_(scale))
 
     def _clean(self, grad: Tensor) -> Tensor:
         peak = torch.linalg.vector_norm(grad.flatten(1), ord=torch.inf, dim=1)

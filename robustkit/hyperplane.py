@@ -21,6 +21,11 @@ def distance(normal: Tensor, gap: Tensor, norm: Norm) -> Tensor:
     return gap.double().abs() / size(normal, _DUAL[norm]).clamp(min=_TINY)
 
 
+def inner(normal: Tensor, delta: Tensor) -> Tensor:
+    """Returns the inner product of every row in float64, shape (N,)."""
+    return (normal.double() * delta).flatten(1).sum(dim=1)
+
+
 def shortest(normal: Tensor, gap: Tensor, lower: Tensor, upper: Tensor, norm: Norm) -> Tensor:
     """Returns the float64 delta of least `norm` on the hyperplane with lower <= delta <= upper.
 

@@ -1,4 +1,4 @@
-"""What attacks that look for the nearest adversarial point share: where they begin, who succeeded, how they cool."""
+"""What attacks that look for the nearest adversarial point share: where they begin, how far they go, how they cool."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from robustkit import hyperplane
+from robustkit.classifier import Gradient
+from robustkit.losses import margin
 from robustkit.norms import in_ball, per_row, size
 from robustkit.rows import Problem, Rows
 
@@ -14,7 +17,7 @@ _FAR = 1e6  # stands for the far side of a box without sides
 
 
 def reaches_goal(problem: Problem, rows: Rows, logits: Tensor) -> Tensor:
-    """Returns whether each row's `logits` (N, K) are adversarial, whether or not they lie within eps, shape (N,)."""
+    """Returns whether the `logits` (N, K) of each row are adversarial, within eps or beyond it, shape (N,)."""
     return (logits.argmax(dim=1) == rows.goal) == problem.targeted
 
 
@@ -30,22 +33,30 @@ def width(problem: Problem) -> float:
     return high - low if math.isfinite(high - low) else 1.0
 
 
-def nearby(problem: Problem, rows: Rows) -> Tensor:
-    """Returns a random point of the box for every row, uniform in a ball around the clean input.
+def begin(problem: Problem, rows: Rows, clean: Tensor) -> Tensor:
+    """Returns the clean input for the rows marked `clean` (N,), else a random point, uniform in a ball around it.
 
     The ball is half as large as the least of eps, the nearest success so far and the whole box (Croce & Hein 2020,
-    arXiv 1907.02044, section 3.4, with the first two).
+    arXiv 1907.02044, section 4, with the first two).
     """
-    norm, shape = problem.threat.norm, tuple(rows.x.shape[1:])
+    shape = tuple(rows.x.shape[1:])
     uniform = problem.stream.uniform(shape, rows.ids, rows.restart, rows.step)
     normal = problem.stream.normal(shape, rows.ids, rows.restart, rows.step, draw=1)
     reach = torch.minimum(rows.distance, farthest(problem, rows)).clamp(max=problem.threat.radius) / 2
-    return moved(problem, rows, per_row(reach, rows.x) * in_ball(uniform, normal, norm))
+    delta = per_row(reach, rows.x) * in_ball(uniform, normal, problem.threat.norm)
+    return torch.where(per_row(clean, rows.x), rows.x, moved(problem, rows, delta))
 
 
 def moved(problem: Problem, rows: Rows, delta: Tensor) -> Tensor:
     """Returns the clean inputs moved by the float64 `delta`, then clipped to the box."""
     return (rows.x.double() + delta).to(rows.x.dtype).clamp(*problem.classifier.bounds)
+
+
+def to_boundary(problem: Problem, rows: Rows, found: Gradient) -> Tensor:
+    """Returns how far `x_adv` is from the clean input plus how far the linearised boundary is from it, shape (N,)."""
+    norm = problem.threat.norm
+    gap, _ = margin(found.logits.double(), rows.goal)
+    return problem.threat.distance(rows.x_adv, rows.x) + hyperplane.distance(found.grad, gap, norm)
 
 
 def cooled(step: Tensor, steps: int, first: float, last: float) -> Tensor:

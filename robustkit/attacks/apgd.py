@@ -45,8 +45,7 @@ class APGD(Attack):
         super().__post_init__()
         self.count("steps")
         get_loss(self.loss)
-        if isinstance(self.targets, bool) or not isinstance(self.targets, int) or self.targets < 0:
-            raise ConfigurationError(f"apgd: expected targets to be an integer >= 0, got {self.targets!r}; correct it")
+        self.count("targets", least=0)
         if self.targets and self.loss != "dlr":
             raise ConfigurationError(f"apgd: expected loss 'dlr' with targets, got {self.loss!r}; say loss=dlr")
         if self.targets and self.target is not None:

@@ -8,9 +8,8 @@ from typing import ClassVar
 import torch
 
 from robustkit.attack import Attack
-from robustkit.errors import ConfigurationError
 from robustkit.losses import get_loss
-from robustkit.nearest import cooled, farthest, moved, nearby, reaches_goal, width
+from robustkit.nearest import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
 from robustkit.norms import Norm, per_row, size, steepest
 from robustkit.rows import Problem, Rows
 
@@ -19,23 +18,22 @@ from robustkit.rows import Problem, Rows
 class DDN(Attack):
     """A minimal-norm attack for L2: the gradient sets the direction, success and failure alone set the length.
 
-    Rony et al. 2019, arXiv 1811.09600, algorithm 1. Differences: starts after the first, which the paper lacks, are
-    random. First radius and step are multiples of the input range. No radius exceeds the box.
+    Rony et al. 2019, arXiv 1811.09600, algorithm 1. Differences: the first radius reaches to the linearised boundary
+    instead of 1, from where 100 steps cannot come below 0.006; no radius exceeds the box; the step is a multiple of its
+    width; starts after the first, which the paper lacks, are random.
 
     Attributes:
         steps: Gradient steps per start, >= 1.
         step_size: Length of the first step in widths of the box, > 0; it falls as half a cosine to a hundredth.
-        gamma: Share by which the radius falls after a success and rises after a failure, in (0, 1).
-        radius: First radius in widths of the box, > 0.
-        levels: Round every point to a grid of so many levels between the bounds, 256 for images; None for no grid.
+        gamma: Share by which the radius falls after a success and rises after a failure, between 0 and 1.
+        loss: "ce", "margin" or "dlr".
     """
 
     norm: Norm = "L2"
     steps: int = 100
     step_size: float = 1.0
     gamma: float = 0.05
-    radius: float = 1.0
-    levels: int | None = None
+    loss: str = "ce"
 
     name: ClassVar[str] = "ddn"
     source: ClassVar[str] = "Rony et al. 2019, arXiv 1811.09600"
@@ -46,13 +44,9 @@ class DDN(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.count("steps")
-        for setting, fine, wanted in (
-            ("step_size", 0 < self.step_size < float("inf"), "> 0"),
-            ("gamma", 0 < self.gamma < 1, "in (0, 1)"),
-            ("radius", 0 < self.radius < float("inf"), "> 0"),
-        ):
-            if not fine:
-                raise ConfigurationError(f"ddn: expected {setting} {wanted}, got {getattr(self, setting)}; correct it")
+        self.between("step_size", 0, float("inf"))
+        self.between("gamma", 0, 1)
+        get_loss(self.loss)
 
     @property
     def steps_per_start(self) -> int:
@@ -61,20 +55,19 @@ class DDN(Attack):
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the clean input, for later starts a random point."""
-        first = per_row(rows.restart == 0, rows.x)
-        return rows.having(
-            x_adv=torch.where(first, rows.x, nearby(problem, rows)),
-            sphere=torch.full_like(rows.distance, self.radius * width(problem)),
-        )
+        x_adv = begin(problem, rows, clean=rows.restart == 0)
+        return rows.having(x_adv=x_adv, radius=problem.threat.distance(x_adv, rows.x))
 
     def step(self, problem: Problem, rows: Rows) -> Rows:
         """Evaluates the gradient, resizes the sphere, and turns on it."""
-        found = problem.gradient(rows, rows.x_adv, get_loss("ce", problem.targeted))
+        found = problem.gradient(rows, rows.x_adv, get_loss(self.loss, problem.targeted))
         hit = reaches_goal(problem, rows, found.logits)
-        sphere = rows.sphere * torch.where(hit, 1 - self.gamma, 1 + self.gamma)
-        sphere = torch.minimum(sphere, farthest(problem, rows))
+        longer = torch.where(rows.step == 0, to_boundary(problem, rows, found), (1 + self.gamma) * rows.radius)
+        radius = torch.where(hit, (1 - self.gamma) * rows.radius, longer)
+        radius = torch.minimum(radius, farthest(problem, rows))
+
         step_size = width(problem) * cooled(rows.step, self.steps, self.step_size, self.step_size / 100)
         delta = rows.x_adv.double() - rows.x.double()
         delta = delta + per_row(step_size, delta) * steepest(found.grad.double(), "L2")
-        delta = delta * per_row(sphere / size(delta, "L2").clamp(min=torch.finfo(torch.float64).tiny), delta)
-        return rows.having(logits=found.logits, x_adv=moved(problem, rows, delta), sphere=sphere)
+        delta = delta * per_row(radius / size(delta, "L2").clamp(min=torch.finfo(delta.dtype).tiny), delta)
+        return rows.having(logits=found.logits, x_adv=moved(problem, rows, delta), radius=radius)

@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustkit import hyperplane
 from robustkit.attack import Attack
 from robustkit.errors import ConfigurationError
+from robustkit.hyperplane import inner, shortest
 from robustkit.losses import Loss, get_loss, margin_towards, runner_up_classes
-from robustkit.nearest import nearby, reaches_goal
+from robustkit.nearest import begin, reaches_goal
 from robustkit.norms import per_row, size
 from robustkit.rows import Problem, Rows
 
@@ -27,15 +27,14 @@ class FAB(Attack):
     for every wrong class; any misclassification counts. A row driven to a goal looks at the boundary between the goal
     and its strongest rival, which may change from step to step.
 
-    Its iterates may leave the ball; only those inside count. Differences: the final search along the segment to the
-    clean input is left out, since with a fixed radius the last proposal answers its question: the nearest point
-    found, projected onto the ball. Starts after the clean one are random at half of eps.
+    Differences: the nearest of several boundaries is the one nearest to the clean input within the box, rather than to
+    the iterate without a box; the final search along the segment to the clean input is left out.
 
     Attributes:
         steps: Iterations per start, >= 1; each costs one forward pass more than it has backward passes.
-        alpha_max: Largest weight of the clean input in the next point, in [0, 1].
-        eta: Overshoot past the linearised boundary, >= 1.
-        beta: Share of the perturbation that is kept once it succeeded, in (0, 1).
+        alpha_max: Largest weight of the clean input in the next point, between 0 and 1.
+        eta: Overshoot past the linearised boundary, > 1.
+        beta: Share of the perturbation that is kept once it succeeded, between 0 and 1.
         targets: 0 for the untargeted attack, else how many classes to look at, one start each (times `restarts`).
             Where the model has fewer wrong classes, they come round again with random starts.
     """
@@ -54,15 +53,10 @@ class FAB(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.count("steps")
-        for setting, fine, wanted in (
-            ("alpha_max", 0 <= self.alpha_max <= 1, "in [0, 1]"),
-            ("eta", 1 <= self.eta < float("inf"), ">= 1"),
-            ("beta", 0 < self.beta < 1, "in (0, 1)"),
-        ):
-            if not fine:
-                raise ConfigurationError(f"fab: expected {setting} {wanted}, got {getattr(self, setting)}; correct it")
-        if isinstance(self.targets, bool) or not isinstance(self.targets, int) or self.targets < 0:
-            raise ConfigurationError(f"fab: expected targets to be an integer >= 0, got {self.targets!r}; correct it")
+        self.between("alpha_max", 0, 1)
+        self.between("eta", 1, float("inf"))
+        self.between("beta", 0, 1)
+        self.count("targets", least=0)
         if self.targets and self.target is not None:
             raise ConfigurationError("fab: expected either target or targets, got both; drop one")
 
@@ -86,9 +80,8 @@ class FAB(Attack):
         if self.targets and problem.targeted:
             raise ConfigurationError("fab: expected either a target per sample or targets, got both; drop one")
         aims = self._aims(problem, rows)
-        first = per_row(rows.restart < aims.shape[1], rows.x)
         return rows.having(
-            x_adv=torch.where(first, rows.x, nearby(problem, rows)),
+            x_adv=begin(problem, rows, clean=rows.restart < aims.shape[1]),
             aim=aims.gather(1, (rows.restart % aims.shape[1]).unsqueeze(1)).squeeze(1),
         )
 
@@ -99,36 +92,39 @@ class FAB(Attack):
         back = rows.x + self.beta * (rows.x_adv - rows.x)
         return rows.having(logits=logits, x_adv=self._move(problem, rows, torch.where(hit, back, rows.x_adv)))
 
-    def _move(self, problem: Problem, rows: Rows, here: Tensor) -> Tensor:
-        """Returns the next iterate: `here` and the clean input, each moved past the boundary, averaged."""
-        normal, gap = self._boundary(problem, rows, here)
+    def _move(self, problem: Problem, rows: Rows, point: Tensor) -> Tensor:
+        """Returns the next iterate: `point` and the clean input, each moved past the boundary, averaged."""
         low, high = problem.classifier.bounds
-        here, x = here.double(), rows.x.double()
-        gap_x = gap + (normal * (x - here)).flatten(1).sum(dim=1)
-        from_here = hyperplane.shortest(normal, gap, low - here, high - here, self.norm)
-        from_x = hyperplane.shortest(normal, gap_x, low - x, high - x, self.norm)
+        normal, gap, from_x = self._boundary(problem, rows, point)
+        here, x = point.double(), rows.x.double()
+        from_here = shortest(normal, gap + inner(normal, here - x), low - here, high - here, self.norm)
         near, far = size(from_here, self.norm), size(from_x, self.norm)
         share = near / (near + far).clamp(min=torch.finfo(torch.float64).tiny)
         alpha = per_row(share.clamp(max=self.alpha_max), x)
-        moved = (1 - alpha) * (here + self.eta * from_here) + alpha * (x + self.eta * from_x)
-        return moved.to(rows.x.dtype).clamp(low, high)
+        average = (1 - alpha) * (here + self.eta * from_here) + alpha * (x + self.eta * from_x)
+        return average.to(rows.x.dtype).clamp(low, high)
 
-    def _boundary(self, problem: Problem, rows: Rows, here: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns normal and gap, seen from `here`, of the nearest of the linearised boundaries the rows look at.
+    def _boundary(self, problem: Problem, rows: Rows, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns normal, gap and way, seen from the clean input, of the nearest boundary as linearised at `point`.
 
-        Nearest without regard to the box, as in the paper; regarding it cost more and found less on a trained network.
+        One that lies outside the box is taken to be as far as its gap says at the rate the way closes it.
         """
-        normal, gap = torch.zeros_like(here, dtype=torch.float64), torch.zeros_like(rows.distance)
-        nearest = torch.full_like(gap, torch.inf)
+        low, high = problem.classifier.bounds
+        x = rows.x.double()
+        normal = way = torch.zeros_like(x)
+        gap, nearest = torch.zeros_like(rows.distance), torch.full_like(rows.distance, torch.inf)
         for loss in self._losses(problem, rows):
-            found = problem.gradient(rows, here, loss)
-            height = found.loss.nan_to_num()
-            distance = hyperplane.distance(found.grad, height, self.norm)
+            found = problem.gradient(rows, point, loss)
+            slope = found.grad.double()
+            height = found.loss.nan_to_num() + inner(slope, x - point.double())
+            delta = shortest(slope, height, low - x, high - x, self.norm)
+            distance = size(delta, self.norm) * height.abs() / inner(slope, delta).abs()
+            distance = torch.where(height == 0, 0.0, distance.nan_to_num(nan=torch.inf))
             nearer = distance < nearest
-            nearest = torch.where(nearer, distance, nearest)
-            normal = torch.where(per_row(nearer, here), found.grad.double(), normal)
-            gap = torch.where(nearer, height, gap)
-        return normal, gap
+            nearest, gap = torch.where(nearer, distance, nearest), torch.where(nearer, height, gap)
+            normal = torch.where(per_row(nearer, x), slope, normal)
+            way = torch.where(per_row(nearer, x), delta, way)
+        return normal, gap, way
 
     def _losses(self, problem: Problem, rows: Rows) -> list[Loss]:
         """Returns the functions of the logits whose zeros are the boundaries to look at."""

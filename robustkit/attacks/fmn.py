@@ -8,38 +8,39 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustkit import hyperplane
 from robustkit.attack import Attack
-from robustkit.errors import ConfigurationError
 from robustkit.losses import get_loss
-from robustkit.nearest import cooled, farthest, moved, nearby, reaches_goal, width
-from robustkit.norms import per_row, project_l1, project_l2, size, steepest
+from robustkit.nearest import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
+from robustkit.norms import per_row, project_l1, project_l2, steepest
 from robustkit.rows import Problem, Rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class FMN(Attack):
-    """A minimal-norm attack: a gradient step on the margin, then a projection onto a ball of adaptive radius.
+    """A minimal-norm attack: a gradient step, then a projection onto a ball of adaptive radius.
 
     Pintor et al. 2021, arXiv 2102.12827, algorithm 1. Until the first success the radius reaches to the linearised
     boundary; then it falls by a share gamma after a success and rises by it after a failure. Step size and gamma
     fall as half a cosine.
 
-    Differences: the L1 projection is onto ball and box together. Starts after the first, which the paper lacks, are
-    random. The step is a multiple of the input range.
+    Differences: the direction comes from the cross entropy by default, in the paper from the margin; for Linf it is
+    the sign of the gradient; the radius always grows after a failure, since the box can keep a point from coming
+    nearer to the boundary; the L1 projection is onto ball and box together; the step is a multiple of the width of
+    the box; starts after the first are random.
 
     Attributes:
         steps: Gradient steps per start, >= 1.
         step_size: L2 length of the first step in widths of the box, > 0; the last is a hundredth of it.
-        gamma: First share by which the radius changes, in (0, 1).
-        gamma_last: Last such share, in (0, gamma].
+        gamma: First share by which the radius changes, between 0 and 1.
+        gamma_last: Last such share, between 0 and 1.
+        loss: "ce", "margin" or "dlr".
     """
 
     steps: int = 100
     step_size: float = 1.0
-    loss: str = "ce"
     gamma: float = 0.05
     gamma_last: float = 0.001
+    loss: str = "ce"
 
     name: ClassVar[str] = "fmn"
     source: ClassVar[str] = "Pintor et al. 2021, arXiv 2102.12827"
@@ -49,13 +50,10 @@ class FMN(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.count("steps")
-        for setting, fine, wanted in (
-            ("step_size", 0 < self.step_size < float("inf"), "> 0"),
-            ("gamma", 0 < self.gamma < 1, "in (0, 1)"),
-            ("gamma_last", 0 < self.gamma_last <= self.gamma, "in (0, gamma]"),
-        ):
-            if not fine:
-                raise ConfigurationError(f"fmn: expected {setting} {wanted}, got {getattr(self, setting)}; correct it")
+        self.between("step_size", 0, float("inf"))
+        self.between("gamma", 0, 1)
+        self.between("gamma_last", 0, 1)
+        get_loss(self.loss)
 
     @property
     def steps_per_start(self) -> int:
@@ -64,40 +62,38 @@ class FMN(Attack):
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the clean input, for later starts a random point."""
-        first = per_row(rows.restart == 0, rows.x)
-        x_adv = torch.where(first, rows.x, nearby(problem, rows))
-        return rows.having(
-            x_adv=x_adv, ball=problem.threat.distance(x_adv, rows.x), nearest=torch.full_like(rows.distance, torch.inf)
-        )
+        x_adv = begin(problem, rows, clean=rows.restart == 0)
+        never = torch.full_like(rows.distance, torch.inf)
+        return rows.having(x_adv=x_adv, radius=problem.threat.distance(x_adv, rows.x), nearest=never)
 
     def step(self, problem: Problem, rows: Rows) -> Rows:
         """Evaluates the gradient, resizes the ball, and moves inside it."""
         found = problem.gradient(rows, rows.x_adv, get_loss(self.loss, problem.targeted))
-        gap, _ = get_loss("margin")(found.logits.double(), rows.goal)
         hit = reaches_goal(problem, rows, found.logits)
-        delta = rows.x_adv.double() - rows.x.double()
-        length = size(delta, self.norm)
+        length = problem.threat.distance(rows.x_adv, rows.x)
         nearest = torch.where(hit, torch.minimum(length, rows.nearest), rows.nearest)
 
         gamma = cooled(rows.step, self.steps, self.gamma, self.gamma_last)
-        to_boundary = length + hyperplane.distance(found.grad, gap, self.norm)
-        larger = torch.maximum(rows.ball * (1 + gamma), torch.where(nearest.isinf(), to_boundary, 0.0))
-        ball = torch.where(hit, torch.minimum(rows.ball * (1 - gamma), nearest), larger)
-        ball = torch.minimum(ball, farthest(problem, rows))
+        larger = (1 + gamma) * rows.radius
+        larger = torch.where(nearest.isinf(), torch.maximum(larger, to_boundary(problem, rows, found)), larger)
+        radius = torch.where(hit, torch.minimum((1 - gamma) * rows.radius, nearest), larger)
+        radius = torch.minimum(radius, farthest(problem, rows))
 
         step_size = width(problem) * cooled(rows.step, self.steps, self.step_size, self.step_size / 100)
-        delta = delta + per_row(step_size, delta) * steepest(found.grad.double(), "L2")
-        delta = self._into(problem, rows, delta, per_row(ball, delta))
-        return rows.having(logits=found.logits, x_adv=moved(problem, rows, delta), ball=ball, nearest=nearest)
+        grad = found.grad.sign() if self.norm == "Linf" else found.grad
+        delta = rows.x_adv.double() - rows.x.double()
+        delta = delta + per_row(step_size, delta) * steepest(grad.double(), "L2")
+        x_adv = moved(problem, rows, self._into_ball(problem, rows, delta, radius))
+        return rows.having(logits=found.logits, x_adv=x_adv, radius=radius, nearest=nearest)
 
-    def _into(self, problem: Problem, rows: Rows, delta: Tensor, ball: Tensor) -> Tensor:
+    def _into_ball(self, problem: Problem, rows: Rows, delta: Tensor, radius: Tensor) -> Tensor:
         """Returns `delta` projected onto the ball of its row, for L1 within the box."""
-        ball = ball.clamp(min=torch.finfo(torch.float64).tiny)
-        unit = delta / ball
+        scale = per_row(radius.clamp(min=torch.finfo(radius.dtype).tiny), delta)
+        unit = delta / scale
         if self.norm == "Linf":
-            return ball * unit.clamp(-1, 1)
+            return scale * unit.clamp(-1, 1)
         if self.norm == "L2":
-            return ball * project_l2(unit, 1.0)
+            return scale * project_l2(unit, 1.0)
         low, high = problem.classifier.bounds
         x = rows.x.double()
-        return ball * project_l1(unit, 1.0, (low - x) / ball, (high - x) / ball)
+        return scale * project_l1(unit, 1.0, (low - x) / scale, (high - x) / scale)

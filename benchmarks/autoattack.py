@@ -1,0 +1,145 @@
+"""AutoAttack side by side with torchattacks: verdicts, component by component, and the time of the whole protocol.
+
+torchattacks' own AutoAttack runs 10 steps; here its components get the published settings (100 steps, 5000 queries, the
+schedule of Square not rescaled) and its `MultiAttack` chains them. The two take turns, one after the other in every
+round; times are quoted as ratios. The models are small networks trained here on scikit-learn's digits, once normally
+and once adversarially, or with --models a folder of `arch.json`, `weights.npz` read by the `load.py` beside it.
+
+    pip install -e '.[bench]'
+    python benchmarks/autoattack.py --samples 100 --rounds 3
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import torch
+import torchattacks
+from torch import Tensor, nn
+
+from robustkit import Classifier, evaluate
+from robustkit.attacks import PGD
+from robustkit.data import batches
+from robustkit.datasets import load_data
+from robustkit.defenses import PGDTraining, Standard, fit
+from robustkit.models import create
+from robustkit.protocols import Protocol, get_protocol
+
+Case = tuple[str, nn.Module, float, Tensor, Tensor]
+
+
+def digits(samples: int) -> Iterator[Case]:
+    """Yields an undefended and a defended network for the digits."""
+    train = next(batches(load_data("digits", split="train"), 10_000))
+    test = next(batches(load_data("digits", split="test"), samples))
+    for name, objective, epochs in (
+        ("undefended", Standard(), 10),
+        ("defended", PGDTraining(attack=PGD(eps=0.15, steps=7)), 20),
+    ):
+        model = create("cnn", (1, 8, 8), 10, seed=0)
+        fit(Classifier(model), train.x, train.y, objective, epochs=epochs, seed=0)
+        yield f"digits {name}", model.eval(), 0.15, test.x, test.y
+
+
+def folder(root: Path, samples: int, wanted: tuple[str, ...]) -> Iterator[Case]:
+    """Yields the networks `name=eps` of a folder with a `load.py`."""
+    sys.path.insert(0, str(root))
+    import load
+
+    for text in wanted:
+        name, _, eps = text.partition("=")
+        data = "mnist/test.npz" if name.startswith("mnist") else "cifar10_lossless/test406.npz"
+        x, y = load.load_data(str(root / "data" / data))
+        yield name, load.load_model(str(root / "models" / name)), float(eps), x[:samples], y[:samples]
+
+
+def peers(model: nn.Module, norm: str, eps: float) -> dict[str, torchattacks.attack.Attack]:
+    """Returns torchattacks' components with the published settings."""
+    common = {"norm": norm, "eps": eps, "n_restarts": 1}
+    return {
+        "apgd-ce": torchattacks.APGD(model, steps=100, loss="ce", **common),
+        "apgd-t": torchattacks.APGDT(model, steps=100, n_classes=10, **common),
+        "fab-t": torchattacks.FAB(model, steps=100, multi_targeted=True, n_classes=10, **common),
+        "square": torchattacks.Square(model, n_queries=5000, p_init=0.8, resc_schedule=False, **common),
+    }
+
+
+def right_after(model: nn.Module, x_adv: Tensor, y: Tensor) -> Tensor:
+    """Returns which rows are still right."""
+    with torch.no_grad():
+        return model(x_adv).argmax(1) == y
+
+
+def components(case: Case, norm: str) -> None:
+    """Prints the robust accuracy under each component alone, ours and theirs, and how often the verdicts differ."""
+    name, model, eps, x, y = case
+    ours = get_protocol("autoattack", norm=norm, eps=eps, classes=10).attacks
+    for attack, (label, peer) in zip(ours, peers(model, norm, eps).items(), strict=True):
+        found = evaluate(Classifier(model), (x, y), Protocol(label, (attack,)))
+        clean = right_after(model, x, y)
+        theirs = clean.clone()
+        theirs[clean] = right_after(model, peer(x[clean], y[clean]), y[clean])
+        mine = torch.from_numpy(found.ledger.robust)
+        print(
+            f"{name:28} {label:8} robustkit {100 * mine.double().mean():5.1f} %  torchattacks "
+            f"{100 * theirs.double().mean():5.1f} %  only ours broke {int((theirs & ~mine).sum())}, only theirs "
+            f"{int((mine & ~theirs).sum())}",
+            flush=True,
+        )
+
+
+def whole(case: Case, norm: str, rounds: int) -> None:
+    """Prints accuracy and time of the whole protocol, ours as a multiple of theirs."""
+    name, model, eps, x, y = case
+    chain = torchattacks.MultiAttack(list(peers(model, norm, eps).values()))
+    accuracy: dict[str, float] = {}
+    ratios: dict[str, list[float]] = {}
+
+    def theirs() -> float:
+        return float(right_after(model, chain(x, y), y).double().mean())
+
+    def protocol(which: str) -> Callable[[], float]:
+        chosen = get_protocol(which, norm=norm, eps=eps, classes=10)
+        return lambda: evaluate(Classifier(model), (x, y), chosen).robust_accuracy.value or 0.0
+
+    contenders = {"torchattacks": theirs, "autoattack": protocol("autoattack"), "fast": protocol("fast")}
+    for _ in range(rounds):
+        spent = {}
+        for label, run in contenders.items():
+            start = time.perf_counter()
+            accuracy[label] = run()
+            spent[label] = time.perf_counter() - start
+        for label in contenders:
+            ratios.setdefault(label, []).append(spent["torchattacks"] / spent[label])
+    for label in contenders:
+        share, faster = accuracy[label], statistics.median(ratios[label])
+        print(f"{name:28} {label:14} {100 * share:5.1f} %  {faster:5.1f} times as fast as torchattacks", flush=True)
+
+
+@click.command()
+@click.option("--samples", default=100)
+@click.option("--rounds", default=3, help="Of the whole protocol; 0 leaves it out.")
+@click.option("--norm", default="Linf", help="Linf or L2; torchattacks has no L1-APGD.")
+@click.option("--threads", default=1)
+@click.option("--parts/--no-parts", default=True, help="Compare the components too.")
+@click.option("--models", "root", type=click.Path(path_type=Path), help="Folder with load.py, models/ and data/.")
+@click.argument("wanted", nargs=-1)
+def main(
+    samples: int, rounds: int, norm: str, threads: int, parts: bool, root: Path | None, wanted: tuple[str, ...]
+) -> None:
+    """Prints the tables; with --models name the networks and their radii, such as mnist_trades=0.3."""
+    torch.set_num_threads(threads)
+    for case in folder(root, samples, wanted) if root else digits(samples):
+        if parts:
+            components(case, norm)
+        if rounds:
+            whole(case, norm, rounds)
+
+
+if __name__ == "__main__":
+    main()
