@@ -234,20 +234,33 @@ def _result(rows: Rows) -> Rows:
     return rows.having(x_adv=rows.best).keep(*_RESULT)
 
 
-def craft(attack: Attack, classifier: Classifier, x: Tensor, goal: Tensor, ids: Tensor, seed: int) -> Tensor:
+def craft(
+    attack: Attack,
+    classifier: Classifier,
+    x: Tensor,
+    goal: Tensor,
+    ids: Tensor,
+    seed: int,
+    start: Tensor | None = None,
+) -> Tensor:
     """Returns the last point of an attack that makes all its steps on every row: the inner maximisation of training.
 
     Args:
         attack: The attack; only its first start is used.
         classifier: Already inside its `frozen()` context.
         x: Clean inputs (N, ...).
-        goal: Labels (N,).
+        goal: Labels (N,), or whatever the loss of the attack compares the logits with.
         ids: Sample ids (N,).
         seed: A number that differs in every epoch, so that random starts do.
+        start: Where to begin instead of where the attack would; brought inside the threat first.
     """
     engine = Engine(attack, classifier, seed=seed, batch_size=len(x))
     engine.submit(x, ids, goal)
-    rows = attack.start(engine.problem, engine._blank(engine.waiting.pop()))
+    rows = engine._blank(engine.waiting.pop())
+    if start is None:
+        rows = attack.start(engine.problem, rows)
+    else:
+        rows = rows.having(x_adv=engine.problem.threat.project(start, rows.x, rows.lower, rows.upper))
     for step in range(attack.steps_per_start):
         rows = attack.step(engine.problem, rows.having(step=torch.full_like(rows.step, step)))
     return rows.x_adv.detach()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustkit.classifier import Classifier
-from robustkit.defense import Objective
+from robustkit.defense import Minibatch, Objective
 from robustkit.errors import ConfigurationError, RobustkitError
 from robustkit.labels import as_labels
 
@@ -82,9 +82,8 @@ def fit(
             if len(ids) == 1 < len(x):
                 continue
             batch = ids.to(x.device)
-            loss = objective.loss(classifier, x[batch], y[batch], batch, seed + number)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = objective.backward(classifier, Minibatch(x[batch], y[batch], batch, seed + number, number))
             optimizer.step()
             schedule.step()
             total, seen = total + float(loss.detach()) * len(ids), seen + len(ids)
