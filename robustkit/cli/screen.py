@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from robustkit.bench import Progress as Stage
-from robustkit.defenses import Epoch
 from robustkit.diagnostics import Diagnostic
 from robustkit.report import Audit
 from robustkit.stats import Proportion
+from robustkit.training import Standing
 
 _COLOURS = {"pass": "green", "remark": "yellow", "fail": "bold red", "not run": "dim"}
 
@@ -41,9 +41,19 @@ class Bar:
 
         return show
 
-    def training(self, name: str) -> Callable[[Epoch], None]:
-        """Returns what `fit` calls after each epoch."""
-        return lambda epoch: self._set(f"{name}: training", epoch.number, epoch.total, f"loss {epoch.loss:.3f}")
+    def training(self, name: str) -> Callable[[Standing], None]:
+        """Returns what `fit` calls as it goes."""
+
+        def show(now: Standing) -> None:
+            note = f"loss {now.last.loss if now.batch == 0 and now.last else now.loss:.3f}"
+            figures = now.last.figures if now.last else None
+            if figures:
+                note += f"  clean {100 * figures.clean:.1f} %"
+                note += f"  robust {100 * figures.robust:.1f} %" if figures.robust == figures.robust else ""
+            done = (now.epoch - 1) * now.batches + now.batch
+            self._set(f"{name}: epoch {now.epoch}/{now.epochs}", done, now.epochs * now.batches, note)
+
+        return show
 
     def _set(self, what: str, done: int, total: int | None, note: str) -> None:
         self._progress.update(self._task, description=what, completed=done, total=total, note=note)

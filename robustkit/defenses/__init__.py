@@ -16,10 +16,10 @@ from robustkit.defenses.n_fgsm import NFGSM
 from robustkit.defenses.pgd_training import PGDTraining
 from robustkit.defenses.standard import Standard
 from robustkit.defenses.trades import TRADES
-from robustkit.defenses.trainer import Diverged, Epoch, fit
 from robustkit.errors import ConfigurationError, suggest
 from robustkit.norms import Norm
 from robustkit.threat import Eps
+from robustkit.training import Diverged, Epoch, Recipe, fit
 
 __all__ = [
     "AWP",
@@ -35,6 +35,7 @@ __all__ = [
     "Minibatch",
     "Objective",
     "PGDTraining",
+    "Recipe",
     "Standard",
     "create",
     "fit",
