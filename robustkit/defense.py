@@ -115,7 +115,7 @@ class Objective(ABC):
         return dataclasses.replace(self, **changes)
 
     def gentler(self) -> Objective | None:
-        """Returns it with a smaller step, the cure of catastrophic overfitting; None where it makes no step."""
+        """Returns it with smaller, mostly more, steps: the cure of catastrophic overfitting; None if it makes none."""
         return None
 
     def settings(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from robustkit.attacks.pgd import PGD
 from robustkit.classifier import Classifier
 from robustkit.defense import Minibatch, Objective
+from robustkit.defenses.pgd_training import PGDTraining, finer
 from robustkit.engine import craft
 from robustkit.norms import Norm
 from robustkit.threat import Eps, parse_eps
@@ -61,5 +62,7 @@ class FGSMRS(Objective):
         return cross_entropy(classifier.logits(x_adv), batch.y, label_smoothing=self.label_smoothing)
 
     def gentler(self) -> Objective:
-        """Returns it with a random start and half the step."""
-        return dataclasses.replace(self, alpha=self.alpha / 2, random_start=True)
+        """Returns PGD training with two steps, each half as long, from a random start."""
+        return PGDTraining(
+            attack=dataclasses.replace(finer(self.inner), random_start=True), label_smoothing=self.label_smoothing
+        )

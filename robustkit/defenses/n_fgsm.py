@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from robustkit.attacks.pgd import PGD
 from robustkit.classifier import Classifier
 from robustkit.defense import Minibatch, Objective
+from robustkit.defenses.pgd_training import PGDTraining, finer
 from robustkit.losses import get_loss
 from robustkit.norms import Norm, steepest
 from robustkit.rng import Stream
@@ -70,5 +70,5 @@ class NFGSM(Objective):
         return cross_entropy(classifier.logits(x_adv), batch.y, label_smoothing=self.label_smoothing)
 
     def gentler(self) -> Objective:
-        """Returns it with half the step."""
-        return dataclasses.replace(self, alpha=self.alpha / 2)
+        """Returns PGD training with two steps, each half as long."""
+        return PGDTraining(attack=finer(self.inner), label_smoothing=self.label_smoothing)

@@ -21,7 +21,7 @@ def training_attack() -> PGD:
     return PGD(steps=10, step_size="2/255")
 
 
-def finer(attack: Attack) -> Attack:
+def finer(attack: Attack) -> PGD:
     """Returns PGD against the same budget with twice as many steps, each half as long."""
     if isinstance(attack, PGD):
         return dataclasses.replace(attack, steps=2 * attack.steps, step_size=attack.step_length / 2)

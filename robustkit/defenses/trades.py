@@ -13,7 +13,7 @@ from robustkit.attack import Attack
 from robustkit.attacks.pgd import PGD
 from robustkit.classifier import Classifier
 from robustkit.defense import Minibatch, Objective
-from robustkit.defenses.pgd_training import training_attack
+from robustkit.defenses.pgd_training import finer, training_attack
 from robustkit.engine import craft
 
 
@@ -65,7 +65,4 @@ class TRADES(Objective):
 
     def gentler(self) -> Objective:
         """Returns it with twice as many steps, each half as long."""
-        return dataclasses.replace(
-            self,
-            attack=dataclasses.replace(self.attack, steps=2 * self.attack.steps, step_size=self.attack.step_length / 2),
-        )
+        return dataclasses.replace(self, attack=finer(self.attack))

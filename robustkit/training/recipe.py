@@ -58,7 +58,7 @@ class Recipe:
         minutes: Stop after so much time; the checkpoint goes on from there.
         stop_after: Stop after this epoch, with the schedule laid out for all of them.
         on_catastrophic: What to do on catastrophic overfitting: stop, rollback (go back to the last healthy point and
-            shrink the step of the objective), ignore.
+            make smaller, but more, steps), ignore.
         guard_every: Updates between looks for catastrophic overfitting, beside the measurements.
         save_minutes: Time between checkpoints, beside the end of every epoch.
         trackers: Where to log beside the folder: tensorboard, mlflow.

@@ -54,7 +54,7 @@ class Run:
         self.loss = torch.zeros((), dtype=torch.float64, device=classifier.device)
         self.seen = 0
         self.stale = 0  # measurements without improvement
-        self.shrunk = 0  # how often the step was halved
+        self.shrunk = 0  # how often the steps were made smaller
         self.best_probe = 0.0
         self.seconds = 0.0
         self.history: list[Epoch] = []
@@ -166,7 +166,7 @@ class Run:
         self.loss = torch.zeros_like(self.loss)
 
     def shrink(self) -> None:
-        """Halves the step of the objective."""
+        """Makes the steps of the objective smaller."""
         self.objective, self.shrunk = self.objective.gentler() or self.objective, self.shrunk + 1
 
     def weights(self) -> Tensors:

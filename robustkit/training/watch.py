@@ -10,7 +10,7 @@ from robustkit.training.run import Run
 from robustkit.training.samples import Samples
 
 PROBES = 256
-ROLLBACKS = 4  # a step halved more often than this trains against nothing
+ROLLBACKS = 4  # sixteen times the steps; whoever needs more has another problem
 
 
 class Watch:
