@@ -52,16 +52,17 @@ def test_few_probes_prove_nothing():
 
 
 def test_a_loss_of_guessing_after_a_quarter_of_the_run_is_not_learning():
-    stuck = not_learning(epoch(5, 2.301, clean=0.11), 20, EVEN)
+    stuck = not_learning(epoch(5, 2.301, clean=0.11), 20, 100, EVEN)
     assert "mean loss 2.301 and 11.0 % clean accuracy, where guessing costs 2.303" in str(stuck)
     assert stuck.fatal
-    assert not_learning(epoch(4, 2.301, clean=0.11), 20, EVEN) is None  # too early to say
-    assert not_learning(epoch(5, 2.1, clean=0.11), 20, EVEN) is None
-    assert not_learning(epoch(5, 2.4, clean=0.30), 20, EVEN) is None  # the loss of MART exceeds ln K for a while
-    assert not_learning(Epoch(5, 2.301, 0.1, 0.0), 20, EVEN) is not None
+    assert not_learning(epoch(4, 2.301, clean=0.11), 20, 100, EVEN) is None  # too early to say
+    assert not_learning(epoch(5, 2.301, clean=0.11), 20, 29, EVEN) is None  # nor after so few updates
+    assert not_learning(epoch(5, 2.1, clean=0.11), 20, 100, EVEN) is None
+    assert not_learning(epoch(5, 2.4, clean=0.30), 20, 100, EVEN) is None  # the loss of MART exceeds ln K for a while
+    assert not_learning(Epoch(5, 2.301, 0.1, 0.0), 20, 100, EVEN) is not None
     # With nine tenths of one class, guessing costs 0.325 and is right nine times in ten.
-    assert not_learning(epoch(5, 0.33, clean=0.91), 20, [0.9, 0.1]) is not None
-    assert not_learning(epoch(5, 0.25, clean=0.91), 20, [0.9, 0.1]) is None
+    assert not_learning(epoch(5, 0.33, clean=0.91), 20, 100, [0.9, 0.1]) is not None
+    assert not_learning(epoch(5, 0.25, clean=0.91), 20, 100, [0.9, 0.1]) is None
 
 
 def test_robust_overfitting_compares_the_best_epoch_with_the_last():
@@ -89,7 +90,7 @@ def test_a_loss_that_is_no_number_ends_training_with_evidence_and_cure():
 
 def test_labels_that_have_nothing_to_do_with_the_inputs_are_found():
     x, y = images(64, torch.float32), labels(64)
-    result = fit(Classifier(smooth_cnn(dtype=torch.float32)), x * 0, y, Standard(), epochs=4, lr=1e-4)
+    result = fit(Classifier(smooth_cnn(dtype=torch.float32)), x * 0, y, Standard(), epochs=8, lr=1e-4, batch_size=8)
     assert [finding.guard for finding in result.findings] == ["not learning"]  # said once
 
 

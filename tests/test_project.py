@@ -18,7 +18,7 @@ LAYERS = (
     {"errors", "files"},
     {"norms", "rng", "losses", "stats", "calibration", "ranked", "labels"},
     {"threat", "frozen", "classifier", "rows", "engine", "attack", "defense", "data", "diagnostics"},
-    {"attacks", "defenses", "training", "models", "datasets", "checkpoints", "loading"},
+    {"attacks", "defenses", "training", "recipe", "models", "datasets", "checkpoints", "loading"},
     {"doctor", "ledger", "gallery", "evaluation", "bench", "evaluator"},
     {"report"},
     {"cli"},

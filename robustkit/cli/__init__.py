@@ -12,7 +12,7 @@ import click
 import robustkit
 from robustkit.errors import RobustkitError, suggest
 
-COMMANDS = ("audit", "demo", "doctor", "attacks", "report")
+COMMANDS = ("audit", "demo", "train", "doctor", "attacks", "report")
 INTERRUPTED = 130
 
 

@@ -52,20 +52,30 @@ class Case:
 
 def case_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options to a command, which gets one argument `load`: a function that returns the `Case`."""
+    return _with_options(function, _OPTIONS)
 
+
+def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options but those of passes: the training split is the default and the recipe has the batch size."""
+    split = click.option("--split", default="train", show_default=True, help="Part of the data to train on.")
+    fresh = click.option("--replace-head", is_flag=True, help="Give the loaded network a new last layer.")
+    return _with_options(function, [*_OPTIONS[:5], split, *_OPTIONS[6:-1], fresh])
+
+
+def _with_options(function: Callable[..., Any], options: list[Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def command(**values: Any) -> Any:
         own = {name: values.pop(name) for name in list(values) if name not in _NAMES}
         return function(load=functools.partial(_load, **values), **own)
 
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         command = option(command)
     return command
 
 
 _NAMES = {
     "model", "weights", "trust_checkpoint", "data", "data_root", "split", "image_size", "bounds", "mean", "std",
-    "output", "classes", "class_names", "device", "batch_size",
+    "output", "classes", "class_names", "device", "batch_size", "replace_head",
 }  # fmt: skip
 
 
@@ -116,13 +126,15 @@ def _load(
     classes: int | None,
     class_names: str | None,
     device: str,
-    batch_size: int,
+    batch_size: int = 256,
+    replace_head: bool = False,
 ) -> Case:
     from robustkit.classifier import Classifier
     from robustkit.data import batches
     from robustkit.datasets import load_data
     from robustkit.loading import load_model
-    from robustkit.models import SMALL_MODELS
+    from robustkit.models import is_small
+    from robustkit.training import replace_head as put_head
 
     place = find_device(device)
     dataset = load_data(data, data_root, split, image_size)
@@ -134,9 +146,13 @@ def _load(
     names = tuple(part.strip() for part in class_names.split(",")) if class_names else dataset.class_names
     classes = classes or (len(names) if names else None)
     shape = None
-    if model in SMALL_MODELS and not isinstance(dataset.source, Iterator):
+    if (is_small(model) or replace_head) and not isinstance(dataset.source, Iterator):
         shape = tuple(next(batches(dataset, 1, 1)).x.shape[1:])
-    module = load_model(model, weights, shape, classes, trust_checkpoint)
+        classes = classes or 1 + max(int(batch.y.max()) for batch in batches(dataset, 1024))
+    module = load_model(model, weights, shape, None if replace_head else classes, trust_checkpoint)
+    if replace_head:
+        assert classes is not None
+        put_head(module, classes)
     try:
         module = module.to(place)
     except RobustkitError:

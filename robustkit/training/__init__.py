@@ -1,8 +1,8 @@
 """Training: a recipe, one loop, guards against its silent failures, and checkpoints that resume to the same bits."""
 
+from robustkit.recipe import Recipe
 from robustkit.training.guards import Diverged, Epoch, Figures, Finding
 from robustkit.training.loop import Standing, Training, fit
-from robustkit.training.recipe import Recipe
 from robustkit.training.transfer import head_of, replace_head
 
 __all__ = [

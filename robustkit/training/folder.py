@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from robustkit.errors import ConfigurationError
+from robustkit.recipe import Recipe
 from robustkit.training import checkpoint
 from robustkit.training.log import make_trackers, write_log
-from robustkit.training.recipe import Recipe
 from robustkit.training.run import Run
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"

@@ -61,8 +61,8 @@ def diverged(epoch: int, batch: int, loss: float, lr: float) -> Diverged:
     )
 
 
-def not_learning(epoch: Epoch, epochs: int, shares: Sequence[float]) -> Finding | None:
-    """Finds a model that still guesses after a quarter of the run.
+def not_learning(epoch: Epoch, epochs: int, updates: int, shares: Sequence[float]) -> Finding | None:
+    """Finds a model that still guesses after a quarter of the run and 30 updates.
 
     Guessing costs the entropy of the labels, ln K for K balanced classes. A mean loss below 97 % of that, or a clean
     accuracy clearly above that of the largest class, is learning.
@@ -70,10 +70,11 @@ def not_learning(epoch: Epoch, epochs: int, shares: Sequence[float]) -> Finding 
     Args:
         epoch: The last epoch.
         epochs: How many there will be.
+        updates: How many were made.
         shares: Share of every class in the training labels.
     """
     chance = -sum(share * math.log(share) for share in shares if share > 0)
-    if epoch.number < max(2, epochs / 4) or epoch.loss < 0.97 * chance:
+    if epoch.number < max(2, epochs / 4) or updates < 30 or epoch.loss < 0.97 * chance:
         return None
     figures, largest = epoch.figures, max(shares)
     if figures and figures.clean > largest + 3 * math.sqrt(largest * (1 - largest) / figures.n):

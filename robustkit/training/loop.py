@@ -18,10 +18,10 @@ from robustkit.classifier import Classifier
 from robustkit.defense import Minibatch, Objective
 from robustkit.errors import ConfigurationError
 from robustkit.labels import as_labels
+from robustkit.recipe import Recipe
 from robustkit.rng import Stream
 from robustkit.training.folder import Folder, settings_of
 from robustkit.training.guards import Epoch, Finding, robust_overfitting
-from robustkit.training.recipe import Recipe
 from robustkit.training.run import Run
 from robustkit.training.samples import Samples, sample_ids
 from robustkit.training.transfer import train_only_head

@@ -14,13 +14,13 @@ from robustkit.attack import Attack
 from robustkit.attacks.fgsm import FGSM
 from robustkit.classifier import Classifier
 from robustkit.defense import Minibatch, Objective
+from robustkit.recipe import Recipe
 from robustkit.rng import Stream
 from robustkit.threat import parse_eps
 from robustkit.training import checkpoint
 from robustkit.training.checkpoint import Facts, Tensors
 from robustkit.training.guards import Epoch, Figures, Finding
 from robustkit.training.optim import make_average, make_optimizer, make_schedule
-from robustkit.training.recipe import Recipe
 from robustkit.training.samples import Samples
 
 
@@ -44,7 +44,8 @@ class Run:
         self.defends = objective.inner is not None and parse_eps(objective.inner.eps) > 0
         self.batches = len(train.order(recipe.seed, 1, recipe.batch_size))
         self.optimizer = make_optimizer(recipe, [p for p in self.module.parameters() if p.requires_grad])
-        self.schedule = make_schedule(recipe, self.optimizer, self.batches * objective.replays)
+        self.updates = self.batches * objective.replays  # per epoch
+        self.schedule = make_schedule(recipe, self.optimizer, self.updates)
         self.average = make_average(recipe, self.module)
         self.memory: Tensors = {}
         self.best_weights: Tensors = {}

@@ -82,7 +82,7 @@ class Watch:
         if not run.history or run.history[-1] is not epoch:  # rolled back
             self._keep()
             return ""
-        finding = not_learning(epoch, recipe.epochs, self.shares)
+        finding = not_learning(epoch, recipe.epochs, epoch.number * run.updates, self.shares)
         if finding and all(known.guard != finding.guard for known in run.findings):
             run.findings.append(finding)
         if self.chooses and not reason:
