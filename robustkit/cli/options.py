@@ -52,20 +52,20 @@ class Case:
 
 def case_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options to a command, which gets one argument `load`: a function that returns the `Case`."""
-    return _with_options(function, _OPTIONS)
+    return _with_options(function, _OPTIONS, _NAMES)
 
 
 def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options but those of passes: the training split is the default and the recipe has the batch size."""
     split = click.option("--split", default="train", show_default=True, help="Part of the data to train on.")
     fresh = click.option("--replace-head", is_flag=True, help="Give the loaded network a new last layer.")
-    return _with_options(function, [*_OPTIONS[:5], split, *_OPTIONS[6:-1], fresh])
+    return _with_options(function, [*_OPTIONS[:5], split, *_OPTIONS[6:-1], fresh], _NAMES - {"batch_size"})
 
 
-def _with_options(function: Callable[..., Any], options: list[Any]) -> Callable[..., Any]:
+def _with_options(function: Callable[..., Any], options: list[Any], names: set[str]) -> Callable[..., Any]:
     @functools.wraps(function)
     def command(**values: Any) -> Any:
-        own = {name: values.pop(name) for name in list(values) if name not in _NAMES}
+        own = {name: values.pop(name) for name in list(values) if name not in names}
         return function(load=functools.partial(_load, **values), **own)
 
     for option in reversed(options):
