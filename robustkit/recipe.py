@@ -46,7 +46,7 @@ class Recipe:
         swa_start: Share of all epochs before swa begins.
         precision: bf16 runs the model under autocast.
         inner_fp32: With bf16, whether the inner attack runs in float32 all the same.
-        channels_last: Memory format of image models.
+        channels_last: Memory format of image models while they train; by default on the CPU only, where it is faster.
         head_epochs: First so many epochs train the last layer only (linear probe); the rest of the model is frozen.
         held_out: Share of the training samples kept for measuring and choosing, never trained on.
         val_limit: Most samples to measure on.
@@ -84,7 +84,7 @@ class Recipe:
     swa_start: float = 0.75
     precision: Literal["fp32", "bf16"] = "fp32"
     inner_fp32: bool = False
-    channels_last: bool = False
+    channels_last: bool | None = None
     head_epochs: int = 0
     held_out: float = 0.1
     val_limit: int = 1000

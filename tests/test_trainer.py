@@ -126,9 +126,9 @@ VARIANTS = {
         EVERY["awp"],
         {"schedule": "cyclic", "eps_warmup": 2.5, "precision": "bf16", "inner_fp32": True, "optimizer": "sgd"},
     ),
-    "constant, rollback, channels last": (
+    "constant, rollback, channels first": (
         EVERY["pgd-at"],
-        {"schedule": "constant", "on_catastrophic": "rollback", "channels_last": True, "head_epochs": 1},
+        {"schedule": "constant", "on_catastrophic": "rollback", "channels_last": False, "head_epochs": 1},
     ),
 }
 
@@ -411,6 +411,21 @@ def test_the_model_comes_back_in_eval_mode_with_its_flags_and_without_gradients(
     assert all(p.grad is None for p in model.parameters())
     assert model[0].weight.equal(before)
     assert torch.get_rng_state().equal(state)
+
+
+def test_weights_lie_in_channels_last_order_while_they_train_and_afterwards_as_before(start):
+    model, seen = net(), []
+    layout = model[3].weight.stride()
+
+    def look(batch):
+        seen.append((model[3].weight.stride() != layout, batch.x.is_contiguous(memory_format=torch.channels_last)))
+        return batch
+
+    fit(Classifier(model), *data(), Standard(), epochs=1, augment=look, **TINY)
+    assert all(turned and last for turned, last in seen)
+    assert model[3].weight.stride() == layout
+    fit(Classifier(model), *data(), Standard(), epochs=1, augment=look, channels_last=False, **TINY)
+    assert not seen[-1][0]
 
 
 def test_a_linear_probe_trains_the_head_alone_and_keeps_batch_statistics(trained, start):

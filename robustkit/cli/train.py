@@ -26,7 +26,7 @@ def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
         found = re.search(rf"^ +{name}: (.*(?:\n {{10,}}.*)*)", text, re.MULTILINE)
         shown = f"{' '.join(found[1].split()) if found else ''}  [default: {_spelled(FIELDS[name])}]"
         flag, kind = f"--{name.replace('_', '-')}", kinds[name]
-        if kind is bool:
+        if kind in (bool, bool | None):
             function = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=shown)(function)
         else:
             function = click.option(flag, name, type=_click_type(kind), help=shown)(function)

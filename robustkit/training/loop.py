@@ -104,9 +104,9 @@ def fit(
     if not learnable:
         raise ConfigurationError("fit: expected a module with parameters to train, got none; wrap an nn.Module")
     x = classifier.accept(x)
-    if recipe.channels_last and x.ndim == 4:
-        x = x.contiguous(memory_format=torch.channels_last)
-        classifier.module.to(memory_format=torch.channels_last)
+    faster = classifier.device.type == "cpu" if recipe.channels_last is None else recipe.channels_last
+    layout = torch.channels_last if faster and x.ndim == 4 else None
+    x = x.contiguous(memory_format=layout) if layout else x
     with classifier.frozen():
         y = as_labels(y, classifier.classes(x[:4])).to(x.device)
     samples = Samples(x, y, sample_ids(ids, len(x), x.device))
@@ -124,7 +124,7 @@ def fit(
     watch = Watch(run, held.first(recipe.val_limit) if len(held) else train.first(PROBES), chooses=bool(len(held)))
     clock, stopped = Clock(run.seconds, recipe), ""
 
-    with borrowed(classifier):
+    with borrowed(classifier, layout):
         while not run.over and not stopped:
             train_only_head(run.module, run.epoch <= recipe.head_epochs, learnable)
             seed_layers(Stream(recipe.seed, f"layers {run.epoch} {run.batch}").number, classifier.device)
@@ -198,8 +198,11 @@ class Clock:
 
 
 @contextmanager
-def borrowed(classifier: Classifier) -> Iterator[None]:
-    """Context after which the module is in eval mode, and requires_grad and the random state are as they were."""
+def borrowed(classifier: Classifier, layout: torch.memory_format | None) -> Iterator[None]:
+    """Context with the weights in a memory format, after which the module is in eval mode and all else as it was."""
+    formats = [(p, p.data) for p in classifier.module.parameters() if layout and p.ndim == 4]
+    for parameter, _ in formats:
+        parameter.data = parameter.data.contiguous(memory_format=layout or torch.preserve_format)
     wanted = [(parameter, parameter.requires_grad) for parameter in classifier.module.parameters()]
     try:
         with torch.random.fork_rng(devices=[classifier.device] if classifier.device.type == "cuda" else []):
@@ -208,6 +211,8 @@ def borrowed(classifier: Classifier) -> Iterator[None]:
         for parameter, requires_grad in wanted:
             parameter.requires_grad_(requires_grad)
             parameter.grad = None
+        for parameter, before in formats:
+            parameter.data = before.copy_(parameter.data)
         classifier.module.eval()
 
 
