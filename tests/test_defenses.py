@@ -290,6 +290,14 @@ def test_free_keeps_its_perturbation_from_batch_to_batch():
     assert AWP(objective=objective).replays == 3
 
 
+def test_free_does_not_move_where_the_box_cuts_the_perturbation_off():
+    weight = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])  # the loss of class 1 grows with either coordinate
+    classifier, y, ids = Classifier(linear(weight)), torch.tensor([0]), torch.arange(1)
+    memory = {"delta": torch.tensor([[-0.1, -0.1]])}
+    Free(eps=0.2, m=1, step=0.25).backward(classifier, Minibatch(torch.tensor([[0.0, 0.5]]), y, ids, memory=memory))
+    torch.testing.assert_close(memory["delta"], torch.tensor([[-0.1, -0.15]]))
+
+
 def test_a_linear_model_is_aligned_and_a_bent_one_is_not():
     samples = batch()
     halves = Minibatch(samples.x, samples.y % 2, samples.ids)

@@ -151,27 +151,32 @@ def test_two_epochs_and_two_resumed_equal_four_straight_bit_for_bit(trained, tmp
 
 @pytest.mark.parametrize("objective", [EVERY["free"], EVERY["awp"]], ids=["free", "awp"])
 def test_a_run_that_breaks_inside_an_epoch_goes_on_from_that_batch(trained, tmp_path, objective):
-    straight, _ = trained(objective, epochs=2)
+    straight, whole = trained(objective, epochs=2)
     seen = []
 
-    def breaks(batch):
+    def note(batch):
         seen.append((batch.epoch, batch.ids.tolist()))
-        if len(seen) == 6:  # the second batch of the second epoch
-            raise Killed
         return batch
+
+    def breaks(batch):
+        if len(seen) == 5:  # the second batch of the second epoch
+            raise Killed
+        return note(batch)
 
     with pytest.raises(Killed):
         trained(objective, epochs=2, folder=tmp_path, save_minutes=0, augment=breaks)
-    broken = seen[-1]
-    resumed, _ = trained(
-        objective,
-        epochs=2,
-        folder=tmp_path,
-        resume=True,
-        augment=lambda batch: (seen.append((batch.epoch, batch.ids.tolist())), batch)[1],
-    )
+    resumed, rest = trained(objective, epochs=2, folder=tmp_path, resume=True, augment=note)
     assert same(resumed, straight)
-    assert seen[6] == broken  # nothing was repeated, nothing left out
+    assert [epoch.loss for epoch in rest.epochs] == [epoch.loss for epoch in whole.epochs]
+    ids = [number for epoch, numbers in seen if epoch == 2 for number in numbers]
+    assert len(ids) == len(set(ids)) == 27  # nothing was repeated, nothing left out
+
+
+def test_random_numbers_differ_from_epoch_to_epoch_but_not_from_batch_to_batch(trained):
+    seeds = []
+    trained(Standard(), epochs=2, augment=lambda batch: (seeds.append((batch.epoch, batch.seed)), batch)[1])
+    assert len(set(seeds)) == 2
+    assert len({seed for _, seed in seeds}) == 2
 
 
 SCRIPT = """
