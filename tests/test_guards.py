@@ -15,7 +15,7 @@ from robustkit.data import batches
 from robustkit.datasets import load_data
 from robustkit.defenses import FGSMRS, Standard, fit
 from robustkit.models import initial_weights
-from robustkit.training import Diverged, Epoch, Figures
+from robustkit.training import Diverged, Epoch, Figures, Finding
 from robustkit.training.guards import catastrophic, not_learning, robust_overfitting
 
 EVEN = [0.1] * 10
@@ -153,6 +153,21 @@ def test_a_run_that_was_rolled_back_resumes_to_the_same_bits(digit_images, tmp_p
     again = one_step_training(*digit_images, "rollback", **settings, folder=tmp_path, resume=True)
     assert again.epochs[-1].loss == straight.epochs[-1].loss
     assert again.epochs[-1].figures == straight.epochs[-1].figures
+
+
+def test_the_first_epoch_may_be_rolled_back_and_a_hopeless_run_ends(digit_images, tmp_path, monkeypatch):
+    from robustkit.training import watch
+
+    def always(epoch, figures, best):
+        return Finding("catastrophic overfitting", epoch, "evidence", "cure", fatal=True)
+
+    monkeypatch.setattr(watch, "catastrophic", always)
+    settings = {**DIGITS, "epochs": 2, "eps_warmup": 0.0, "val_limit": 32, "val_steps": 1, "select": "auto"}
+    x, y = digit_images
+    result = one_step_training(x[:80], y[:80], "rollback", folder=tmp_path, **settings)
+    assert len(result.findings) == watch.ROLLBACKS + 1
+    assert result.stopped == "catastrophic overfitting"
+    assert [epoch.number for epoch in result.epochs] == [1]
 
 
 @pytest.mark.slow

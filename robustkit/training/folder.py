@@ -60,10 +60,11 @@ class Folder:
 
     def save_epoch(self, run: Run) -> None:
         """Writes the checkpoint, the log and, if they are new, the weights that training would end with now."""
-        if run.history:
+        last = run.history[-1] if run.history else None  # none where the first epoch was rolled back
+        if last:
             for track in self.trackers:
-                track(run.history[-1])
-        if self.path is not None and run.best in (None, run.history[-1]):
+                track(last)
+        if self.path is not None and (run.best is None or (last and run.best.number == last.number)):
             checkpoint.write(self.path / WEIGHTS, run.final_weights(), {"settings": self.settings})
         self.save(run)
 
