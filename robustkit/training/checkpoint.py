@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -92,8 +91,3 @@ def schedule_state(schedule: LRScheduler) -> Facts:
 
 def _moves(value: Any) -> bool:
     return isinstance(value, (int, float)) or (isinstance(value, list) and all(isinstance(v, float) for v in value))
-
-
-def same_device(tensors: Tensors, device: torch.device) -> Tensors:
-    """Returns the tensors on `device`."""
-    return {name: tensor.to(device) for name, tensor in tensors.items()}
