@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from robustkit import Classifier
 from robustkit.attacks import PGD
-from robustkit.engine import craft
+from robustkit.craft import craft
 from robustkit.models import create
 
 EPS, STEPS, SIZE = 8 / 255, 40, 2 / 255

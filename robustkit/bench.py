@@ -17,7 +17,7 @@ from robustkit.attack import Attack
 from robustkit.calibration import ClasswiseBins, columns
 from robustkit.classifier import Classifier
 from robustkit.data import Batch
-from robustkit.engine import Engine, Splitter
+from robustkit.engine import Engine
 from robustkit.errors import ConfigurationError
 from robustkit.evaluation import AttackRun
 from robustkit.gallery import Gallery
@@ -27,6 +27,7 @@ from robustkit.losses import margin
 from robustkit.protocols import Protocol
 from robustkit.rng import Stream
 from robustkit.rows import Problem, Rows
+from robustkit.splitter import Splitter
 from robustkit.threat import Threat
 
 STORED = 256  # levels of a stored image

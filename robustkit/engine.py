@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from robustkit.losses import margin
 from robustkit.norms import per_row
 from robustkit.rng import Stream
 from robustkit.rows import Problem, Rows
+from robustkit.splitter import Splitter
 
 if TYPE_CHECKING:
     from robustkit.attack import Attack
@@ -27,30 +28,6 @@ _KEPT = (
 )
 _RESULT = ("x", "x_adv", "position", "broken", "margin", "steps", "queries")
 _FAR = 1e30  # stands for an infinite margin, so that means stay finite
-
-
-class Splitter:
-    """Runs a function on rows in batches of at most `size`, halved for good whenever memory runs out."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __call__(self, function: Callable[[Rows], Rows], rows: Rows) -> Rows:
-        """Returns `function(rows)`, computed in as many parts as memory demands."""
-        parts: list[Rows] = []
-        done = 0
-        while done < len(rows) or not parts:
-            part = rows if len(rows) <= self.size else rows.take(slice(done, done + self.size))
-            try:
-                parts.append(function(part))
-            except torch.OutOfMemoryError:
-                if len(part) <= 1:
-                    raise
-                self.size = len(part) // 2
-                torch.cuda.empty_cache()
-                continue
-            done += len(part)
-        return Rows.join(parts)
 
 
 class Engine:
@@ -296,27 +273,3 @@ class Engine:
 
 def _result(rows: Rows) -> Rows:
     return rows.having(x_adv=rows.best).keep(*_RESULT)
-
-
-def craft(
-    attack: Attack, classifier: Classifier, x: Tensor, goal: Tensor, ids: Tensor, seed: int, targeted: bool = False
-) -> Tensor:
-    """Returns the last point of an attack that makes all its steps on every row, broken or not.
-
-    It is the inner maximisation of training, and what is carried over to another model.
-
-    Args:
-        attack: The attack; only its first start is used.
-        classifier: Already inside its `frozen()` context.
-        x: Clean inputs (N, ...).
-        goal: Labels (N,), or goals if `targeted`.
-        ids: Sample ids (N,).
-        seed: A number that differs in every epoch, so that random starts do.
-        targeted: Whether `goal` is the class to reach.
-    """
-    engine = Engine(attack, classifier, seed=seed, batch_size=len(x), targeted=targeted)
-    engine.submit(x, ids, goal)
-    rows = attack.start(engine.problem, engine._blank(engine.waiting.pop()))
-    for step in range(attack.steps_per_start):
-        rows = attack.step(engine.problem, rows.having(step=torch.full_like(rows.step, step)))
-    return rows.x_adv.detach()

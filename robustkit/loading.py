@@ -39,9 +39,9 @@ def load_model(
 
     Args:
         spec: `package.module:factory`, called without arguments, found from the current directory too;
-            `torchvision:NAME`; a name in `robustkit.models.SMALL_MODELS`; a `.json` file of
-            `robustkit.composition`; or a file made by torch.jit.save, torch.export.save or torch.save(module),
-            told apart by content.
+            `torchvision:NAME` or, where timm is installed, `timm:NAME`; a name that `robustkit.models.create`
+            knows; a `.json` file of `robustkit.composition`; or a file made by torch.jit.save, torch.export.save or
+            torch.save(module), told apart by content.
         weights: A file for `load_weights`.
         input_shape: Shape of one sample, for the small models.
         num_classes: Number of classes, for the small models and torchvision's (there, by default 1000).
@@ -51,12 +51,14 @@ def load_model(
         ConfigurationError: If the model cannot be found, built or read, or the weights do not fit it.
     """
     name = str(spec)
-    if name in models.SMALL_MODELS:
+    if models.is_small(name):
         if input_shape is None or num_classes is None:
             raise ConfigurationError(f"model '{name}': expected input_shape and num_classes, got none; give both")
         model = models.create(name, input_shape, num_classes)
     elif name.startswith("torchvision:"):
         model = _torchvision_model(name.removeprefix("torchvision:"), num_classes)
+    elif name.startswith("timm:"):
+        model = _timm_model(name.removeprefix("timm:"), num_classes)
     elif Path(spec).suffix == ".json" and Path(spec).is_file():
         model = read_composition(Path(spec), load_model, trust_checkpoint)
     elif Path(spec).is_file():
@@ -65,8 +67,8 @@ def load_model(
         model = call_factory(name, "model")
     else:
         raise ConfigurationError(
-            f"model: expected package.module:factory, torchvision:NAME, an existing file or a known name, got"
-            f" '{name}'{suggest(name, models.SMALL_MODELS)}"
+            f"model: expected package.module:factory, torchvision:NAME, timm:NAME, an existing file or a known name,"
+            f" got '{name}'{suggest(name, models.SMALL_MODELS)}"
         )
     if not isinstance(model, nn.Module):
         raise ConfigurationError(f"model '{name}': expected a torch.nn.Module, got {type(model).__name__}")
@@ -137,6 +139,19 @@ def _torchvision_model(name: str, num_classes: int | None) -> nn.Module:
         options["init_weights"] = True  # Their default, which they warn about unless it is spelled out.
     with models.initial_weights(seed=0):
         model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    return model
+
+
+def _timm_model(name: str, num_classes: int | None) -> nn.Module:
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError:
+        raise ConfigurationError(f"model 'timm:{name}': expected timm to be installed; pip install timm") from None
+    if name not in (known := timm.list_models()):
+        raise ConfigurationError(f"model: expected a model of timm, got '{name}'{suggest(name, known)}")
+    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    with models.initial_weights(seed=0):
+        model: nn.Module = timm.create_model(name, pretrained=False, **options)
     return model
 
 

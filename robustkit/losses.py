@@ -98,18 +98,32 @@ def runner_up_classes(z: Tensor, y: Tensor) -> Tensor:
     return z.scatter(1, y.unsqueeze(1), -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
 
 
+def divergence(z: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns KL(goal || softmax(z)), the loss of the inner attack of TRADES (Zhang et al. 2019, arXiv 1901.08573).
+
+    Its gradient is softmax(z) - goal. Where `goal` holds labels (N,), this is cross entropy.
+    """
+    goal = (one_hot(goal, z) if goal.ndim == 1 else goal).to(z.dtype)
+    logs = z.log_softmax(dim=1)
+    value = (torch.xlogy(goal, goal) - goal * logs).sum(dim=1)
+    direction = logs.exp() - goal
+    return value, direction / direction.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(z.dtype).tiny)
+
+
 LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
 
 
 def get_loss(name: str, targeted: bool = False) -> Loss:
     """Returns the loss called `name`; targeted, the labels are goals and the loss is the negative one.
 
+    Beside `LOSSES` there is "kl", `divergence`, for training.
+
     Raises:
         ConfigurationError: If no loss has that name.
     """
-    if name not in LOSSES:
+    if name not in LOSSES and name != "kl":
         raise ConfigurationError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}{suggest(name, LOSSES)}")
-    loss = LOSSES[name]
+    loss = LOSSES.get(name, divergence)
     if not targeted:
         return loss
 

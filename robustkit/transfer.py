@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustkit.attack import Attack
 from robustkit.classifier import Classifier
-from robustkit.engine import craft
+from robustkit.craft import craft
 from robustkit.errors import ConfigurationError
 from robustkit.labels import as_labels
 from robustkit.stats import Proportion, proportion

@@ -13,9 +13,11 @@ from torch import nn
 from robustkit.attack import Attack
 from robustkit.attacks import FGSM, PGD, Noise
 from robustkit.classifier import Classifier
-from robustkit.engine import WAVE, Engine, Splitter, craft
+from robustkit.craft import craft
+from robustkit.engine import WAVE, Engine
 from robustkit.losses import margin
 from robustkit.rows import Rows
+from robustkit.splitter import Splitter
 
 N = 40
 X, NET = images(N), smooth_cnn().eval()

@@ -9,6 +9,8 @@ from nets import digits, digits_cnn
 import robustkit
 from robustkit.attacks import APGD, FGSM, PGD, Noise
 from robustkit.classifier import Classifier
+from robustkit.defenses import create as create_objective
+from robustkit.defenses import fit
 from robustkit.models import create
 from robustkit.rng import Stream
 
@@ -71,3 +73,17 @@ def test_memory_stays_flat():
     for _ in range(50):
         PGD(eps=0.1, steps=3)(classifier, x, y)
     assert torch.cuda.max_memory_allocated(GPU) <= 1.01 * once
+
+
+@pytest.mark.parametrize("spec", ["free:m=2", "awp+trades:steps=3", "gradalign+fgsm-rs"])
+def test_training_runs_on_the_models_device_and_resumes(spec, tmp_path):
+    def train(**arguments):
+        classifier = Classifier(create("cnn", (1, 8, 8), 10).to(GPU))
+        common = {"batch_size": 64, "precision": "bf16", "average": "ema", "val_steps": 3, "epochs": 2}
+        return classifier, fit(classifier, *digits(200), create_objective(spec, eps=0.1), **common, **arguments)
+
+    classifier, straight = train()
+    assert all(p.device == torch.device(GPU) for p in classifier.module.parameters())
+    train(folder=tmp_path, stop_after=1)
+    _, resumed = train(folder=tmp_path, resume=True)
+    assert resumed.epochs[-1].loss == pytest.approx(straight.epochs[-1].loss, rel=0.05)  # cuDNN may add in any order

@@ -376,7 +376,10 @@ def test_torchvision_models_with_a_deprecated_default_come_without_a_warning(nam
         ("torchvision:resnt18", "did you mean 'resnet18'"),
         ("torchvision:fasterrcnn_resnet50_fpn", "expected a torchvision classifier"),
         ("lenett", "did you mean 'lenet'"),
-        ("folder/model.pt", "expected package.module:factory, torchvision:NAME, an existing file or a known name"),
+        (
+            "folder/model.pt",
+            "expected package.module:factory, torchvision:NAME, timm:NAME, an existing file or a known name",
+        ),
     ],
 )
 def test_unknown_models_are_refused_with_the_nearest(spec: str, message: str) -> None:

@@ -10,18 +10,25 @@ from torch.nn.functional import cross_entropy
 from robustkit.data import batches
 from robustkit.datasets import load_data
 from robustkit.errors import ConfigurationError
-from robustkit.models import SMALL_MODELS, create
+from robustkit.models import SMALL_MODELS, create, is_small
 
 SHAPES = {
     "mlp": [(5,), (1, 8, 8), (2, 3, 4, 5)],
     "cnn": [(1, 8, 8), (3, 9, 15), (3, 32, 32)],
     "lenet": [(1, 16, 16), (1, 28, 28), (3, 32, 32), (3, 17, 40)],
+    "strided": [(1, 8, 8), (1, 28, 28), (3, 33, 17)],
     "lstm": [(1, 1), (12, 3)],
+    "preact_resnet18": [(1, 8, 8), (3, 32, 32)],
+    "wideresnet:depth=10,width=1": [(1, 8, 8), (2, 17, 40)],
+    "vit": [(1, 8, 8), (1, 28, 28), (3, 32, 32)],
+    "vit:layers=1,width=8": [(3, 33, 33)],
 }
 
 
 def test_every_small_model_is_tested_here() -> None:
-    assert SHAPES.keys() == SMALL_MODELS.keys()
+    assert {name.partition(":")[0] for name in SHAPES} == SMALL_MODELS.keys()
+    assert all(is_small(name) for name in SHAPES)
+    assert not any(is_small(name) for name in ("cnn:factory", "resnet18", "torchvision:vit"))
 
 
 @pytest.mark.parametrize(("name", "shape"), [(n, s) for n, shapes in SHAPES.items() for s in shapes])
@@ -54,6 +61,22 @@ def test_the_default_seed_is_0() -> None:
 def test_lenet_has_the_weights_of_the_cifar_tutorial() -> None:
     shapes = [tuple(p.shape) for p in create("lenet", (3, 32, 32), 10).parameters() if p.ndim > 1]
     assert shapes == [(6, 3, 5, 5), (16, 6, 5, 5), (120, 400), (84, 120), (10, 84)]
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),  # as published: 11.2 million, and 36.5 million in table 5 of arXiv:1605.07146
+    [("preact_resnet18", 11.17), ("wideresnet", 36.48), ("wideresnet:depth=16,width=2", 0.69)],
+)
+def test_residual_networks_have_the_published_number_of_weights(name: str, millions: float) -> None:
+    weights = sum(p.numel() for p in create(name, (3, 32, 32), 10).parameters())
+    assert weights / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+def test_a_transformer_passes_a_gradient_to_its_input_from_the_start() -> None:
+    x = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    create("vit", (1, 8, 8), 3)(x)[:, 0].sum().backward()
+    assert x.grad is not None
+    assert (x.grad != 0).all()
 
 
 def test_cnn_has_batch_normalisation_and_one_number_of_weights_for_all_sizes() -> None:
@@ -91,6 +114,11 @@ def test_cnn_learns_the_digits_in_seconds() -> None:
     [
         ("cn", (1, 8, 8), 10, "did you mean 'cnn'"),
         ("resnet", (1, 8, 8), 10, "known: cnn, lenet, lstm, mlp|did you mean"),
+        ("cnn:depth=3", (1, 8, 8), 10, "'cnn': expected settings name=integer, got 'depth=3'; it has none"),
+        ("wideresnet:dept=16", (1, 8, 8), 10, "did you mean 'depth'"),
+        ("wideresnet:depth=16.0", (1, 8, 8), 10, "name=integer, got 'depth=16.0'"),
+        ("wideresnet:depth=17", (1, 8, 8), 10, "depth of 10, 16, 22, 28"),
+        ("vit", (1, 8, 9), 10, "'vit': expected square images"),
         ("cnn", (1, 7, 8), 10, r"'cnn': expected images \(C, H, W\) of at least 8x8, got shape \(1, 7, 8\)"),
         ("cnn", (64,), 10, r"got shape \(64,\); use 'mlp'"),
         ("lenet", (1, 15, 28), 10, "at least 16x16"),

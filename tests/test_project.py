@@ -18,8 +18,33 @@ PACKAGE = ROOT / "robustkit"
 LAYERS = (
     {"errors", "files"},
     {"norms", "hyperplane", "rng", "losses", "stats", "calibration", "ranked", "labels"},
-    {"threat", "frozen", "classifier", "chance", "bpda", "rows", "engine", "attack", "defense", "data", "diagnostics"},
-    {"attacks", "nearest", "defenses", "models", "datasets", "checkpoints", "loading", "composition"},
+    {
+        "threat",
+        "frozen",
+        "classifier",
+        "chance",
+        "bpda",
+        "rows",
+        "splitter",
+        "engine",
+        "craft",
+        "attack",
+        "defense",
+        "data",
+        "diagnostics",
+    },
+    {
+        "attacks",
+        "nearest",
+        "defenses",
+        "models",
+        "datasets",
+        "checkpoints",
+        "loading",
+        "composition",
+        "training",
+        "recipe",
+    },
     {
         "protocols",
         "pace",
@@ -73,7 +98,7 @@ def test_no_device_is_hard_coded_and_nothing_seeds_the_global_generator(path: Pa
     assert '"cuda:0"' not in text
     if path.name != "foolbox.py":  # foolbox draws from the global generators, inside a fork of them
         private = re.sub(r"Generator\([a-z]*\)\.manual_seed", "", text)
-        assert "manual_seed" not in private or path.name == "models.py"
+        assert "manual_seed" not in private or path.name in ("models.py", "loop.py")
 
 
 @pytest.mark.parametrize("door", ["attacks", "defenses", "cli"])

@@ -65,7 +65,7 @@ def create(spec: str, **common: Any) -> Attack:
             key, value = "attack", key
         elif not equals or (key not in fields and kind is not Foolbox):
             raise ConfigurationError(f"attack {name}: expected settings name=value, got {item!r}{suggest(key, fields)}")
-        settings[key] = _value(value)
+        settings[key] = setting_value(value)
     if kind is Foolbox:
         extra = {key: settings.pop(key) for key in list(settings) if key not in fields}
         settings["options"] = tuple(sorted(extra.items()))
@@ -75,7 +75,7 @@ def create(spec: str, **common: Any) -> Attack:
         raise ConfigurationError(f"attack {name}: {error}") from None
 
 
-def _value(text: str) -> str | int | float | bool | None:
+def setting_value(text: str) -> str | int | float | bool | None:
     """Returns the number, truth value or None that `text` spells, else the text itself ("8/255" stays a text)."""
     words: dict[str, bool | None] = {"true": True, "false": False, "none": None}
     if text.lower() in words:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from robustkit.attack import Attack, Scalar
 from robustkit.attacks.pgd import PGD
 from robustkit.classifier import Classifier
-from robustkit.engine import craft
+from robustkit.craft import craft
 from robustkit.errors import ConfigurationError
 from robustkit.rows import Problem, Rows
 
@@ -68,7 +68,9 @@ class Transfer(Attack):
         assert self.surrogate is not None
         x = rows.x.to(self.surrogate.device, self.surrogate.dtype)
         with self.surrogate.frozen():
-            x_adv = craft(self.maker, self.surrogate, x, rows.goal, rows.ids, problem.stream.seed, problem.targeted)
+            x_adv = craft(
+                self.maker, self.surrogate, x, rows.goal, rows.ids, problem.stream.seed, targeted=problem.targeted
+            )
         x_adv = x_adv.to(rows.x.device, rows.x.dtype)
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper))
 

@@ -13,7 +13,7 @@ import robustkit
 from robustkit.errors import RobustkitError, suggest
 
 COMMANDS = (
-    *("audit", "demo", "doctor", "selftest", "attacks"),
+    *("audit", "demo", "train", "doctor", "selftest", "attacks"),
     *("ensemble", "calibrate", "certify", "report"),
 )
 INTERRUPTED = 130

@@ -73,7 +73,7 @@ def command(
     """Measure clean and robust accuracy and calibration of MODEL, and write the report.
 
     MODEL is package.module:factory, torchvision:NAME, a TorchScript or torch.export file (with --trust-checkpoint), or
-    a small model by name: mlp, cnn, lenet, lstm.
+    a small model by name: mlp, cnn, lenet, strided, lstm, preact_resnet18, wideresnet, vit.
 
     \b
     Example:

@@ -19,11 +19,22 @@ if TYPE_CHECKING:
     from robustkit.composition import Part
     from robustkit.data import Dataset
 
+_SPLIT = click.option("--split", default="test", show_default=True, help="Part of the data.")
+_BATCH_SIZE = click.option(
+    "--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Samples per pass."
+)
+_DRAWS = click.option(
+    "--draws",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="For a random model: passes a verdict is the mean of.",
+)
 _OPTIONS = [
     click.option("--weights", type=click.Path(path_type=Path), help="Weights: .safetensors, or .pt without pickles."),
     click.option("--trust-checkpoint", is_flag=True, help="Also read files that can run code."),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the files of a named data set."),
-    click.option("--split", default="test", show_default=True, help="Part of the data."),
+    _SPLIT,
     click.option("--image-size", type=click.IntRange(1), help="Resize and crop the images of a folder."),
     click.option("--bounds", help="Lowest and highest input value  [default: the data's, mostly 0,1]"),
     click.option("--mean", help="Subtracted per channel before the model, such as 0.485,0.456,0.406."),
@@ -32,10 +43,9 @@ _OPTIONS = [
                  help="What the model returns: auto, logits, probabilities, log_probabilities, binary_logit."),
     click.option("--classes", type=click.IntRange(2), help="Number of classes  [default: seen from data and model]"),
     click.option("--class-names", help="Comma list of names, in the order of the outputs."),
-    click.option("--draws", type=click.IntRange(1), default=1, show_default=True,
-                 help="For a random model: passes a verdict is the mean of."),
+    _DRAWS,
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
-    click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Samples per pass."),
+    _BATCH_SIZE,
 ]  # fmt: skip
 
 
@@ -95,6 +105,23 @@ def case_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def optional_case_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Does the same for a command that has work without a model too: `load` is None where no option was given."""
     return _with_case(function, required=False)
+
+
+def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options but those of passes: the training split is the default and the recipe has the batch size."""
+    split = click.option("--split", default="train", show_default=True, help="Part of the data to train on.")
+    fresh = click.option("--replace-head", is_flag=True, help="Give the loaded network a new last layer.")
+    kept = [option for option in _OPTIONS if option not in (_SPLIT, _DRAWS, _BATCH_SIZE)]
+    names = _NAMES - {"batch_size", "draws"}
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        own = {name: values.pop(name) for name in list(values) if name not in names}
+        return function(load=functools.partial(_load, **values), **own)
+
+    for option in reversed([click.argument("model"), _data(True), *kept, split, fresh]):
+        command = option(command)
+    return command
 
 
 def _with_case(function: Callable[..., Any], required: bool) -> Callable[..., Any]:
@@ -159,7 +186,7 @@ def _load_all(*, model: tuple[str, ...], weights: tuple[Path, ...], **common: An
 
 _NAMES = {
     "model", "weights", "trust_checkpoint", "data", "data_root", "split", "image_size", "bounds", "mean", "std",
-    "output", "classes", "class_names", "draws", "device", "batch_size",
+    "output", "classes", "class_names", "draws", "device", "batch_size", "replace_head",
 }  # fmt: skip
 
 
@@ -241,15 +268,17 @@ def _load(
     output: Any,
     classes: int | None,
     class_names: str | None,
-    draws: int,
     device: str,
-    batch_size: int,
+    draws: int = 1,
+    batch_size: int = 256,
+    replace_head: bool = False,
 ) -> Case:
     from robustkit.classifier import Classifier
     from robustkit.data import batches
     from robustkit.datasets import load_data
     from robustkit.loading import load_model
-    from robustkit.models import SMALL_MODELS
+    from robustkit.models import is_small
+    from robustkit.training import replace_head as put_head
 
     place = find_device(device)
     dataset = load_data(data, data_root, split, image_size)
@@ -261,9 +290,13 @@ def _load(
     names = tuple(part.strip() for part in class_names.split(",")) if class_names else dataset.class_names
     classes = classes or (len(names) if names else None)
     shape = None
-    if model in SMALL_MODELS and not isinstance(dataset.source, Iterator):
+    if (is_small(model) or replace_head) and not isinstance(dataset.source, Iterator):
         shape = tuple(next(batches(dataset, 1, 1)).x.shape[1:])
-    module = load_model(model, weights, shape, classes, trust_checkpoint)
+        classes = classes or 1 + max(int(batch.y.max()) for batch in batches(dataset, 1024))
+    module = load_model(model, weights, shape, None if replace_head else classes, trust_checkpoint)
+    if replace_head:
+        assert classes is not None
+        put_head(module, classes)
     try:
         module = module.to(place)
     except RobustkitError:

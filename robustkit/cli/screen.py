@@ -12,11 +12,11 @@ from rich.text import Text
 
 from robustkit.bench import Progress as Stage
 from robustkit.closed_form import Finding
-from robustkit.defenses import Epoch
 from robustkit.diagnostics import Diagnostic
 from robustkit.planted import Planted
 from robustkit.report import Audit
 from robustkit.stats import Proportion
+from robustkit.training import Epoch, Standing, Training
 
 _COLOURS = {"pass": "green", "remark": "yellow", "fail": "bold red", "not run": "dim"}
 
@@ -43,9 +43,22 @@ class Bar:
 
         return show
 
-    def training(self, name: str) -> Callable[[Epoch], None]:
-        """Returns what `fit` calls after each epoch."""
-        return lambda epoch: self._set(f"{name}: training", epoch.number, epoch.total, f"loss {epoch.loss:.3f}")
+    def training(self, name: str, lines: bool = False) -> Callable[[Standing], None]:
+        """Returns what `fit` calls as it goes; with `lines`, every epoch leaves one."""
+        told = 0
+
+        def show(now: Standing) -> None:
+            nonlocal told
+            last = now.last
+            done = (now.epoch - 1) * now.batches + now.batch
+            note = f"loss {now.loss:.3f}" + (_accuracies(last) if last else "")
+            self._set(f"{name}: epoch {now.epoch}/{now.epochs}", done, now.epochs * now.batches, note)
+            if lines and last and last.number > told:
+                told = last.number
+                line = f"epoch {told:>3}/{now.epochs}  loss {last.loss:.3f}{_accuracies(last)}  {last.seconds:.0f} s"
+                self._progress.console.print(line, highlight=False)
+
+        return show
 
     def count(self, what: str, done: int, total: int | None, note: str = "") -> None:
         """Shows that `done` of `total` pieces are done."""
@@ -53,6 +66,14 @@ class Bar:
 
     def _set(self, what: str, done: int, total: int | None, note: str) -> None:
         self._progress.update(self._task, description=what, completed=done, total=total, note=note)
+
+
+def _accuracies(epoch: Epoch) -> str:
+    figures = epoch.figures
+    if figures is None:
+        return ""
+    robust = f"  robust {100 * figures.robust:.1f} %" if figures.robust == figures.robust else ""
+    return f"  clean {100 * figures.clean:.1f} %{robust}"
 
 
 @contextmanager
@@ -137,6 +158,22 @@ def audit_notes(audit: Audit) -> Text:
             lines.append_text(
                 Text.assemble("\n  ", (f"{item.id} {item.status}: ", _COLOURS[item.status]), item.message)
             )
+    return lines
+
+
+def training_text(training: Training, name: str, threat: str) -> Text:
+    """Returns what came of a run and what the guards found."""
+    chosen = training.best or (training.epochs[-1] if training.epochs else None)
+    lines = Text(f"{name}, {threat}", style="bold")
+    if chosen:
+        figures = chosen.figures
+        lines.append(f"\n  epoch {chosen.number} of {len(training.epochs)}{_accuracies(chosen)}", style="not bold")
+        if figures:
+            lines.append(f" (PGD, {figures.n} samples {'held out' if training.best else 'seen'})", style="dim not bold")
+    if training.stopped:
+        lines.append(f"\n  stopped: {training.stopped}", style="not bold yellow")
+    for finding in training.findings:
+        lines.append(f"\n  {finding}", style="not bold " + ("bold red" if finding.fatal else "yellow"))
     return lines
 
 

@@ -9,16 +9,26 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from robustkit.classifier import Classifier
-from robustkit.defense import Objective
+from robustkit.defense import Minibatch, Objective
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standard(Objective):
-    """Cross entropy on the clean samples."""
+    """Cross entropy on the clean samples.
+
+    Attributes:
+        label_smoothing: Share of the label mass spread over all classes, in 0..1 (Szegedy et al. 2016,
+            arXiv 1512.00567, section 7).
+    """
+
+    label_smoothing: float = 0.0
 
     name: ClassVar[str] = "standard"
     source: ClassVar[str] = "-"
 
-    def loss(self, classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, seed: int) -> Tensor:
+    def __post_init__(self) -> None:
+        self.check("label_smoothing", 0, 1)
+
+    def loss(self, classifier: Classifier, batch: Minibatch, x_adv: Tensor) -> Tensor:
         """Returns the mean cross entropy."""
-        return cross_entropy(classifier.logits(x), y)
+        return cross_entropy(classifier.logits(x_adv), batch.y, label_smoothing=self.label_smoothing)
