@@ -3,15 +3,16 @@
 from nets import smooth_cnn
 
 from robustkit.attack import Attack
-from robustkit.attacks import APGD, DDN, FAB, FGSM, FMN, PGD, Foolbox, Noise, Square, Transfer
+from robustkit.attacks import APGD, DDN, FAB, FGSM, FMN, MIFGSM, PGD, Foolbox, Noise, Square, Transfer
 from robustkit.classifier import Classifier
 
 ROWS: list[Attack] = [
     *(Noise(norm=norm, eps=0.2, restarts=3) for norm in Noise.norms),
     *(FGSM(norm=norm, eps=0.2) for norm in FGSM.norms),
     *(PGD(norm=norm, eps=0.2, steps=5, restarts=2) for norm in PGD.norms),
+    *(MIFGSM(norm=norm, eps=0.2, steps=5) for norm in MIFGSM.norms),
     *(APGD(norm=norm, eps=0.2, steps=8) for norm in APGD.norms),
-    APGD(eps=0.2, steps=8, loss="dlr", targets=2),
+    *(APGD(norm=norm, eps=0.2, steps=8, loss="dlr", targets=2) for norm in ("Linf", "L1")),
     *(Square(norm=norm, eps=0.2, queries=20) for norm in Square.norms),
     *(FAB(norm=norm, eps=0.2, steps=3, restarts=3) for norm in FAB.norms),
     FAB(eps=0.2, steps=3, targets=2, restarts=2),

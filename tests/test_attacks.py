@@ -12,7 +12,7 @@ from attack_rows import ROWS
 from nets import digits, digits_cnn, generator, images, labels, robust_accuracy, smooth_cnn
 from torch.nn.functional import cross_entropy
 
-from robustkit.attacks import APGD, ATTACKS, FGSM, PGD, Foolbox, Noise, create
+from robustkit.attacks import APGD, ATTACKS, FGSM, MIFGSM, PGD, Foolbox, Noise, create
 from robustkit.attacks.apgd import checkpoints, windows
 from robustkit.classifier import Classifier
 from robustkit.closed_form import check_attack
@@ -75,7 +75,7 @@ def test_the_seed_decides_and_global_generators_stay(attack):
     first, again, other = (attack(NET, X, Y, seed=seed) for seed in (5, 5, 6))
     assert first.x_adv.equal(again.x_adv)
     if not attack.minimal:  # those start at the clean input, and what later starts find need not be nearer
-        draws = not isinstance(attack, FGSM) and attack.label != "foolbox:LinfDeepFoolAttack"
+        draws = not isinstance(attack, (FGSM, MIFGSM)) and attack.label != "foolbox:LinfDeepFoolAttack"
         assert first.x_adv.equal(other.x_adv) != draws
     assert torch.get_rng_state().equal(state[0])
     assert (np.random.get_state()[1] == state[1]).all()  # noqa: NPY002
@@ -120,7 +120,7 @@ def test_settings_are_complete_and_ready_for_json(attack):
 def test_linear_models_break_just_outside_the_exact_distance_and_never_inside(norm):
     attacks = [FGSM(norm=norm)]
     attacks += [PGD(norm=norm, steps=200, step_size=0.05 * 0.03, eps=0.03, loss=loss) for loss in ("ce", "margin")]
-    attacks += [APGD(norm=norm, steps=50, loss=loss) for loss in ("ce", "margin", "dlr")] if norm != "L1" else []
+    attacks += [APGD(norm=norm, steps=50, loss=loss) for loss in ("ce", "margin", "dlr")]
     for attack in attacks:
         found = check_attack(attack)
         assert (found.outside.k, found.inside.k, found.reach) == (found.outside.n, 0, 1.02), attack
@@ -218,7 +218,7 @@ def test_specs_become_attacks():
     ("pgd:eps=8//255", "8//255"),
     ("pgd:norm=L3", "got 'L3'"),
     ("apgd:targets=3", "say loss=dlr"),
-    ("apgd:norm=L1", "expected a norm among Linf, L2"),
+    ("apgd:norm=L0", "expected a norm among Linf, L2, L1"),
     ("foolbox:L2DeepFoolAttack", "norm"),
     ("foolbox:LinfDeepFolAttack", "did you mean 'LinfDeepFoolAttack'"),
 ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""The Square Attack: its windows, its two ways to propose, and what it finds."""
+"""The Square Attack: its windows, its ways to propose, and what it finds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robustkit.losses import margin
 from robustkit.rng import Stream
 from robustkit.rows import Problem, Rows
 
-NORMS = ("Linf", "L2")
+NORMS = ("Linf", "L2", "L1")
 SHAPES = ((1, 6, 6), (3, 8, 5), (2, 4, 11), (2, 9), (7,), (1,), (2, 3, 4, 5), (1, 1, 1))
 
 
@@ -64,7 +64,7 @@ def smooth_images(n: int) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 # Large enough to break some, small enough to spare others of `smooth_images`.
-MEDIUM = {"Linf": 0.1, "L2": 0.3}
+MEDIUM = {"Linf": 0.1, "L2": 0.3, "L1": 0.8}
 
 
 # The schedule
@@ -186,7 +186,7 @@ def test_linf_colours_are_uniform_among_those_that_change_the_window(begin, colo
 # L2
 
 
-def paper_eta(h: int) -> np.ndarray:
+def paper_eta(h: int, order: int = 2) -> np.ndarray:
     """Returns eta of the paper, entry by entry, with the two halves side by side."""
 
     def half(h1: int, h2: int) -> np.ndarray:
@@ -195,64 +195,67 @@ def paper_eta(h: int) -> np.ndarray:
         for r in range(1, h1 + 1):
             for s in range(1, h2 + 1):
                 m = n - max(abs(r - h1 // 2 - 1), abs(s - h2 // 2 - 1))
-                grid[r - 1, s - 1] = sum(1 / (n + 1 - k) ** 2 for k in range(m + 1))
+                grid[r - 1, s - 1] = sum(1 / (n + 1 - k) ** (4 // order) for k in range(m + 1))
         return grid
 
     both = np.concatenate([half(h, h // 2), -half(h, h - h // 2)], axis=1)
-    return both / np.linalg.norm(both)
+    return both / np.linalg.norm(both.ravel(), order)
 
 
 @pytest.mark.parametrize("h", [3, 4, 5, 7, 11])
 @pytest.mark.parametrize("turned", [False, True])
-def test_bumps_are_the_eta_of_the_paper(h, turned):
+@pytest.mark.parametrize("order", [2, 1])
+def test_bumps_are_the_eta_of_the_paper(h, turned, order):
     u = torch.tensor([0.7], dtype=torch.float64)
     window = Window(u, u, torch.tensor([h]), torch.tensor([h]), like=torch.zeros(1, 1, 12, 13, dtype=torch.float64))
-    bump = window.bump(torch.tensor([turned]))[0, 0].numpy()
+    bump = window.bump(torch.tensor([turned]), order)[0, 0].numpy()
     top, left = int(0.7 * (13 - h)), int(0.7 * (14 - h))
     expected = np.zeros((12, 13))
-    expected[top : top + h, left : left + h] = paper_eta(h).T if turned else paper_eta(h)
+    expected[top : top + h, left : left + h] = paper_eta(h, order).T if turned else paper_eta(h, order)
     np.testing.assert_allclose(bump, expected, atol=1e-12)
 
 
-def test_the_first_l2_point_is_a_5_by_5_grid_of_bumps_of_size_eps():
+@pytest.mark.parametrize("order", [2, 1])
+def test_the_first_l2_or_l1_point_is_a_5_by_5_grid_of_bumps_of_size_eps(order):
     x = greys(50, 2, 17, 26)
-    attack = Square(norm="L2", eps=0.5)
+    attack = Square(norm=f"L{order}", eps=0.5)
     _, rows = started(attack, indifferent(), x, labels(50, 3))
     delta = rows.x_adv - x
-    assert delta.flatten(1).norm(dim=1).numpy() == pytest.approx(0.5, abs=1e-9)
+    assert delta.flatten(1).norm(order, dim=1).numpy() == pytest.approx(0.5, abs=1e-9)
     assert (delta[:, :, 0] == 0).all()
     assert (delta[:, :, 16:] == 0).all()
     assert (delta[:, :, 1:16, 25] == 0).all()
     tiles = delta[:, :, 1:16, :25].unflatten(3, (5, 5)).unflatten(2, (5, 3)).permute(0, 1, 2, 4, 3, 5).flatten(4)
-    assert tiles.norm(dim=-1).numpy() == pytest.approx(0.5 / 50**0.5, abs=1e-9)
+    assert tiles.norm(order, dim=-1).numpy() == pytest.approx(0.5 / 50 ** (1 / order), abs=1e-9)
     assert len((tiles.reshape(-1, 15) * 1e6).round().unique(dim=0)) == 2 * 2
 
 
 def paper_algorithm_3(
-    delta: np.ndarray, windows: list[tuple[slice, slice]], eta: np.ndarray, rho: np.ndarray, eps: float
+    delta: np.ndarray, windows: list[tuple[slice, slice]], eta: np.ndarray, rho: np.ndarray, eps: float, p: int
 ):
-    """Returns the new perturbation by algorithm 3, line by line, for one image (C, H, W)."""
+    """Returns the new perturbation by algorithm 3, line by line, for one image (C, H, W); L1 counts without squares."""
     nu = delta.copy()
     w1, w2 = windows
-    unused = eps**2 - (nu**2).sum()
+    unused = eps**p - (np.abs(nu) ** p).sum()
     for i in range(len(nu)):
-        norm = np.linalg.norm(nu[i][w1])
+        norm = np.linalg.norm(nu[i][w1].ravel(), p)
         temp = rho[i] * eta + nu[i][w1] / norm
         union = np.zeros(nu[i].shape, dtype=bool)
         union[w1] = union[w2] = True
-        available = np.sqrt((nu[i][union] ** 2).sum() + unused / len(nu))
+        available = ((np.abs(nu[i][union]) ** p).sum() + unused / len(nu)) ** (1 / p)
         nu[i][w2] = 0
-        nu[i][w1] = temp / np.linalg.norm(temp) * available
+        nu[i][w1] = temp / np.linalg.norm(temp.ravel(), p) * available
     return nu
 
 
-def test_l2_proposals_follow_algorithm_3_line_by_line():
-    n, channels, height, width, eps = 30, 3, 11, 14, 0.8
+@pytest.mark.parametrize(("norm", "p", "eps"), [("L2", 2, 0.8), ("L1", 1, 1.5)])
+def test_l2_and_l1_proposals_follow_algorithm_3_line_by_line(norm, p, eps):
+    n, channels, height, width = 30, 3, 11, 14
     x, steps = greys(n, channels, height, width), torch.arange(n) * 17
-    attack = Square(norm="L2", eps=eps)
+    attack = Square(norm=norm, eps=eps)
     problem, rows = started(attack, indifferent(), x, labels(n, 3))
     noise = torch.randn(x.shape, generator=generator(1), dtype=x.dtype)
-    best = x + 0.7 * eps * noise / noise.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    best = x + 0.7 * eps * noise / noise.flatten(1).norm(p, dim=1).view(-1, 1, 1, 1)
     after = attack.step(problem, rows.having(x_adv=best, x_best=best, step=steps))
     u = problem.stream.uniform((5 + channels,), rows.ids, rows.restart, steps + 1).numpy()
     side = sides(attack.share(steps + 1), height, width, odd=True)[0].tolist()
@@ -260,20 +263,21 @@ def test_l2_proposals_follow_algorithm_3_line_by_line():
     for row, s in enumerate(side):
         places = [(int(u[row, k] * (height - s + 1)), int(u[row, k + 1] * (width - s + 1))) for k in (0, 2)]
         windows = [(slice(top, top + s), slice(left, left + s)) for top, left in places]
-        eta = paper_eta(s).T if u[row, 4] < 0.5 else paper_eta(s)
+        eta = paper_eta(s, p).T if u[row, 4] < 0.5 else paper_eta(s, p)
         rho = np.where(u[row, 5:] < 0.5, -1, 1)
-        expected = paper_algorithm_3((best - x)[row].numpy(), windows, eta, rho, eps)
-        np.testing.assert_allclose((after.x_adv - x)[row].numpy(), expected, atol=1e-9)
+        moved = x[row].numpy() + paper_algorithm_3((best - x)[row].numpy(), windows, eta, rho, eps, p)
+        np.testing.assert_allclose(after.x_adv[row].numpy(), moved.clip(0, 1), atol=1e-9)
 
 
-def test_l2_proposals_use_the_whole_radius_away_from_the_box():
-    attack = Square(norm="L2", eps=0.5, queries=100, rescale_schedule=True)
+@pytest.mark.parametrize(("norm", "p"), [("L2", 2), ("L1", 1)])
+def test_l2_and_l1_proposals_use_the_whole_radius_away_from_the_box(norm, p):
+    attack = Square(norm=norm, eps=0.25, queries=100, rescale_schedule=True)
     x = greys(20, 3, 9, 9)
     for rows in proposals(attack, indifferent(), x, labels(20, 3), 30):
-        assert (rows.x_adv - x).flatten(1).norm(dim=1).numpy() == pytest.approx(0.5, abs=1e-9)
+        assert (rows.x_adv - x).flatten(1).norm(p, dim=1).numpy() == pytest.approx(0.25, abs=1e-9)
 
 
-# Both norms
+# All norms
 
 
 @given(
@@ -426,6 +430,9 @@ def test_it_breaks_a_model_of_steps_as_well_as_the_smooth_one():
         # Weights are white noise here, to which smooth bumps are hard to fit.
         ("L2", (1, 6, 6), 400, 2.0),
         ("L2", (2, 4, 7), 400, 2.0),
+        ("L1", (30,), 1000, 1.3),
+        ("L1", (1, 6, 6), 1000, 2.0),
+        ("L1", (2, 4, 7), 1000, 2.0),
     ],
 )
 def test_on_linear_models_it_succeeds_outside_the_exact_distance_and_never_inside(norm, shape, queries, outside):
@@ -433,7 +440,7 @@ def test_on_linear_models_it_succeeds_outside_the_exact_distance_and_never_insid
     x = x.expand(12, *x.shape[1:])
     weight = torch.randn(2, x[0].numel(), generator=generator(4), dtype=torch.float64)
     normal = weight[1] - weight[0]
-    length = normal.abs().sum() if norm == "Linf" else normal.norm()
+    length = normal.norm({"Linf": 1, "L2": 2, "L1": torch.inf}[norm])
     # The bias puts the boundary at this distance from x in the norm, far from the box.
     distance = 0.1
     bias = torch.stack([normal @ x[0].flatten() + distance * length, torch.zeros(())])
@@ -451,7 +458,7 @@ def test_targeted_it_reaches_the_class_it_is_given(norm, loss):
     x, net = greys(40, 1, 6, 6), linear(weight)
     y = net(x).argmax(1)
     target = (y + 1 + torch.arange(40) % 3) % 4
-    eps = 0.25 if norm == "Linf" else 1.5
+    eps = {"Linf": 0.25, "L2": 1.5, "L1": 6.0}[norm]
     attack = Square(norm=norm, eps=eps, loss=loss, queries=300, rescale_schedule=True)
     found = attack(net, x, y, target=target)
     assert found.success.double().mean() > 0.9
@@ -499,7 +506,7 @@ def test_more_queries_never_help_the_defender(norm):
         ({"queries": 0}, r"square: expected queries to be an integer >= 1, got 0; correct it"),
         ({"queries": 2.5}, r"square: expected queries to be an integer >= 1, got 2.5; correct it"),
         ({"loss": "margins"}, r"loss: expected one of ce, margin, dlr, got 'margins'; did you mean 'margin'\?"),
-        ({"norm": "L1"}, r"square: expected a norm among Linf, L2, got 'L1'"),
+        ({"norm": "L0"}, r"square: expected a norm among Linf, L2, L1, got 'L0'"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(field, message):

@@ -12,6 +12,7 @@ from robustkit.attacks.fab import FAB
 from robustkit.attacks.fgsm import FGSM
 from robustkit.attacks.fmn import FMN
 from robustkit.attacks.foolbox import Foolbox
+from robustkit.attacks.mifgsm import MIFGSM
 from robustkit.attacks.noise import Noise
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.square import Square
@@ -25,6 +26,7 @@ __all__ = [
     "FAB",
     "FGSM",
     "FMN",
+    "MIFGSM",
     "PGD",
     "Adversarial",
     "Attack",

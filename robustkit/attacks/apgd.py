@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from robustkit.attack import Attack
+from robustkit.attacks import apgd_l1
+from robustkit.classifier import Gradient
 from robustkit.errors import ConfigurationError
 from robustkit.losses import Loss, dlr_towards, get_loss, margin_towards, runner_up_classes
-from robustkit.norms import Norm, per_row, size, steepest
+from robustkit.norms import per_row, size, steepest
 from robustkit.rows import Problem, Rows
 
 MOMENTUM = 0.75  # alpha of equation 5, and rho of condition 1 in section 3.2
@@ -25,6 +27,9 @@ class APGD(Attack):
     Croce & Hein 2020, arXiv 2003.01690, algorithm 1. With `targets` = n > 0 it is APGD-T: each start aims at one of the
     n most likely wrong classes of the clean input, by the targeted DLR loss (equation 7) or, with fewer than four
     classes where that does not exist, by the difference of the two logits.
+
+    In L1 it takes the sparse steps of Croce & Hein 2021, arXiv 2103.01208, which begin in a ball of radius 3 eps; the
+    deviations are in `apgd_l1`. Points outside eps do not count.
 
     Attributes:
         steps: Iterations per start, >= 1.
@@ -39,7 +44,6 @@ class APGD(Attack):
 
     name: ClassVar[str] = "apgd"
     source: ClassVar[str] = "Croce & Hein 2020, arXiv 2003.01690"
-    norms: ClassVar[tuple[Norm, ...]] = ("Linf", "L2")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,6 +54,11 @@ class APGD(Attack):
             raise ConfigurationError(f"apgd: expected loss 'dlr' with targets, got {self.loss!r}; say loss=dlr")
         if self.targets and self.target is not None:
             raise ConfigurationError("apgd: expected either target or targets, got both; drop one")
+
+    @property
+    def leaves_ball(self) -> bool:  # type: ignore[override]
+        """In L1 it begins in larger balls."""
+        return self.norm == "L1"
 
     @property
     def label(self) -> str:
@@ -67,61 +76,74 @@ class APGD(Attack):
         return self.restarts * max(self.targets, 1)
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
-        """Proposes a random point: Linf with one coordinate at the radius, L2 on the sphere (before the box)."""
+        """Proposes a random point: in the ball of 3 eps for L1, else at the radius (before the box)."""
+        rows = apgd_l1.begin(problem, rows, self.steps) if self.norm == "L1" else self._begin(problem, rows)
+        return rows.having(
+            aim=self._aim(problem, rows),
+            x_best=rows.x_adv,
+            grad_best=torch.zeros_like(rows.x),
+            loss_best=torch.full_like(rows.goal, -torch.inf, dtype=torch.float64),
+        )
+
+    def step(self, problem: Problem, rows: Rows) -> Rows:
+        """Evaluates the gradient, keeps the best point, and moves."""
+        found = problem.gradient(rows, rows.x_adv, self._loss(problem, rows))
+        better = found.loss > rows.loss_best
+        rows = rows.having(
+            logits=found.logits,
+            x_best=torch.where(per_row(better, rows.x), rows.x_adv, rows.x_best),
+            grad_best=torch.where(per_row(better, rows.x), found.grad, rows.grad_best),
+            loss_best=torch.where(better, found.loss, rows.loss_best),
+        )
+        if self.norm == "L1":
+            return apgd_l1.advance(problem, rows, found.grad, self.steps)
+        return self._advance(problem, rows, found)
+
+    def _begin(self, problem: Problem, rows: Rows) -> Rows:
+        """Draws Linf noise with one coordinate at the radius, or L2 noise on the sphere."""
         shape = tuple(rows.x.shape[1:])
         if self.norm == "Linf":
             noise = 2 * problem.stream.uniform(shape, rows.ids, rows.restart, rows.step) - 1
         else:
             noise = problem.stream.normal(shape, rows.ids, rows.restart, rows.step)
         delta = problem.threat.radius * noise / per_row(size(noise, self.norm), noise)
-        x_adv = problem.threat.project((rows.x + delta).to(rows.x.dtype), rows.x, rows.lower, rows.upper)
+        x_adv = self._project(problem, rows, (rows.x + delta).to(rows.x.dtype))
         worst = torch.full_like(rows.goal, -torch.inf, dtype=torch.float64)
         return rows.having(
             x_adv=x_adv,
-            aim=self._aim(problem, rows),
             x_last=x_adv,
-            x_best=x_adv,
-            grad_best=torch.zeros_like(x_adv),
             loss_last=worst,
-            loss_best=worst,
             loss_checked=worst,
             step_size=torch.full_like(worst, 2 * problem.threat.radius),
             rises=torch.zeros_like(rows.goal),
             halved=torch.ones_like(rows.broken),
         )
 
-    def step(self, problem: Problem, rows: Rows) -> Rows:
-        """Evaluates the gradient, keeps the book of progress, and moves."""
-        found = problem.gradient(rows, rows.x_adv, self._loss(problem, rows))
+    def _advance(self, problem: Problem, rows: Rows, found: Gradient) -> Rows:
+        """Judges the progress at checkpoints and makes the step with momentum (equation 5)."""
         first = rows.step == 0
-        better = found.loss > rows.loss_best
-        loss_best = torch.where(better, found.loss, rows.loss_best)
-        x_best = torch.where(per_row(better, rows.x), rows.x_adv, rows.x_best)
-        grad_best = torch.where(per_row(better, rows.x), found.grad, rows.grad_best)
         rises = torch.where(first, 0, rows.rises + (found.loss > rows.loss_last))
         loss_checked = torch.where(first, found.loss, rows.loss_checked)
 
         window = torch.tensor(windows(self.steps), device=rows.step.device)[rows.step]
         check = window > 0
         oscillates = rises <= MOMENTUM * window
-        stalls = ~rows.halved & (loss_best <= loss_checked)
+        stalls = ~rows.halved & (rows.loss_best <= loss_checked)
         halve = check & (oscillates | stalls)
         step_size = torch.where(halve, rows.step_size / 2, rows.step_size)
-        x = torch.where(per_row(halve, rows.x), x_best, rows.x_adv)
-        grad = torch.where(per_row(halve, rows.x), grad_best, found.grad)
+        x = torch.where(per_row(halve, rows.x), rows.x_best, rows.x_adv)
+        grad = torch.where(per_row(halve, rows.x), rows.grad_best, found.grad)
 
-        ahead = self._project(problem, rows, x + per_row(step_size, x).to(x.dtype) * steepest(grad, self.norm))
-        inertia = per_row(torch.where(first, 0.0, 1 - MOMENTUM).to(x.dtype), x)
-        x_adv = self._project(problem, rows, x + (1 - inertia) * (ahead - x) + inertia * (x - rows.x_last))
+        step = per_row(step_size, x).to(x.dtype)
+        ahead = self._project(problem, rows, x.addcmul(step, steepest(grad, self.norm)))
+        weight = per_row(torch.where(first, 1.0, MOMENTUM).to(x.dtype), x)  # at first there is nothing to carry on
+        x_adv = x.lerp(ahead, weight).add_(x - rows.x_last, alpha=1 - MOMENTUM)
+        x_adv = self._project(problem, rows, x_adv)
         return rows.having(
-            logits=found.logits,
             x_adv=x_adv,
             x_last=x,
-            x_best=x_best,
-            grad_best=grad_best,
             loss_last=found.loss,
-            loss_best=loss_best,
-            loss_checked=torch.where(check, loss_best, loss_checked),
+            loss_checked=torch.where(check, rows.loss_best, loss_checked),
             step_size=step_size,
             rises=torch.where(check, 0, rises),
             halved=torch.where(check, halve, rows.halved),

@@ -16,7 +16,8 @@ from robustkit.rows import Problem, Rows
 
 HALVE_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # iterations, of HORIZON
 HORIZON = 10_000
-TILES = 5  # of the L2 start, along each axis
+TILES = 5  # of the L2 and L1 start, along each axis
+ORDER: dict[Norm, int] = {"L2": 2, "L1": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Square(Attack):
       others, which waste a query.
     - Windows are square unless that would exceed the image; then they span its short axis and their share of the long
       one. L2 windows have an odd side of at least 3, as in the authors' code.
+    - L1, after Croce & Hein 2021, arXiv 2103.01208, is L2 with sizes and budgets in L1, pyramids built of steps k**-4
+      high instead of k**-2, and the exact projection onto ball and box together.
     - Targeted, `loss` is taken towards the target; the paper uses "ce" there.
 
     Attributes:
@@ -51,7 +54,6 @@ class Square(Attack):
     name: ClassVar[str] = "square"
     kind: ClassVar[str] = "black-box"
     source: ClassVar[str] = "Andriushchenko et al. 2020, arXiv 1912.00049"
-    norms: ClassVar[tuple[Norm, ...]] = ("Linf", "L2")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,9 +68,9 @@ class Square(Attack):
         return self.queries - 1
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
-        """Proposes vertical stripes (Linf) or a grid of bumps (L2)."""
+        """Proposes vertical stripes (Linf) or a grid of bumps (L2, L1)."""
         x_adv = (stripes if self.norm == "Linf" else tiles)(problem, rows).view_as(rows.x)
-        if self.norm == "L2":
+        if self.norm != "Linf":
             x_adv = problem.threat.project(x_adv, rows.x, rows.lower, rows.upper)
         nothing = torch.full_like(rows.goal, -torch.inf, dtype=torch.float64)
         return rows.having(x_adv=x_adv, x_best=x_adv, loss_best=nothing)
@@ -131,14 +133,14 @@ def repaint(problem: Problem, rows: Rows, share: Tensor) -> Tensor:
 
 
 def tiles(problem: Problem, rows: Rows) -> Tensor:
-    """Returns images with a grid of 5 x 5 bumps of random sign and direction, of size eps in L2."""
-    x = as_images(rows.x)
+    """Returns images with a grid of 5 x 5 bumps of random sign and direction, of size eps."""
+    x, order = as_images(rows.x), ORDER[problem.threat.norm]
     channels, height, width = x.shape[1:]
     down, across = min(TILES, height), min(TILES, width)
     h, w = height // down, width // across
     split = torch.tensor([True, False], device=x.device)
     zero = torch.zeros_like(split, dtype=torch.int64)
-    bump = Window(zero, zero, zero + h, zero + w, like=x[:, :, :h, :w]).bump(split)
+    bump = Window(zero, zero, zero + h, zero + w, like=x[:, :, :h, :w]).bump(split, order)
     u = problem.stream.uniform((1 + channels, down, across), rows.ids, rows.restart, torch.zeros_like(rows.step))
     u = u[..., None, None]
     grid = torch.where(u[:, :1] < 0.5, bump[0, 0], bump[1, 0]) * _sign(u[:, 1:] < 0.5, x.dtype)
@@ -146,27 +148,27 @@ def tiles(problem: Problem, rows: Rows) -> Tensor:
     top, left = (height - down * h) // 2, (width - across * w) // 2
     delta = torch.zeros_like(x)
     delta[:, :, top : top + down * h, left : left + across * w] = grid
-    return x + delta * (problem.threat.radius / _length(delta, (1, 2, 3)))
+    return x + delta * (problem.threat.radius / _length(delta, (1, 2, 3), order))
 
 
 def move_mass(problem: Problem, rows: Rows, share: Tensor) -> Tensor:
     """Returns the best images with the perturbation of one window, and the unused budget, moved to another.
 
-    The steps of algorithm 3: nu is `delta`, W1 `here`, W2 `there`. The size of the result is eps in L2.
+    The steps of algorithm 3: nu is `delta`, W1 `here`, W2 `there`. The size of the result is eps.
     """
-    x, best = as_images(rows.x), as_images(rows.x_best)
+    x, best, order = as_images(rows.x), as_images(rows.x_best), ORDER[problem.threat.norm]
     channels, height, width = x.shape[1:]
     u = problem.stream.uniform((5 + channels,), rows.ids, rows.restart, rows.step + 1)
     window = sides(share, height, width, odd=True)
     here = Window(u[:, 0], u[:, 1], *window, like=x)
     there = Window(u[:, 2], u[:, 3], *window, like=x)
     delta = best - x
-    kept, energy = delta * here.mask, delta.square()
-    unused = (problem.threat.radius**2 - energy.sum((1, 2, 3), keepdim=True)).clamp(min=0)
-    freed = here.sum(energy) + there.sum(energy - kept.square())
+    kept, energy = delta * here.mask, delta.abs().pow(order)
+    unused = (problem.threat.radius**order - energy.sum((1, 2, 3), keepdim=True)).clamp(min=0)
+    freed = here.sum(energy) + there.sum(energy - kept.abs().pow(order))
     sign = _sign(u[:, 5:] < 0.5, x.dtype)[:, :, None, None]
-    mixed = sign * here.bump(u[:, 4] < 0.5) + kept / _length(kept, (2, 3))
-    mixed = mixed * ((freed + unused / channels).sqrt() / _length(mixed, (2, 3)))
+    mixed = sign * here.bump(u[:, 4] < 0.5, order) + kept / _length(kept, (2, 3), order)
+    mixed = mixed * ((freed + unused / channels).pow(1 / order) / _length(mixed, (2, 3), order))
     return x + (delta * (1 - there.mask)).lerp(mixed, here.mask)
 
 
@@ -215,14 +217,15 @@ class Window:
         """Returns the sum of `values` (N, C, H, W) over the window, shape (N, C, 1, 1)."""
         return self._rows_inside @ values @ self._columns_inside
 
-    def bump(self, split: Tensor) -> Tensor:
+    def bump(self, split: Tensor, order: int) -> Tensor:
         """Returns the unit eta of algorithm 3, two pyramids of opposite sign, shape (N, 1, H, W), 0 outside the window.
 
         Args:
             split: Whether the pyramids lie one above the other or else side by side, shape (N,), bool.
+            order: 2 for size 1 in L2, 1 for steeper pyramids, of size 1 in L1.
         """
         split = split.unsqueeze(1)
-        terms = torch.arange(1, max(self.mask.shape[2:]) + 1, device=split.device).double().pow(-2)
+        terms = torch.arange(1, max(self.mask.shape[2:]) + 1, device=split.device).double().pow(-4 / order)
         sums = torch.nn.functional.pad(terms.cumsum(0), (1, 0)).to(self.mask.dtype)
         top = sums[torch.maximum(self.h, self.w) // 2 + 1]
         down, below = _halves(self.rows, self.h, split)
@@ -230,7 +233,7 @@ class Window:
         # A pixel d away from the middle of its half (along the axis where that is more) has the height top - sums[d].
         heights = torch.minimum((top - sums[down]).unsqueeze(2), (top - sums[across]).unsqueeze(1)).unsqueeze(1)
         heights = heights * self.mask
-        scale = _sign(below, heights.dtype)[:, None, :, None] / _length(heights, (1, 2, 3))
+        scale = _sign(below, heights.dtype)[:, None, :, None] / _length(heights, (1, 2, 3), order)
         return heights * scale * _sign(beyond, heights.dtype)[:, None, None, :]
 
 
@@ -252,7 +255,7 @@ def _sign(negative: Tensor, dtype: torch.dtype) -> Tensor:
     return 1 - 2 * negative.to(dtype)
 
 
-def _length(delta: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Returns the L2 norm over `axes`, kept as axes of size 1, and never 0 so that one can divide by it."""
-    found: Tensor = torch.linalg.vector_norm(delta, dim=axes, keepdim=True)
+def _length(delta: Tensor, axes: tuple[int, ...], order: int) -> Tensor:
+    """Returns the norm of that order over `axes`, kept as axes of size 1, and never 0 so that one can divide by it."""
+    found: Tensor = torch.linalg.vector_norm(delta, order, dim=axes, keepdim=True)
     return found.clamp(min=torch.finfo(delta.dtype).tiny)
