@@ -27,8 +27,8 @@ class FAB(Attack):
     for every wrong class; any misclassification counts. A row driven to a goal looks at the boundary between the goal
     and its strongest rival, which may change from step to step.
 
-    Differences: the nearest of several boundaries is the one nearest to the clean input within the box, rather than to
-    the iterate without a box; the final search along the segment to the clean input is left out.
+    Differences: the nearest of several boundaries is the nearest within the box, not without one; the final search
+    along the segment to the clean input is left out.
 
     Attributes:
         steps: Iterations per start, >= 1; each costs one forward pass more than it has backward passes.
@@ -95,9 +95,9 @@ class FAB(Attack):
     def _move(self, problem: Problem, rows: Rows, point: Tensor) -> Tensor:
         """Returns the next iterate: `point` and the clean input, each moved past the boundary, averaged."""
         low, high = problem.classifier.bounds
-        normal, gap, from_x = self._boundary(problem, rows, point)
         here, x = point.double(), rows.x.double()
-        from_here = shortest(normal, gap + inner(normal, here - x), low - here, high - here, self.norm)
+        normal, gap, from_here = self._boundary(problem, rows, point)
+        from_x = shortest(normal, gap + inner(normal, x - here), low - x, high - x, self.norm)
         near, far = size(from_here, self.norm), size(from_x, self.norm)
         share = near / (near + far).clamp(min=torch.finfo(torch.float64).tiny)
         alpha = per_row(share.clamp(max=self.alpha_max), x)
@@ -105,25 +105,24 @@ class FAB(Attack):
         return average.to(rows.x.dtype).clamp(low, high)
 
     def _boundary(self, problem: Problem, rows: Rows, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns normal, gap and way, seen from the clean input, of the nearest boundary as linearised at `point`.
+        """Returns normal and gap, seen from `point`, of the nearest linearised boundary, and the way to it.
 
         One that lies outside the box is taken to be as far as its gap says at the rate the way closes it.
         """
         low, high = problem.classifier.bounds
-        x = rows.x.double()
-        normal = way = torch.zeros_like(x)
+        here = point.double()
+        normal = way = torch.zeros_like(here)
         gap, nearest = torch.zeros_like(rows.distance), torch.full_like(rows.distance, torch.inf)
         for loss in self._losses(problem, rows):
             found = problem.gradient(rows, point, loss)
-            slope = found.grad.double()
-            height = found.loss.nan_to_num() + inner(slope, x - point.double())
-            delta = shortest(slope, height, low - x, high - x, self.norm)
+            slope, height = found.grad.double(), found.loss.nan_to_num()
+            delta = shortest(slope, height, low - here, high - here, self.norm)
             distance = size(delta, self.norm) * height.abs() / inner(slope, delta).abs()
             distance = torch.where(height == 0, 0.0, distance.nan_to_num(nan=torch.inf))
             nearer = distance < nearest
             nearest, gap = torch.where(nearer, distance, nearest), torch.where(nearer, height, gap)
-            normal = torch.where(per_row(nearer, x), slope, normal)
-            way = torch.where(per_row(nearer, x), delta, way)
+            normal = torch.where(per_row(nearer, here), slope, normal)
+            way = torch.where(per_row(nearer, here), delta, way)
         return normal, gap, way
 
     def _losses(self, problem: Problem, rows: Rows) -> list[Loss]:
