@@ -27,7 +27,7 @@ def inner(normal: Tensor, delta: Tensor) -> Tensor:
 
 
 def shortest(normal: Tensor, gap: Tensor, lower: Tensor, upper: Tensor, norm: Norm) -> Tensor:
-    """Returns the float64 delta of least `norm` on the hyperplane with lower <= delta <= upper.
+    """Returns the delta of least `norm` on the hyperplane with lower <= delta <= upper, in the precision of `lower`.
 
     Where the box does not reach the hyperplane, returns the delta of the box that comes nearest to it. A coordinate
     in which the normal is zero never moves. It is the projection that Croce & Hein 2020, arXiv 1907.02044, need.
@@ -39,13 +39,15 @@ def shortest(normal: Tensor, gap: Tensor, lower: Tensor, upper: Tensor, norm: No
         upper: Highest allowed delta, >= 0, shaped like `normal`; may be inf.
         norm: Which length to make least.
     """
-    peak = normal.double().flatten(1).abs().amax(dim=1).clamp(min=_TINY)
-    direction = -normal.sign().double() * per_row(gap.sign(), normal)
-    room = torch.where(direction < 0, -lower.double(), upper.double())
+    tiny = torch.finfo(lower.dtype).tiny
+    normal, gap = normal.to(lower.dtype), gap.double()
+    peak = normal.flatten(1).abs().amax(dim=1).clamp(min=tiny)
+    direction = -normal.sign() * per_row(gap.sign().to(lower.dtype), normal)
+    room = torch.where(direction < 0, -lower, upper)
     room = torch.where(direction == 0, 0.0, room).flatten(1)
     # Only moving toward the hyperplane helps, so what is left is: lengths in 0..room with <weight, lengths> = need.
-    weight = normal.double().flatten(1).abs() / peak.unsqueeze(1)
-    need = (gap.double().abs() / peak).unsqueeze(1)
+    weight = normal.flatten(1).abs() / peak.unsqueeze(1)
+    need = (gap.abs() / peak).to(lower.dtype).unsqueeze(1)
     if norm == "L1":
         lengths = _greedy(weight, room, need)
     else:
@@ -56,16 +58,27 @@ def shortest(normal: Tensor, gap: Tensor, lower: Tensor, upper: Tensor, norm: No
 def _level(weight: Tensor, rate: Tensor, room: Tensor, need: Tensor) -> Tensor:
     """Returns min(tau * rate, room) for the tau with <weight, lengths> = need, which the optimality conditions demand.
 
-    <weight, min(tau * rate, room)> rises with tau, linearly between the points room / rate where a coordinate is full.
+    <weight, min(tau * rate, room)> rises with tau along straight pieces that become flatter. So Newton's method from
+    the left never passes the solution, and ends on its piece after a few steps, where sorting would need all of them.
     """
-    full_at = torch.where(rate > 0, room / rate, 0.0)
-    full_at, order = full_at.sort(dim=1, stable=True)
-    filled = pad((weight * room).gather(1, order).cumsum(dim=1)[:, :-1], (1, 0))
-    slope = (weight * rate).gather(1, order).flip(1).cumsum(dim=1).flip(1)
-    short = (filled + full_at * slope < need).sum(dim=1, keepdim=True)
-    within = short.clamp(max=room.shape[1] - 1)
-    tau = (need - filled.gather(1, within)) / slope.gather(1, within).clamp(min=_TINY)
-    return torch.where(short == room.shape[1], room, torch.minimum(tau * rate, room))
+    weighted_rate = weight * rate
+    tau = torch.zeros_like(need)
+    while True:
+        unlimited = tau * rate
+        slope = _dot(weighted_rate, (unlimited < room).to(weight.dtype))
+        missing = need - _dot(weight, torch.minimum(unlimited, room))
+        further = torch.where((slope > 0) & (missing > 0), tau + missing / slope, tau)
+        if not bool((further > tau).any()):
+            break
+        tau = further
+    # What is missing where nothing can move any more, the box does not hold.
+    return torch.where((slope <= 0) & (missing > 0), room, torch.minimum(tau * rate, room))
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    """Returns the inner product of every row, shape (N, 1)."""
+    product: Tensor = torch.linalg.vecdot(one, other)
+    return product.unsqueeze(1)
 
 
 def _greedy(weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
@@ -73,5 +86,5 @@ def _greedy(weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
     falling, order = weight.sort(dim=1, descending=True, stable=True)
     room = room.gather(1, order)
     before = pad((falling * room).cumsum(dim=1)[:, :-1], (1, 0))
-    lengths = torch.minimum((need - before).clamp(min=0) / falling.clamp(min=_TINY), room)
+    lengths = torch.minimum((need - before).clamp(min=0) / falling.clamp(min=torch.finfo(falling.dtype).tiny), room)
     return torch.zeros_like(weight).scatter(1, order, lengths)

@@ -137,7 +137,7 @@ def test_a_box_open_to_one_side_only_is_used_on_that_side(norm):
     normal = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     lower, upper = torch.tensor([[0.0, 0.0]]), torch.tensor([[torch.inf, 0.5]])
     delta = shortest(normal, torch.tensor([-3.0]), lower, upper, norm)
-    torch.testing.assert_close(delta, torch.tensor([[2.0, 0.5]], dtype=torch.float64))
+    torch.testing.assert_close(delta, torch.tensor([[2.0, 0.5]]))
     assert (shortest(normal, torch.tensor([3.0]), lower, upper, norm) == 0).all()
 
 

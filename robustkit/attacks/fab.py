@@ -95,14 +95,14 @@ class FAB(Attack):
     def _move(self, problem: Problem, rows: Rows, point: Tensor) -> Tensor:
         """Returns the next iterate: `point` and the clean input, each moved past the boundary, averaged."""
         low, high = problem.classifier.bounds
-        here, x = point.double(), rows.x.double()
+        x = rows.x
         normal, gap, from_here = self._boundary(problem, rows, point)
-        from_x = shortest(normal, gap + inner(normal, x - here), low - x, high - x, self.norm)
+        from_x = shortest(normal, gap + inner(normal, x - point), low - x, high - x, self.norm)
         near, far = size(from_here, self.norm), size(from_x, self.norm)
         share = near / (near + far).clamp(min=torch.finfo(torch.float64).tiny)
-        alpha = per_row(share.clamp(max=self.alpha_max), x)
-        average = (1 - alpha) * (here + self.eta * from_here) + alpha * (x + self.eta * from_x)
-        return average.to(rows.x.dtype).clamp(low, high)
+        alpha = per_row(share.clamp(max=self.alpha_max), x).to(x.dtype)
+        average = (point + self.eta * from_here).lerp(x + self.eta * from_x, alpha)
+        return average.clamp(low, high)
 
     def _boundary(self, problem: Problem, rows: Rows, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns normal and gap, seen from `point`, of the nearest linearised boundary, and the way to it.
@@ -110,19 +110,18 @@ class FAB(Attack):
         One that lies outside the box is taken to be as far as its gap says at the rate the way closes it.
         """
         low, high = problem.classifier.bounds
-        here = point.double()
-        normal = way = torch.zeros_like(here)
+        normal = way = torch.zeros_like(point)
         gap, nearest = torch.zeros_like(rows.distance), torch.full_like(rows.distance, torch.inf)
         for loss in self._losses(problem, rows):
             found = problem.gradient(rows, point, loss)
-            slope, height = found.grad.double(), found.loss.nan_to_num()
-            delta = shortest(slope, height, low - here, high - here, self.norm)
+            slope, height = found.grad, found.loss.nan_to_num()
+            delta = shortest(slope, height, low - point, high - point, self.norm)
             distance = size(delta, self.norm) * height.abs() / inner(slope, delta).abs()
             distance = torch.where(height == 0, 0.0, distance.nan_to_num(nan=torch.inf))
             nearer = distance < nearest
             nearest, gap = torch.where(nearer, distance, nearest), torch.where(nearer, height, gap)
-            normal = torch.where(per_row(nearer, here), slope, normal)
-            way = torch.where(per_row(nearer, here), delta, way)
+            normal = torch.where(per_row(nearer, point), slope, normal)
+            way = torch.where(per_row(nearer, point), delta, way)
         return normal, gap, way
 
     def _losses(self, problem: Problem, rows: Rows) -> list[Loss]:
