@@ -16,6 +16,8 @@ from robustkit.rows import Problem, Rows
 
 HALVE_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # iterations, of HORIZON
 HORIZON = 10_000
+AHEAD = 64  # iterations whose random numbers are drawn at once
+_PLANNED = ("x", "ids", "restart", "step")
 TILES = 5  # of the L2 and L1 start, along each axis
 ORDER: dict[Norm, int] = {"L2": 2, "L1": 1}
 
@@ -73,7 +75,9 @@ class Square(Attack):
         if self.norm != "Linf":
             x_adv = problem.threat.project(x_adv, rows.x, rows.lower, rows.upper)
         nothing = torch.full_like(rows.goal, -torch.inf, dtype=torch.float64)
-        return rows.having(x_adv=x_adv, x_best=x_adv, loss_best=nothing)
+        return rows.having(
+            x_adv=x_adv, x_best=x_adv, loss_best=nothing, plan=self._plan(problem, rows), block=rows.step // AHEAD
+        )
 
     def step(self, problem: Problem, rows: Rows) -> Rows:
         """Asks for the scores, keeps the proposal if it is the best yet, and repaints a window of the best."""
@@ -85,11 +89,34 @@ class Square(Attack):
             x_best=torch.where(per_row(better, rows.x), rows.x_adv, rows.x_best),
             loss_best=torch.where(better, loss, rows.loss_best),
         )
-        share = self.share(rows.step + 1)
+        rows, window, u = self._ahead(problem, rows)
         if self.norm == "Linf":
-            return rows.having(x_adv=repaint(problem, rows, share).view_as(rows.x))
-        moved = move_mass(problem, rows, share).view_as(rows.x)
+            return rows.having(x_adv=repaint(rows, window, u).view_as(rows.x))
+        moved = move_mass(problem, rows, window, u).view_as(rows.x)
         return rows.having(x_adv=problem.threat.project(moved, rows.x, rows.lower, rows.upper))
+
+    def _plan(self, problem: Problem, rows: Rows) -> Tensor:
+        """Returns for each of the `AHEAD` iterations around it every row's height and width of the window, and numbers.
+
+        Drawing them at once costs hardly more than drawing those of one iteration.
+        """
+        channels, height, width = as_images(rows.x).shape[1:]
+        first = (rows.step - rows.step % AHEAD).unsqueeze(1)
+        iteration = (first + torch.arange(1, AHEAD + 1, device=first.device)).flatten()
+        ids, restart = (of.repeat_interleave(AHEAD) for of in (rows.ids, rows.restart))
+        u = problem.stream.uniform(((3 if self.norm == "Linf" else 5) + channels,), ids, restart, iteration)
+        window = torch.stack(sides(self.share(iteration), height, width, odd=self.norm != "Linf"), dim=1)
+        return torch.cat([window.double(), u], dim=1).view(len(rows), AHEAD, -1)
+
+    def _ahead(self, problem: Problem, rows: Rows) -> tuple[Rows, tuple[Tensor, Tensor], Tensor]:
+        """Returns the rows, planned on where their plan has run out, and window and numbers of this iteration."""
+        block = rows.step // AHEAD
+        due = (block != rows.block).nonzero().squeeze(1)
+        if len(due):
+            plan = rows.plan.index_copy(0, due, self._plan(problem, rows.keep(*_PLANNED).take(due)))
+            rows = rows.having(plan=plan, block=block)
+        now = rows.plan[torch.arange(len(rows), device=block.device), rows.step % AHEAD]
+        return rows, (now[:, 0].long(), now[:, 1].long()), now[:, 2:]
 
     def share(self, iteration: Tensor) -> Tensor:
         """Returns the share p of the pixels that a window covers at each `iteration` (1, 2, ...), in float64."""
@@ -111,15 +138,14 @@ def stripes(problem: Problem, rows: Rows) -> Tensor:
     return torch.where(bright, upper, lower)
 
 
-def repaint(problem: Problem, rows: Rows, share: Tensor) -> Tensor:
+def repaint(rows: Rows, window_sides: tuple[Tensor, Tensor], u: Tensor) -> Tensor:
     """Returns the best images with one window at the upper or lower end, channel by channel (algorithm 2).
 
     Adding 2 eps or -2 eps and projecting ends there exactly, for any point of the ball.
     """
     best, lower, upper = as_images(rows.x_best), as_images(rows.lower), as_images(rows.upper)
-    channels, height, width = best.shape[1:]
-    u = problem.stream.uniform((3 + channels,), rows.ids, rows.restart, rows.step + 1)
-    window = Window(u[:, 0], u[:, 1], *sides(share, height, width), like=best)
+    channels = best.shape[1]
+    window = Window(u[:, 0], u[:, 1], *window_sides, like=best)
     bright = u[:, 3:] < 0.5
     # Every pixel of the best image is at one of its ends, so counting the upper ones tells what would change.
     lit = window.sum((best > lower).to(best.dtype)).flatten(1)
@@ -151,17 +177,15 @@ def tiles(problem: Problem, rows: Rows) -> Tensor:
     return x + delta * (problem.threat.radius / _length(delta, (1, 2, 3), order))
 
 
-def move_mass(problem: Problem, rows: Rows, share: Tensor) -> Tensor:
+def move_mass(problem: Problem, rows: Rows, window_sides: tuple[Tensor, Tensor], u: Tensor) -> Tensor:
     """Returns the best images with the perturbation of one window, and the unused budget, moved to another.
 
     The steps of algorithm 3: nu is `delta`, W1 `here`, W2 `there`. The size of the result is eps.
     """
     x, best, order = as_images(rows.x), as_images(rows.x_best), ORDER[problem.threat.norm]
-    channels, height, width = x.shape[1:]
-    u = problem.stream.uniform((5 + channels,), rows.ids, rows.restart, rows.step + 1)
-    window = sides(share, height, width, odd=True)
-    here = Window(u[:, 0], u[:, 1], *window, like=x)
-    there = Window(u[:, 2], u[:, 3], *window, like=x)
+    channels = x.shape[1]
+    here = Window(u[:, 0], u[:, 1], *window_sides, like=x)
+    there = Window(u[:, 2], u[:, 3], *window_sides, like=x)
     delta = best - x
     kept, energy = delta * here.mask, delta.abs().pow(order)
     unused = (problem.threat.radius**order - energy.sum((1, 2, 3), keepdim=True)).clamp(min=0)
