@@ -20,6 +20,7 @@ from robustkit.data import Batch
 from robustkit.engine import Engine
 from robustkit.errors import ConfigurationError
 from robustkit.evaluation import AttackRun
+from robustkit.faster import faster
 from robustkit.gallery import Gallery
 from robustkit.labels import as_labels
 from robustkit.ledger import Ledger
@@ -57,33 +58,25 @@ class Bench:
         protocol: Protocol,
         batch_size: int,
         seed: int,
+        accelerate: bool,
         progress: Callable[[Progress], None] | None,
         examples: int,
         total: int | None,
     ) -> None:
         attacks = protocol.attacks
         self.classifier, self.progress = classifier, progress
-        self.cascade = protocol.cascade
         self.threat = common_threat(attacks, classifier)
         self.stored = dataclasses.replace(self.threat, levels=STORED)
         self.on_grid = True
         self.runs = [AttackRun(attack, label) for attack, label in zip(attacks, labels(attacks), strict=True)]
-        self.engines = [
-            Engine(
-                attack,
-                classifier,
-                seed=seed,
-                batch_size=batch_size,
-                targeted=attack.targeted,
-                nearest=attack.minimal and not protocol.cascade,
-            )
-            for attack in attacks
-        ]
+        self.engines: list[Engine] = []
         # A verdict on a random model is the mean of several draws, the same for the same sample.
         self.judge = Problem(classifier, self.threat, Stream(seed, "verdict"), eot=classifier.draws)
         self.ledger = Ledger(run.label for run in self.runs)
         self.split = Splitter(batch_size)
         self.room = examples
+        self.accelerate = accelerate
+        self.batch_size, self.seed, self.protocol = batch_size, seed, protocol
         self.total = total
         self.done = 0
         self._data_sum = 0
@@ -99,6 +92,8 @@ class Bench:
             self.on_grid = self.on_grid and x.ndim > 2 and bool(self.stored.on_grid(x).all())
             where = self._enter_clean(batch, y, clean)
             self._report("clean", len(x))
+            if not self.engines:
+                self.engines = self._engines(faster(self.classifier, x[:16]) if self.accelerate else self.classifier)
             standing = clean.argmax(1) == y
             worst = Worst(x, clean)
             for index, (run, engine) in enumerate(zip(self.runs, self.engines, strict=True)):
@@ -112,7 +107,7 @@ class Bench:
                     logits = self.logits(rows.x_adv, ids[at])
                     worst.update(index, at, y[at], logits, rows.x_adv)
                     broken = self._enter(run, where.start + at.cpu().numpy(), rows, y[at], ids[at], logits)
-                    if self.cascade:
+                    if self.protocol.cascade:
                         standing[at[broken]] = False
                     self._report(run.label, len(rows))
                 self._report(run.label, len(x) - len(attacked))
@@ -120,6 +115,25 @@ class Bench:
         self.attacked_bins.add(*self._write(where, "worst_", y, worst.logits))
         self.ledger.write(where, worst_attack=worst.attack.cpu())
         self.gallery.offer(self.ledger, where, x, worst.x_adv)
+
+    def _engines(self, classifier: Classifier) -> list[Engine]:
+        """Returns one engine per attack that searches on `classifier`, the model or its faster copy."""
+        return [
+            Engine(
+                run.attack,
+                classifier,
+                seed=self.seed,
+                batch_size=self.batch_size,
+                targeted=run.attack.targeted,
+                nearest=run.attack.minimal and not self.protocol.cascade,
+            )
+            for run in self.runs
+        ]
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether the attacks search on a faster copy of the model."""
+        return bool(self.engines) and self.engines[0].classifier is not self.classifier
 
     def logits(self, x: Tensor, ids: Tensor) -> Tensor:
         """Returns the float64 logits that decide, those of the mean probabilities where the model is random."""

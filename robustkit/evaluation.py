@@ -51,6 +51,7 @@ class Evaluation:
         seed: Seed of the run.
         draws: How many passes of the model each verdict is the mean of.
         on_grid: Whether the clean inputs are 8-bit images, so that the ledger knows verdicts after rounding, too.
+        accelerated: Whether the attacks searched on a faster copy of the model.
         early: Whether the run was allowed to stop early, its samples coming in random order.
         stopped: Why it did, or None.
         planned: How many samples there were to look at, if known.
@@ -74,6 +75,7 @@ class Evaluation:
     clean_bins: ClasswiseBins
     attacked_bins: ClasswiseBins
     on_grid: bool = False
+    accelerated: bool = False
     early: bool = False
     stopped: str | None = None
     planned: int | None = None

@@ -40,6 +40,7 @@ def evaluate(
     expected_clean_accuracy: float | None = None,
     until: float | None = None,
     budget: float | None = None,
+    accelerate: bool = True,
     progress: Callable[[Progress], None] | None = None,
     examples: int = 8,
 ) -> Evaluation:
@@ -64,6 +65,8 @@ def evaluate(
             checked before any attack, so `data` must be readable twice.
         until: Half-width of the interval of the robust accuracy that is enough, a fraction.
         budget: Seconds after which no new samples are begun.
+        accelerate: Let attacks search on a faster copy of the model where one agrees with it (see `robustkit.faster`);
+            the fresh pass that decides is always the model's own.
         progress: Called with a `Progress` after every piece of work.
         examples: How many broken samples to keep with their worst points, one of each class first.
 
@@ -82,7 +85,7 @@ def evaluate(
         )
     size = _size(dataset.source, limit)
     total = None if size is None else size * (1 + len(protocol.attacks))
-    bench = Bench(classifier, protocol, batch_size, seed, progress, examples, total)
+    bench = Bench(classifier, protocol, batch_size, seed, accelerate, progress, examples, total)
     pace = Pace(until, budget)
     found: list[Diagnostic] = []
     if expected_clean_accuracy is not None:
@@ -110,6 +113,7 @@ def evaluate(
         clean_bins=bench.clean_bins,
         attacked_bins=bench.attacked_bins,
         on_grid=bench.on_grid,
+        accelerated=bench.accelerated,
         early=pace.early,
         stopped=pace.reason,
         planned=size,

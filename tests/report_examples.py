@@ -178,6 +178,7 @@ def audit(
             early=False,
             stopped=None,
             planned=n,
+            accelerated=True,
         ),
         clean=proportion(started, n),
         attacks=tuple(result(key) for key in members),

@@ -53,6 +53,7 @@ LAYERS = (
         "gallery",
         "evaluation",
         "bench",
+        "faster",
         "evaluator",
         "curve",
         "closed_form",

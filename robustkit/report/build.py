@@ -102,6 +102,7 @@ def build_audit(
             early=evaluation.early,
             stopped=evaluation.stopped,
             planned=evaluation.planned,
+            accelerated=evaluation.accelerated,
         ),
         clean=clean,
         attacks=tuple(_attack(evaluation, run) for run in evaluation.runs),

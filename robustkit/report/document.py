@@ -84,7 +84,8 @@ class Method:
 
     `changes` is how the attacks differ from the published `protocol`; results compare where `fingerprint` agrees. In a
     `cascade` an attack gets only what the ones before left standing. `draws` passes make one verdict. A run that was
-    allowed to stop early took its samples in random order and says why it `stopped`, of how many `planned`.
+    allowed to stop early took its samples in random order and says why it `stopped`, of how many `planned`. Where
+    it was `accelerated`, attacks searched on a copy with batch norms folded and channels last; the model itself judged.
     """
 
     protocol: str
@@ -95,6 +96,7 @@ class Method:
     early: bool
     stopped: str | None
     planned: int | None
+    accelerated: bool
 
 
 @dataclass(frozen=True)
