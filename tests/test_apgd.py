@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from robustkit.attacks import APGD, PGD
-from robustkit.attacks.apgd_l1 import direction, radius
+from robustkit.attacks.apgd_l1 import advance, direction, radius
 from robustkit.classifier import Classifier, Gradient
 from robustkit.craft import craft
 from robustkit.losses import Loss
@@ -189,10 +189,10 @@ def plain_l1_apgd(look: Callable[[np.ndarray], tuple[float, np.ndarray]], x: np.
                 stride = max(stride / 1.5, 0.1)
             checked = changed
         free = np.where(grad > 0, point < 1 - 1e-6, point > 1e-6) & (grad != 0)
-        order = sorted(np.flatnonzero(free), key=lambda j: -abs(grad[j]))[: max(1, round(width))]
-        chosen = np.abs(grad) >= abs(grad[order[-1]])
-        push = np.where(chosen, np.sign(grad) if times > 1 else grad, 0)
-        push = (push / np.abs(push[order]).sum()).clip(-1, 1)
+        order = sorted(np.flatnonzero(free), key=lambda j: -abs(grad[j]))
+        least = abs(grad[order[max(1, round(width)) - 1]]) if len(order) >= width else 0
+        push = np.where(np.abs(grad) >= least, np.sign(grad) if times > 1 else grad, 0)
+        push = (push / max(np.abs(push[order]).sum(), 1e-300)).clip(-1, 1)
         point = boxed_point(x, point + stride * eps * times * push, eps * times)
 
 
@@ -208,13 +208,39 @@ def looker(net: nn.Module, label: int) -> Callable[[np.ndarray], tuple[float, np
     return look
 
 
-def test_the_whole_walk_is_that_of_a_plain_loop_over_one_row():
+@pytest.mark.parametrize("eps", [0.3, 1.5, 4.0])
+def test_the_whole_walk_is_that_of_a_plain_loop_over_one_row(eps):
     net, x, y = smooth_cnn().eval().requires_grad_(False), images(12), labels(12)
-    path, seen = walk(APGD(norm="L1", eps=0.9, steps=50, loss="margin"), net, x, y)
+    path, seen = walk(APGD(norm="L1", eps=eps, steps=50, loss="margin"), net, x, y)
     for row, label in enumerate(y.tolist()):
         clean, start = (point[row].flatten().numpy() for point in (x, path[0].x_adv))
-        for step, point in enumerate(plain_l1_apgd(looker(net, label), clean, start, 0.9)):
+        for step, point in enumerate(plain_l1_apgd(looker(net, label), clean, start, eps)):
             np.testing.assert_allclose(seen[step][row].flatten(), point, atol=1e-7, err_msg=f"{row}, {step}")
+
+
+@pytest.mark.parametrize(
+    ("changed", "checked", "goes_back"), [(2, 3, True), (2, 2, False), (19, 20, False), (3, 2, False)]
+)
+def test_a_row_goes_back_where_the_best_point_changes_fewer_coordinates(changed, checked, goes_back):
+    """With 25 steps there is a check at every step; the 20th is in the ball of eps, and the box is far."""
+    d = 24
+    x = torch.full((1, d), 0.5, dtype=torch.float64)
+    axis = torch.eye(d, dtype=torch.float64)
+    best, here = x.clone(), x + 0.05 * axis[20:22].sum(0)
+    best[0, :changed] += 0.1 / changed
+    problem = Problem(Classifier(nn.Identity()), Threat(norm="L1", eps=0.2), Stream(0, "apgd"))
+    rows = Rows(
+        x=x, x_adv=here, x_best=best, grad_best=axis[23:], loss_best=torch.zeros(1).double(), step=torch.tensor([20]),
+        lower=x * 0, upper=x * 0 + 1, stride=torch.full((1,), 0.6, dtype=x.dtype), width=torch.ones(1),
+        touched=torch.tensor([checked]),
+    )  # fmt: skip
+    after = advance(problem, rows, axis[22:23], steps=25)
+    point, slope, stride = (best, axis[23:], 1.0) if goes_back else (here, axis[22:23], 0.4)
+    ahead = point + stride * 0.2 * slope
+    assert after.stride.item() == pytest.approx(stride)
+    assert after.width.item() == pytest.approx(changed / 1.5)
+    expected = problem.threat.project(ahead, x, rows.lower, rows.upper)
+    torch.testing.assert_close(after.x_adv, expected, atol=1e-9, rtol=0)
 
 
 def step_of(grad: list[float], x: list[float], width: float, by_sign: bool) -> list[float]:

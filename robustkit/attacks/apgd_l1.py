@@ -74,9 +74,8 @@ def direction(rows: Rows, x: Tensor, grad: Tensor, width: Tensor, by_sign: Tenso
 
     Differences from the paper: coordinates at the edge of the box do not count for width and length, though those of
     a large gradient are pushed as well, which keeps the projection from pulling them back; and in the last ball steps
-    go along the entries of the gradient instead of their signs, which lets the projection settle on a vertex. With
-    signs alone and full coordinates counted, 10 of 48 linear models in 30 and 200 dimensions held at 1.02 of the exact
-    distance; so none does.
+    go along the entries of the gradient instead of their signs, which lets the projection settle on a vertex. The
+    paper's step left 14 of 120 linear models unbroken at 1.02 of the exact distance in the box; this one leaves none.
 
     Args:
         rows: With the `lower` and `upper` ends of the box.
