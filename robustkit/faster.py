@@ -35,8 +35,9 @@ def faster(classifier: Classifier, x: Tensor) -> Classifier:
     try:
         twin = copy.deepcopy(module).eval().requires_grad_(False)
         for conv, norm in _pairs(twin):
-            folded: Any = fuse_conv_bn_eval(*map(twin.get_submodule, (conv, norm)))  # type: ignore[arg-type]
-            twin.set_submodule(conv, folded)
+            before: Any = twin.get_submodule(conv)
+            after: Any = twin.get_submodule(norm)
+            twin.set_submodule(conv, fuse_conv_bn_eval(before, after))
             twin.set_submodule(norm, nn.Identity())
         found = copy.copy(classifier)
         found.model = found.module = twin.to(memory_format=torch.channels_last)

@@ -53,10 +53,13 @@ def moved(problem: Problem, rows: Rows, delta: Tensor) -> Tensor:
 
 
 def to_boundary(problem: Problem, rows: Rows, found: Gradient) -> Tensor:
-    """Returns how far `x_adv` is from the clean input plus how far the linearised boundary is from it, shape (N,)."""
-    norm = problem.threat.norm
+    """Returns how far `x_adv` is from the clean input plus how far the linearised boundary is from it, shape (N,).
+
+    The second is at least a millionth of the width of the box, so that a row on the boundary leaves it.
+    """
     gap, _ = margin(found.logits.double(), rows.goal)
-    return problem.threat.distance(rows.x_adv, rows.x) + hyperplane.distance(found.grad, gap, norm)
+    left = hyperplane.distance(found.grad, gap, problem.threat.norm)
+    return problem.threat.distance(rows.x_adv, rows.x) + left.clamp(min=1e-6 * width(problem))
 
 
 def cooled(step: Tensor, steps: int, first: float, last: float) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from robustkit.attack import Attack
 from robustkit.losses import get_loss
 from robustkit.nearest import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
-from robustkit.norms import Norm, per_row, size, steepest
+from robustkit.norms import Norm, per_row, steepest
 from robustkit.rows import Problem, Rows
 
 
@@ -69,5 +69,5 @@ class DDN(Attack):
         step_size = width(problem) * cooled(rows.step, self.steps, self.step_size, self.step_size / 100)
         delta = rows.x_adv.double() - rows.x.double()
         delta = delta + per_row(step_size, delta) * steepest(found.grad.double(), "L2")
-        delta = delta * per_row(radius / size(delta, "L2").clamp(min=torch.finfo(delta.dtype).tiny), delta)
-        return rows.having(logits=found.logits, x_adv=moved(problem, rows, delta), radius=radius)
+        x_adv = moved(problem, rows, per_row(radius, delta) * steepest(delta, "L2"))
+        return rows.having(logits=found.logits, x_adv=x_adv, radius=radius)

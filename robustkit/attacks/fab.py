@@ -117,8 +117,7 @@ class FAB(Attack):
             slope, height = found.grad, found.loss.nan_to_num()
             delta = shortest(slope, height, low - point, high - point, self.norm)
             distance = size(delta, self.norm) * height.abs() / inner(slope, delta).abs()
-            distance = torch.where(height == 0, 0.0, distance.nan_to_num(nan=torch.inf))
-            nearer = distance < nearest
+            nearer = distance < nearest  # false where there is no slope
             nearest, gap = torch.where(nearer, distance, nearest), torch.where(nearer, height, gap)
             normal = torch.where(per_row(nearer, point), slope, normal)
             way = torch.where(per_row(nearer, point), delta, way)

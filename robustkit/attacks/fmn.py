@@ -25,8 +25,7 @@ class FMN(Attack):
 
     Differences: the direction comes from the cross entropy by default, in the paper from the margin; for Linf it is
     the sign of the gradient; the radius always grows after a failure, since the box can keep a point from coming
-    nearer to the boundary; the L1 projection is onto ball and box together; the step is a multiple of the width of
-    the box; starts after the first are random.
+    nearer to the boundary; the step is a multiple of the width of the box; starts after the first are random.
 
     Attributes:
         steps: Gradient steps per start, >= 1.
@@ -83,17 +82,16 @@ class FMN(Attack):
         grad = found.grad.sign() if self.norm == "Linf" else found.grad
         delta = rows.x_adv.double() - rows.x.double()
         delta = delta + per_row(step_size, delta) * steepest(grad.double(), "L2")
-        x_adv = moved(problem, rows, self._into_ball(problem, rows, delta, radius))
+        x_adv = moved(problem, rows, self._into_ball(delta, radius))
         return rows.having(logits=found.logits, x_adv=x_adv, radius=radius, nearest=nearest)
 
-    def _into_ball(self, problem: Problem, rows: Rows, delta: Tensor, radius: Tensor) -> Tensor:
-        """Returns `delta` projected onto the ball of its row, for L1 within the box."""
+    def _into_ball(self, delta: Tensor, radius: Tensor) -> Tensor:
+        """Returns `delta` projected onto the ball of its row."""
         scale = per_row(radius.clamp(min=torch.finfo(radius.dtype).tiny), delta)
         unit = delta / scale
         if self.norm == "Linf":
             return scale * unit.clamp(-1, 1)
         if self.norm == "L2":
             return scale * project_l2(unit, 1.0)
-        low, high = problem.classifier.bounds
-        x = rows.x.double()
-        return scale * project_l1(unit, 1.0, (low - x) / scale, (high - x) / scale)
+        anywhere = torch.full_like(unit, torch.inf)
+        return scale * project_l1(unit, 1.0, -anywhere, anywhere)
