@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robustkit.bpda import BPDA
     from robustkit.classifier import Classifier
     from robustkit.evaluation import Evaluation
     from robustkit.evaluator import evaluate
     from robustkit.threat import Threat
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Evaluation", "Threat", "evaluate"]
+__all__ = ["BPDA", "Classifier", "Evaluation", "Threat", "evaluate"]
 
-_HOMES = {"Classifier": "classifier", "Evaluation": "evaluation", "evaluate": "evaluator", "Threat": "threat"}
+_HOMES = {
+    "BPDA": "bpda",
+    "Classifier": "classifier",
+    "Evaluation": "evaluation",
+    "evaluate": "evaluator",
+    "Threat": "threat",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -122,7 +122,8 @@ class Attack(ABC):
         """Returns `rows` with `x_adv` (and whatever `step` needs) for fresh rows.
 
         The engine provides `x`, `lower`, `upper` (N, ...), `goal` (N,), the label or the target, `ids`, `restart`
-        and `step` (N,).
+        and `step` (N,); `rival` (N,), the largest margin other attacks reached, and `quits` (N,), which an attack of
+        one start may set in `step` to give a row up.
         """
 
     @abstractmethod

@@ -100,7 +100,8 @@ class Bench:
                 cost = Cost(self.classifier, run)
                 first = engine.submitted
                 attacked = standing.nonzero().squeeze(1)
-                engine.submit(x[attacked], ids[attacked], run.attack.goal(y[attacked]))
+                rival = None if run.attack.targeted else worst.margin[attacked]
+                engine.submit(x[attacked], ids[attacked], run.attack.goal(y[attacked]), rival)
                 for rows in engine.run(drain=True):
                     engine.problem.threat.verify(rows.x_adv, rows.x, run.label)
                     at = attacked[rows.position - first]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WAVE = 8  # starts of one sample that run side by side, after the first has failed alone
 _KEPT = (
-    *("x", "ids", "goal", "position", "lower", "upper", "best", "broken", "margin", "distance"),
+    *("x", "ids", "goal", "rival", "position", "lower", "upper", "best", "broken", "margin", "distance", "quits"),
     *("restart", "step", "steps", "queries", "steps_before", "queries_before"),
 )
 _RESULT = ("x", "x_adv", "position", "broken", "margin", "steps", "queries")
@@ -79,13 +79,23 @@ class Engine:
         looks = waves * (attack.steps_per_start + 1)
         self._path = torch.zeros(2, looks, dtype=torch.float64, device=classifier.device)
 
-    def submit(self, x: Tensor, ids: Tensor, goal: Tensor) -> None:
-        """Queues clean rows `x` (N, ...) with their `ids` and `goal` (N,): the label, or the target if targeted."""
+    def submit(self, x: Tensor, ids: Tensor, goal: Tensor, rival: Tensor | None = None) -> None:
+        """Queues clean rows.
+
+        Args:
+            x: Shape (N, ...).
+            ids: Their ids (N,).
+            goal: The label, or the target if targeted, (N,).
+            rival: The largest margin that other attacks reached, float64 (N,); unknown by default.
+        """
         device = self.classifier.device
+        rival = torch.full((len(x),), -torch.inf, dtype=torch.float64) if rival is None else rival
         position = torch.arange(self.submitted, self.submitted + len(x), device=device)
         self.submitted += len(x)
         x = x.to(device, self.classifier.dtype)
-        rows = Rows(x=x, ids=ids.to(device, torch.int64), goal=goal.to(device), position=position)
+        rows = Rows(
+            x=x, ids=ids.to(device, torch.int64), goal=goal.to(device), rival=rival.to(device), position=position
+        )
         self.waiting.extend(rows.take(slice(i, i + self.split.size)) for i in range(0, len(x), self.split.size))
 
     def run(self, drain: bool = False) -> Iterator[Rows]:
@@ -145,7 +155,7 @@ class Engine:
         return rows.having(
             lower=lower, upper=upper, best=rows.x, restart=zero, step=zero,
             steps=zero, queries=zero, steps_before=zero, queries_before=zero,
-            broken=zero.bool(), done=zero.bool(),
+            broken=zero.bool(), done=zero.bool(), quits=zero.bool(),
             margin=torch.full_like(zero, -torch.inf, dtype=torch.float64),
             distance=torch.full_like(zero, torch.inf, dtype=torch.float64),
         )  # fmt: skip
@@ -266,9 +276,10 @@ class Engine:
             speaks = speaks & ((rows.restart == 0) | (rows.restart % self.wave == 1))
         look = -(-rows.restart // self.wave) * (self.attack.steps_per_start + 1) + rows.step
         # A sample that breaks leaves its last value in the path for all later looks; the others add theirs each time.
-        self._path[0].index_add_(0, look, torch.where(speaks & ~hit, best, 0))
-        self._path[1].index_add_(0, look, torch.where(speaks & hit, best, 0))
-        return rows.without("hit").having(done=rows.done | hit, step=rows.step + 1)
+        ends = hit | rows.quits
+        self._path[0].index_add_(0, look, torch.where(speaks & ~ends, best, 0))
+        self._path[1].index_add_(0, look, torch.where(speaks & ends, best, 0))
+        return rows.without("hit").having(done=rows.done | ends, step=rows.step + 1)
 
 
 def _result(rows: Rows) -> Rows:

@@ -151,11 +151,11 @@ def _rand(norm: Norm, eps: Eps, classes: int) -> Parts:
 
 def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
     # A third of the steps finds what all of them do (docs/log.md). The last three are alarms for masked gradients: they
-    # should find nothing in what the others left.
+    # should find nothing in what the others left, and Square goes on only where it has caught up with them.
     return (
         APGD(norm=norm, eps=eps, steps=30),
         APGD(norm=norm, eps=eps, steps=30, loss="dlr", targets=min(TARGETS, classes - 1)),
-        Square(norm=norm, eps=eps, queries=500),
+        Square(norm=norm, eps=eps, trial=200),
         FGSM(norm=norm, eps=eps),
         Noise(norm=norm, eps=eps),
     ), ()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import generator, images, labels, linear, robust_accuracy, smooth_cnn
+from nets import digits, digits_cnn, generator, images, labels, linear, robust_accuracy, smooth_cnn
 from torch import Tensor, nn
 
 from robustkit.attacks import PGD, Square, create
@@ -17,6 +17,7 @@ from robustkit.attacks.square import AHEAD, Window, as_images, sides
 from robustkit.classifier import Classifier
 from robustkit.data import batches
 from robustkit.datasets import load_data
+from robustkit.engine import Engine
 from robustkit.errors import ConfigurationError
 from robustkit.losses import margin
 from robustkit.rng import Stream
@@ -542,3 +543,30 @@ def test_robust_accuracy_agrees_with_torchattacks_within_two_points(
         theirs.append(float(right.double().mean()))
     record_property("figures", f"ours {ours} in {seconds[0]:.1f} s, torchattacks {theirs} in {seconds[1]:.1f} s")
     assert np.mean(ours) == pytest.approx(np.mean(theirs), abs=0.0201)
+
+
+def test_a_trial_gives_up_only_the_rows_that_lag_behind():
+    x, y = digits(40)
+    classifier = Classifier(digits_cnn())
+    attack, whole = Square(eps=0.05, queries=60, trial=20), Square(eps=0.05, queries=60)
+    with classifier.frozen():
+        results = []
+        for engine, rival in (
+            (Engine(attack, classifier), torch.full((40,), 1e9, dtype=torch.float64)),
+            (Engine(attack, classifier), torch.full((40,), -1e9, dtype=torch.float64)),
+            (Engine(whole, classifier), None),
+        ):
+            engine.submit(x, torch.arange(40), y, rival)
+            done = Rows.join(list(engine.run(drain=True)))
+            results.append(done.take(done.position.argsort()))
+    lagging, ahead, all_of_them = results
+    assert lagging.queries.max() == 20  # nothing catches up with such a rival
+    assert not (lagging.broken & ~all_of_them.broken).any()
+    for name in ("x_adv", "broken", "queries", "margin"):
+        assert getattr(ahead, name).equal(getattr(all_of_them, name))
+
+
+def test_a_trial_needs_one_start_and_the_margin():
+    for change in ({"loss": "ce"}, {"restarts": 2}, {"target": 1}):
+        with pytest.raises(ConfigurationError, match="expected no trial"):
+            Square(trial=10, **change)

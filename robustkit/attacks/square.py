@@ -46,12 +46,16 @@ class Square(Attack):
             4000, 6000 and 8000 iterations.
         rescale_schedule: Stretch these numbers, meant for 10000 queries, to `queries`.
         loss: "margin", "ce" or "dlr".
+        trial: Give a sample up after so many queries if its margin is below the one other attacks reached before, 0 for
+            never. A random search that has not even caught up with a gradient by then will not break what it left;
+            where gradients are masked it has. For the margin loss and one start.
     """
 
     queries: int = 5000
     p_init: float = 0.8
     rescale_schedule: bool = False
     loss: str = "margin"
+    trial: int = 0
 
     name: ClassVar[str] = "square"
     kind: ClassVar[str] = "black-box"
@@ -63,6 +67,9 @@ class Square(Attack):
         if not 0 < self.p_init <= 1:
             raise ConfigurationError(f"square: expected p_init in (0, 1], got {self.p_init!r}; correct it")
         get_loss(self.loss)
+        self.count("trial", least=0)
+        if self.trial and (self.loss != "margin" or self.restarts != 1 or self.target is not None):
+            raise ConfigurationError("square: expected no trial, or loss 'margin', one restart and no target; drop it")
 
     @property
     def steps_per_start(self) -> int:
@@ -89,6 +96,8 @@ class Square(Attack):
             x_best=torch.where(per_row(better, rows.x), rows.x_adv, rows.x_best),
             loss_best=torch.where(better, loss, rows.loss_best),
         )
+        if self.trial:
+            rows = rows.having(quits=(rows.step + 1 == self.trial) & (rows.loss_best < rows.rival))
         rows, window, u = self._ahead(problem, rows)
         if self.norm == "Linf":
             return rows.having(x_adv=repaint(rows, window, u).view_as(rows.x))
