@@ -17,7 +17,7 @@ PACKAGE = ROOT / "robustkit"
 # Lower layers first; a file may import from its own layer and from those before it.
 LAYERS = (
     {"errors", "files"},
-    {"norms", "hyperplane", "rng", "losses", "stats", "calibration", "ranked", "labels"},
+    {"norms", "hyperplane", "rng", "losses", "stats", "calibration", "ranked", "labels", "suspects"},
     {
         "threat",
         "frozen",
@@ -31,6 +31,7 @@ LAYERS = (
         "attack",
         "defense",
         "data",
+        "cleaning",
         "diagnostics",
     },
     {
