@@ -27,6 +27,7 @@ KINDS = {
     "outlier": "unlike all others",
 }
 FEWEST = 20  # samples below which nothing can be said of likeness
+TRUSTED = 0.7  # accuracy from which predictions may say that labels are wrong; below, it is they that are
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Cleaning:
         test: How many test samples.
         bounds: Lowest and highest legal value.
         radius: RMS difference up to which samples are near copies; None where that was not looked at.
+        accuracy: Share of labels that the out-of-fold predictions agree with; None where there are none.
         label_share: Estimated share of wrong labels; None where that was not looked at.
         issues: All that was found, in the order of `KINDS`, the worst of each kind first.
         notes: What was not looked at, and why.
@@ -74,6 +76,7 @@ class Cleaning:
     test: int
     bounds: tuple[float, float]
     radius: float | None
+    accuracy: float | None
     label_share: float | None
     issues: tuple[Issue, ...]
     notes: tuple[str, ...]
@@ -88,9 +91,7 @@ class Cleaning:
         Raises:
             ConfigurationError: If there is no such kind of issue.
         """
-        drop = set(drop)
-        for kind in sorted(drop - KINDS.keys()):
-            raise ConfigurationError(f"clean-data: expected known issues to drop, got {kind!r}{suggest(kind, KINDS)}")
+        drop = known_kinds(drop)
         dropped = {issue.id for issue in self.issues if issue.split == "train" and issue.kind in drop}
         return torch.tensor([name not in dropped for name in names])
 
@@ -134,10 +135,22 @@ class _Split:
         return dataclasses.replace(self.issue(kind, row, score), partner=partner, partner_label=other._label(other_row))
 
     def _id(self, row: int) -> str:
-        return sample_names(self.data)[int(self.where[row])]
+        place = int(self.where[row])
+        return self.data.names[place] if self.data.names else str(int(self.data.ids[place]))
 
     def _label(self, row: int) -> int:
         return int(self.data.y[self.where[row]])
+
+
+def known_kinds(names: Iterable[str]) -> set[str]:
+    """Returns the names as a set.
+
+    Raises:
+        ConfigurationError: If one is no kind of issue.
+    """
+    for name in (names := set(names)) - KINDS.keys():
+        raise ConfigurationError(f"clean-data: expected a known issue to drop, got {name!r}{suggest(name, KINDS)}")
+    return names
 
 
 def sample_names(data: Batch) -> list[str]:
@@ -152,6 +165,7 @@ def clean(
     bounds: tuple[float, float] = (0.0, 1.0),
     near: float = 0.25,
     outlier: float = 4.0,
+    probabilities: Array | None = None,
     seed: int = 0,
 ) -> Cleaning:
     """Returns what is wrong with the samples; they stay as they are.
@@ -162,15 +176,24 @@ def clean(
         bounds: Lowest and highest legal value.
         near: Near copies differ by at most this share of the median RMS difference between nearest neighbours.
         outlier: Robust z-score from which a sample is an outlier.
+        probabilities: Probabilities (N, K) a model gives to training samples it was not trained on, in their order; by
+            default those of logistic regression on principal components of the pixels, over 5 folds.
         seed: Of the folds behind the label errors.
 
     Raises:
-        ConfigurationError: If train and test inputs differ in shape.
+        ConfigurationError: If train and test inputs differ in shape, or probabilities and training samples in number.
     """
     if test is not None and test.x.shape[1:] != train.x.shape[1:]:
         raise ConfigurationError(
             f"clean-data: expected test inputs of shape {tuple(train.x.shape[1:])} as in training, got"
             f" {tuple(test.x.shape[1:])}; resize them"
+        )
+    if probabilities is not None and not (
+        probabilities.ndim == 2 and len(probabilities) == len(train) and int(train.y.max()) < probabilities.shape[1]
+    ):
+        raise ConfigurationError(
+            f"clean-data: expected probabilities ({len(train)}, {int(train.y.max()) + 1} or more), one row for each"
+            f" sample, got shape {probabilities.shape}; predict all samples in their order"
         )
     splits = [_Split(name, d, torch.arange(len(d))) for name, d in (("train", train), ("test", test)) if d is not None]
     issues: list[Issue] = []
@@ -186,7 +209,7 @@ def clean(
         issues += found
         splits[number] = splits[number].at(fresh)
     one, other = splits[0], splits[1] if len(splits) > 1 else None
-    radius = share = None
+    radius = accuracy = share = None
     if len(one) < FEWEST:
         notes.append(f"near copies, labels and outliers: {len(one)} different samples are too few, {FEWEST} needed")
     else:
@@ -199,13 +222,20 @@ def clean(
         if other and len(other) > 1:
             issues += _near("near", other, other, there, there, radius)
         issues += _outliers(one, here, outlier)
-        found, share = _labels(one, here, groups, seed)
+        if probabilities is not None:
+            probabilities = probabilities[one.where.numpy()]
+        found, accuracy, share = _labels(one, here, groups, probabilities, seed)
         issues += found
-        if share is None:
+        if accuracy is None:
             notes.append("labels: expected two classes or more, each with two different samples or more")
+        elif share is None:
+            notes.append(
+                f"labels: out-of-fold predictions agree with {100 * accuracy:.0f} % of them, {100 * TRUSTED:.0f} %"
+                " needed to judge; give those of a better model (--probabilities)"
+            )
     ordered = sorted(issues, key=_worst_first)
     counts = [len(split.data) for split in sound]
-    return Cleaning(counts[0], sum(counts[1:]), bounds, radius, share, tuple(ordered), tuple(notes))
+    return Cleaning(counts[0], sum(counts[1:]), bounds, radius, accuracy, share, tuple(ordered), tuple(notes))
 
 
 def _worst_first(issue: Issue) -> tuple[int, str, float]:
@@ -262,12 +292,23 @@ def _outliers(split: _Split, described: Array, least: float) -> list[Issue]:
     return [split.issue("outlier", i, score[i]) for i in range(len(split)) if far[i] >= least or abs(rest[i]) >= least]
 
 
-def _labels(split: _Split, described: Array, groups: Indices, seed: int) -> tuple[list[Issue], float | None]:
-    """Returns probably wrong labels and their estimated share, None where a class has too few samples."""
+def _labels(
+    split: _Split, described: Array, groups: Indices, probabilities: Array | None, seed: int
+) -> tuple[list[Issue], float | None, float | None]:
+    """Returns probably wrong labels, the accuracy of the predictions that say so, and the share of wrong labels.
+
+    The latter is None, and there are none of the former, where those predictions are too bad; both are None where a
+    class has too few samples.
+    """
     classes, labels = np.unique(split.data.y[split.where].numpy(), return_inverse=True)
     if len(classes) < 2 or int(np.bincount(labels).min()) < 2:
-        return [], None
-    errors = label_errors(out_of_fold(described, labels, groups, seed), labels)
+        return [], None, None
+    shares = out_of_fold(described, labels, groups, seed) if probabilities is None else probabilities[:, classes]
+    accuracy = float((shares.argmax(axis=1) == labels).mean())
+    if accuracy < TRUSTED:
+        return [], accuracy, None
+    errors = label_errors(shares, labels)
     suspects = np.flatnonzero(errors.suspect).tolist()
     looks_like = classes[errors.suggestion].tolist()
-    return [split.issue("label", i, errors.confidence[i], looks_like[i]) for i in suspects], errors.share
+    issues = [split.issue("label", i, errors.confidence[i], looks_like[i]) for i in suspects]
+    return issues, accuracy, errors.share

@@ -143,6 +143,36 @@ def test_few_or_lonely_samples_are_said_not_to_be_judged():
     assert clean(dataclasses.replace(train, y=lonely)).label_share is None
 
 
+def test_labels_are_not_judged_by_predictions_that_are_mostly_wrong_themselves():
+    train = read("train")
+    guessed = dataclasses.replace(train, y=torch.randint(0, 10, train.y.shape, generator=generator(4)))
+    result = clean(guessed)
+    assert not result.of("label")
+    assert result.label_share is None
+    assert result.accuracy == pytest.approx(0.1, abs=0.05)
+    assert "% needed to judge; give those of a better model" in result.notes[0]
+
+
+def test_probabilities_of_a_better_model_may_be_given(in_folder, capsys):
+    train = read("train")
+    wrong = dataclasses.replace(train, y=train.y.clone())
+    wrong.y[[3, 70]] = (wrong.y[[3, 70]] + 1) % 10
+    truth = np.eye(12)[train.y.numpy()] * 0.88 + 0.01
+    result = clean(wrong, probabilities=truth)
+    assert [(issue.id, issue.suggestion) for issue in result.of("label")] == [
+        (str(i), int(train.y[i])) for i in (3, 70)
+    ]
+    assert result.accuracy == pytest.approx(1 - 2 / 1297)
+    np.save("truth.npy", truth)
+    assert run(["clean-data", "--data", "digits", "--probabilities", "truth.npy"]) == 0
+    assert "about 0.0 % of labels wrong; predictions agree with 100.0 %" in capsys.readouterr().out
+    np.save("few.npy", truth[:5])
+    assert run(["clean-data", "--data", "digits", "--probabilities", "few.npy"]) == 2
+    assert "expected probabilities (1297, 10 or more)" in capsys.readouterr().err
+    assert run(["clean-data", "--data", "digits", "--probabilities", "no.npy"]) == 2
+    assert "expected an .npy file of finite floats, got 'no.npy'" in capsys.readouterr().err
+
+
 def test_test_data_of_another_shape_are_refused():
     train = read("train")
     other = Batch(train.x[:, :, :4], train.y, train.ids)

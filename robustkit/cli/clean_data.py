@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from robustkit.cli.options import numbers
 from robustkit.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from rich.table import Table
 
     from robustkit.cleaning import Cleaning, Issue
@@ -40,6 +41,8 @@ _EVIDENCE = {
               help="Near copies: share of the median distance between neighbours.")  # fmt: skip
 @click.option("--outlier", type=click.FloatRange(0, min_open=True), default=4.0, show_default=True,
               help="Outliers: robust z-score.")  # fmt: skip
+@click.option("--probabilities", type=click.Path(path_type=Path), help="For label errors: .npy (N, K) that a model"
+              " gives to samples it was not trained on  [default: logistic regression, 5 folds]")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many samples of each part.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the folds behind the label errors.")
 @click.option("--show", type=click.IntRange(0), default=5, show_default=True, help="Samples to show of each kind.")
@@ -58,6 +61,7 @@ def command(
     bounds: str | None,
     near: float,
     outlier: float,
+    probabilities: Path | None,
     limit: int | None,
     seed: int,
     show: int,
@@ -75,14 +79,14 @@ def command(
       robustkit clean-data --data digits
       robustkit clean-data --data train.npz --test-data test.npz --drop leak,duplicate --out clean.npz
     """
-    from robustkit.cleaning import KINDS, clean, sample_names
+    from robustkit.cleaning import KINDS, clean, known_kinds, sample_names
     from robustkit.cli import screen
     from robustkit.cli.files import check_folder
     from robustkit.cli.samples import read
     from robustkit.datasets import load_data
     from robustkit.files import write_atomically
 
-    kinds = [name.strip() for name in (drop or "").split(",") if name.strip()]
+    kinds = known_kinds(name.strip() for name in (drop or "").split(",") if name.strip())
     if bool(kinds) != bool(out):
         raise ConfigurationError(f"--{'drop' if kinds else 'out'}: expected --drop and --out together, got one; add it")
     if out and out.suffix != ".npz":
@@ -99,7 +103,8 @@ def command(
         other = load_data(data, data_root, test_split, image_size)
     train, test = read(source, limit), read(other, limit) if other else None
     legal = (limits[0], limits[1]) if limits else source.bounds
-    found = clean(train, test, bounds=legal, near=near, outlier=outlier, seed=seed)
+    shares = None if probabilities is None else read_probabilities(probabilities)
+    found = clean(train, test, bounds=legal, near=near, outlier=outlier, probabilities=shares, seed=seed)
     keep = found.keep(sample_names(train), kinds)
 
     console = screen.out()
@@ -110,7 +115,8 @@ def command(
             console.print()
             console.print(worst(kind, issues, show, source.class_names))
     if found.label_share is not None:
-        click.echo(f"  about {100 * found.label_share:.1f} % of the labels are wrong, estimated from all predictions")
+        agree = 100 * (found.accuracy or 0)
+        click.echo(f"  about {100 * found.label_share:.1f} % of labels wrong; predictions agree with {agree:.1f} %")
     for note in found.notes:
         console.print(f"  not looked at - {note}", style="yellow", highlight=False)
     for name, text in (("cleaning.json", found.to_json()), ("cleaning.csv", found.to_csv())):
@@ -121,6 +127,23 @@ def command(
             raise ConfigurationError(f"--drop: expected something to be left, got none of {len(keep)}; drop less")
         write_atomically(out, packed(train, keep))
         click.echo(f"  kept {int(keep.sum())} of {len(keep)} samples in {out}")
+
+
+def read_probabilities(path: Path) -> NDArray[Any]:
+    """Returns the array in an .npy file.
+
+    Raises:
+        ConfigurationError: If there is none.
+    """
+    import numpy as np
+
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        found = None
+    if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or not np.isfinite(found).all():
+        raise ConfigurationError(f"--probabilities: expected an .npy file of finite floats, got '{path}'; correct it")
+    return found.astype(np.float64)
 
 
 def summary(found: Cleaning, source: Dataset) -> Table:
