@@ -23,7 +23,7 @@ class Minibatch:
 
     Attributes:
         x: Clean inputs (N, ...) within the bounds, on the model's device.
-        y: Labels (N,).
+        y: Labels (N,), or their probabilities (N, K) where an augmentation mixed samples.
         ids: Sample ids (N,), which with `seed` fix all random numbers.
         seed: Differs in every epoch.
         epoch: Number of this pass over the data, from 1.
@@ -66,6 +66,12 @@ class Objective(ABC):
     def replays(self) -> int:
         """How many updates each batch serves for in a row."""
         return 1
+
+    @property
+    def takes_mixed_labels(self) -> bool:
+        """Whether labels may be rows of probabilities: the losses are then cross entropy, that of the attack too."""
+        inner = self.inner
+        return inner is None or (getattr(inner, "loss", "ce") == "ce" and inner.target is None)
 
     def craft(self, classifier: Classifier, batch: Minibatch) -> Tensor:
         """Returns the inputs (N, ...) to train on; `classifier` is in its `frozen()` context meanwhile."""
@@ -148,6 +154,11 @@ class Wrapper(Objective):
     def replays(self) -> int:
         """As the wrapped objective."""
         return self.objective.replays
+
+    @property
+    def takes_mixed_labels(self) -> bool:
+        """As the wrapped objective."""
+        return self.objective.takes_mixed_labels
 
     def craft(self, classifier: Classifier, batch: Minibatch) -> Tensor:
         """Returns what the wrapped objective trains on."""

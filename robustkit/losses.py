@@ -39,8 +39,11 @@ def margin(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def cross_entropy(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Returns -log softmax(z)_y.
 
-    Its gradient is softmax(z) - e_y = (1 - p_y) (softmax over the wrong classes - e_y); we leave out 1 - p_y.
+    Its gradient is softmax(z) - e_y = (1 - p_y) (softmax over the wrong classes - e_y); we leave out 1 - p_y. Where `y`
+    holds rows of probabilities (N, K), it is `divergence`, which differs from cross entropy by a constant per row.
     """
+    if y.ndim == 2:
+        return divergence(z, y)
     value = torch.logsumexp(z, dim=1) - z.gather(1, y.unsqueeze(1)).squeeze(1)
     wrong = z.scatter(1, y.unsqueeze(1), -torch.inf).softmax(dim=1)
     return value, wrong - one_hot(y, z)

@@ -155,7 +155,7 @@ def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
     return (
         APGD(norm=norm, eps=eps, steps=30),
         APGD(norm=norm, eps=eps, steps=30, loss="dlr", targets=min(TARGETS, classes - 1)),
-        Square(norm=norm, eps=eps, trial=200),
+        Square(norm=norm, eps=eps, trial=1000),
         FGSM(norm=norm, eps=eps),
         Noise(norm=norm, eps=eps),
     ), ()

@@ -26,6 +26,8 @@ class Recipe:
     Attributes:
         epochs: Passes over the data.
         batch_size: Samples per update; a last batch of one sample is left out, since BatchNorm refuses it.
+        augment: Random changes of every batch, such as flip+crop:padding=4+randaugment:magnitude=9; also
+            trivialaugment, augmix, cutout, noise, mixup, cutmix. An attack starts from the changed input.
         optimizer: Of torch, with its defaults for what is not said here.
         lr: Learning rate; the largest one where the schedule moves it.
         momentum: Of sgd.
@@ -67,6 +69,7 @@ class Recipe:
 
     epochs: int = 10
     batch_size: int = 128
+    augment: str | None = None
     optimizer: Literal["sgd", "adam", "adamw", "adagrad"] = "adamw"
     lr: float = 0.01
     momentum: float = 0.9

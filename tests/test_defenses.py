@@ -19,6 +19,7 @@ from robustkit.defenses import (
     NFGSM,
     OBJECTIVES,
     TRADES,
+    AugMixJSD,
     Free,
     GradAlign,
     Minibatch,
@@ -41,6 +42,7 @@ EVERY = {
     "mart": MART(attack=SMALL),
     "gradalign": GradAlign(objective=FGSMRS(eps=0.1, alpha=1.0, random_start=False)),
     "awp": AWP(objective=TRADES(attack=SMALL)),
+    "augmix": AugMixJSD(objective=FGSMRS(eps=0.1)),
 }
 every = pytest.mark.parametrize("objective", EVERY.values(), ids=EVERY.keys())
 adversarial = pytest.mark.parametrize("objective", [o for n, o in EVERY.items() if n != "standard"])
@@ -129,7 +131,7 @@ def test_what_it_trains_on_depends_on_seed_and_ids_not_on_company_or_order(objec
     crafted = objective.crafted(classifier, samples)
     torch.testing.assert_close(objective.crafted(classifier, turned), crafted[turn], rtol=0, atol=1e-12)
     torch.testing.assert_close(objective.crafted(classifier, alone), crafted[2:3], rtol=0, atol=1e-12)
-    draws = objective.name in ("pgd-at", "fgsm-rs", "n-fgsm", "trades", "mart", "awp")
+    draws = objective.name in ("pgd-at", "fgsm-rs", "n-fgsm", "trades", "mart", "awp", "augmix")
     assert objective.crafted(classifier, dataclasses.replace(samples, seed=1)).equal(crafted) != draws
 
 

@@ -8,7 +8,9 @@ from nets import digits, digits_cnn
 
 import robustkit
 from robustkit.attacks import APGD, FGSM, PGD, Noise
+from robustkit.augment import create_augmentation
 from robustkit.classifier import Classifier
+from robustkit.defense import Minibatch
 from robustkit.defenses import create as create_objective
 from robustkit.defenses import fit
 from robustkit.models import create
@@ -30,6 +32,20 @@ def test_random_numbers_are_equal_on_cpu_and_gpu():
     stream = Stream(3, "pgd")
     assert stream.uniform((3, 5), *there).cpu().equal(stream.uniform((3, 5), ids, zero, zero))
     torch.testing.assert_close(stream.normal((7,), *there).cpu(), stream.normal((7,), ids, zero, zero))
+
+
+@pytest.mark.parametrize(
+    "spec", ["flip+crop+randaugment", "augmix+noise", "trivialaugment+cutout:size=3", "mixup+cutmix"]
+)
+def test_a_batch_is_augmented_as_on_the_cpu(spec):
+    x, y = digits(40)
+    here, there = (
+        create_augmentation(spec, (0.0, 1.0), 10)(Minibatch(x.to(place), y.to(place), torch.arange(40).to(place)))
+        for place in ("cpu", GPU)
+    )
+    assert there.x.device == there.y.device == torch.device(GPU)
+    torch.testing.assert_close(there.x.cpu(), here.x)
+    torch.testing.assert_close(there.y.cpu(), here.y)
 
 
 @pytest.mark.parametrize("attack", [Noise(eps=0.1), FGSM(eps=0.1), PGD(eps=0.1), APGD(eps=0.1, steps=30)])

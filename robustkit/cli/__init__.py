@@ -13,7 +13,7 @@ import robustkit
 from robustkit.errors import RobustkitError, suggest
 
 COMMANDS = (
-    *("audit", "demo", "train", "doctor", "selftest", "attacks"),
+    *("audit", "demo", "clean-data", "train", "doctor", "selftest", "attacks"),
     *("ensemble", "calibrate", "certify", "report"),
 )
 INTERRUPTED = 130
@@ -27,10 +27,10 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Returns the command of `robustkit/cli/<name>.py`."""
+        """Returns the command of `robustkit/cli/<name>.py`, "-" read as "_"."""
         if cmd_name not in COMMANDS:
             raise click.UsageError(f"no command {cmd_name!r}{suggest(cmd_name, COMMANDS)}")
-        command: click.Command = import_module(f"robustkit.cli.{cmd_name}").command
+        command: click.Command = import_module(f"robustkit.cli.{cmd_name.replace('-', '_')}").command
         return command
 
 

@@ -91,6 +91,12 @@ def progress(quiet: bool = False) -> Iterator[Bar]:
         yield Bar(bar)
 
 
+def plain_table(title: str) -> Table:
+    """Returns an empty table without lines under a title."""
+    heading = Text(title, style="bold")
+    return Table(box=None, padding=(0, 2), title=heading, title_justify="left", header_style="dim", show_edge=False)
+
+
 def share(value: Proportion) -> Text:
     """Returns "65.3 %  60.5-69.7" with the interval dimmed."""
     if value.value is None:

@@ -69,8 +69,8 @@ def _read(context: click.Context, _: click.Parameter, path: Path | None) -> dict
               help="TOML file with any of the settings below by name; options on the command line win.")  # fmt: skip
 @training_options
 @click.option("--objective", default="pgd-at", show_default=True, metavar="NAME[:SETTING=VALUE,...]",
-              help="standard, pgd-at, fgsm-rs, n-fgsm, free, trades, mart; awp+... and gradalign+... wrap one. "
-              "Settings of the inner PGD too, such as trades:beta=6,steps=10.")  # fmt: skip
+              help="standard, pgd-at, fgsm-rs, n-fgsm, free, trades, mart; awp+..., gradalign+..., augmix+... wrap one."
+              " Settings of the inner PGD too, such as trades:beta=6,steps=10.")  # fmt: skip
 @click.option("--norm", default="Linf", show_default=True, help="Linf, L2 or L1.")
 @click.option("--eps", default="8/255", show_default=True, help="Budget in input units, a number or a fraction.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")

@@ -9,7 +9,9 @@ import dataclasses
 from typing import Any
 
 from robustkit.attacks import PGD, setting_value
+from robustkit.augment import Augmentation, create_augmentation
 from robustkit.defense import Minibatch, Objective, Wrapper
+from robustkit.defenses.augmix import AugMixJSD
 from robustkit.defenses.awp import AWP
 from robustkit.defenses.calibrators import Isotonic, Temperature, VectorScaling, calibrate
 from robustkit.defenses.ensemble import Ensemble, fit_weights, fresh_copies, snapshots
@@ -37,6 +39,8 @@ __all__ = [
     "NFGSM",
     "OBJECTIVES",
     "TRADES",
+    "AugMixJSD",
+    "Augmentation",
     "BitDepth",
     "Diverged",
     "Ensemble",
@@ -58,6 +62,7 @@ __all__ = [
     "certified_accuracy",
     "certified_radius",
     "create",
+    "create_augmentation",
     "fit",
     "fit_weights",
     "fresh_copies",

@@ -43,6 +43,11 @@ class MART(Objective):
         """The inner attack."""
         return self.attack
 
+    @property
+    def takes_mixed_labels(self) -> bool:
+        """No: its margin needs one class per sample."""
+        return False
+
     def craft(self, classifier: Classifier, batch: Minibatch) -> Tensor:
         """Returns the last points of the inner attack."""
         start = batch.nudged(self.name) if isinstance(self.attack, PGD) else None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robustkit.attack import Attack
 from robustkit.attacks.pgd import PGD
+from robustkit.augment import Augmentation, create_augmentation
 from robustkit.classifier import Classifier
 from robustkit.defense import Minibatch, Objective
 from robustkit.errors import ConfigurationError
@@ -66,7 +67,7 @@ def fit(
     *,
     ids: Tensor | None = None,
     attack: Attack | None = None,
-    augment: Callable[[Minibatch], Minibatch] | None = None,
+    augment: str | Callable[[Minibatch], Minibatch] | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
     about: dict[str, str] | None = None,
@@ -87,7 +88,8 @@ def fit(
         recipe: How to train.
         ids: Sample ids (N,), the positions by default.
         attack: Measures robust accuracy on the held-out split; by default PGD within the budget of the objective.
-        augment: Changes a batch before the objective sees it; torch's global generator may be used.
+        augment: Changes a batch before the objective sees it: a text replaces the setting of the recipe, a function
+            comes after that, and may use torch's global generator.
         folder: Where to write.
         resume: Go on from the checkpoint in `folder`.
         about: What else to write into weights and checkpoint, such as model and data.
@@ -99,6 +101,8 @@ def fit(
         InvalidEvaluation: If the data leave the bounds or labels are no classes.
         Diverged: If the loss becomes NaN or infinite.
     """
+    if isinstance(augment, str):
+        augment, changes = None, {**changes, "augment": augment}
     recipe = (recipe or Recipe()).having(changes)
     learnable = [p for p in classifier.module.parameters() if p.requires_grad]
     if not learnable:
@@ -108,7 +112,9 @@ def fit(
     layout = torch.channels_last if faster and x.ndim == 4 else None
     x = x.contiguous(memory_format=layout) if layout else x
     with classifier.frozen():
-        y = as_labels(y, classifier.classes(x[:4])).to(x.device)
+        classes = classifier.classes(x[:4])
+    y = as_labels(y, classes).to(x.device)
+    planned = own_augmentation(recipe, objective, classifier, classes)
     samples = Samples(x, y, sample_ids(ids, len(x), x.device))
     train, held = samples.split(recipe.held_out, recipe.seed)
     if attack is None and objective.inner is not None:
@@ -129,6 +135,7 @@ def fit(
             train_only_head(run.module, run.epoch <= recipe.head_epochs, learnable)
             seed_layers(Stream(recipe.seed, f"layers {run.epoch} {run.batch}").number, classifier.device)
             batch = run.minibatch()
+            batch = planned(batch) if planned else batch
             batch = augment(batch) if augment else batch
             for _ in range(objective.replays):
                 run.update(batch)
@@ -152,6 +159,19 @@ def fit(
     home.log(run)
     classifier.module.load_state_dict(run.final_weights())
     return Training(tuple(run.history), run.best, tuple(run.findings), stopped)
+
+
+def own_augmentation(recipe: Recipe, objective: Objective, classifier: Classifier, classes: int) -> Augmentation | None:
+    """Returns the augmentation of the recipe, if any; raises where the objective cannot do with its mixed labels."""
+    if recipe.augment is None:
+        return None
+    augmentation = create_augmentation(recipe.augment, classifier.bounds, classes)
+    if augmentation.mixes_labels and not objective.takes_mixed_labels:
+        raise ConfigurationError(
+            f"fit: expected an augmentation that leaves labels whole, since {objective.name} or its attack needs one"
+            f" class per sample, got {recipe.augment!r}; leave mixup and cutmix out"
+        )
+    return augmentation
 
 
 def standing(run: Run) -> Standing:
