@@ -14,7 +14,7 @@ from robustkit.errors import RobustkitError, suggest
 
 COMMANDS = (
     *("audit", "demo", "train", "doctor", "selftest", "attacks"),
-    *("ensemble", "calibrate", "certify", "report"),
+    *("corrupt", "ensemble", "calibrate", "certify", "report"),
 )
 INTERRUPTED = 130
 

@@ -72,6 +72,6 @@ def corrupt(x: Tensor, name: str, severity: int, ids: Tensor, seed: int = 0) -> 
     rows = max(1, _VALUES // max(1, math.prod(x.shape[1:])))
     parts = [
         CORRUPTIONS[name](part, severity, Draws(seed, name, some, part)).clamp(0, 1)
-        for part, some in zip(working.split(rows), ids.split(rows), strict=True)
+        for part, some in zip(torch.split(working, rows), torch.split(ids, rows), strict=True)
     ]
     return torch.cat(parts).to(x.dtype)

@@ -1,4 +1,4 @@
-"""What processing does: contrast, elastic stretching, pixels and JPEG (Hendrycks & Dietterich 2019, arXiv 1903.12261)."""
+"""What processing does: contrast, stretching, pixels, JPEG (Hendrycks & Dietterich 2019, arXiv 1903.12261)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def _affine(x: Tensor, moved: float, draws: Draws) -> Tensor:
     corners = corners / half
     target = corners + moved * (2 * draws.uniform((3, 2), 1) - 1) / half
     square = torch.cat([corners, torch.ones_like(corners[:, :1])], dim=1)
-    return torch.linalg.solve(square, target).mT
+    matrix: Tensor = torch.linalg.solve(square, target).mT
+    return matrix
 
 
 def _boxes(size: int, count: int, x: Tensor) -> Tensor:

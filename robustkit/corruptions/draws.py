@@ -1,4 +1,4 @@
-"""The chance in a corruption: numbers, and random landscapes made of them, that belong to a sample and not to a batch."""
+"""The chance in a corruption: numbers and random landscapes that belong to a sample, not to a batch."""
 
 from __future__ import annotations
 
