@@ -39,9 +39,10 @@ def poisson(mean: Tensor, uniform: Tensor) -> Tensor:
     moving = torch.arange(len(k), device=k.device)
     while len(moving):
         now, rate, goal = k[moving], light[moving], u[moving]
-        below = torch.special.gammaincc(now + 1, rate)  # P(count <= now)
-        chance = torch.exp(now * rate.log() - rate - torch.lgamma(now + 1))  # P(count = now)
-        step = (below < goal).double() - ((below - chance >= goal) & (now > 0)).double()
+        # P(count <= k) is gammaincc(k + 1, mean); taken from the same function, both sides cannot contradict each other.
+        up = torch.special.gammaincc(now + 1, rate) < goal
+        down = ~up & (now > 0) & (torch.special.gammaincc(now.clamp(min=1), rate) >= goal)
+        step = up.double() - down.double()
         k[moving] = now + step
         moving = moving[step != 0]
     return torch.where(mean > 0, k.view_as(mean), 0.0)
