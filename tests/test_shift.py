@@ -25,7 +25,7 @@ from robustkit.spatial import spatial_grid
 def cell(name: str, severity: int, wrong: int, n: int = 10) -> Cell:
     """Returns a cell with `wrong` of `n` samples wrong."""
     p = np.tile([0.7, 0.3], (n, 1))
-    return Cell(name, severity, measure(*columns(p, np.arange(n) < wrong), resamples=1))
+    return Cell(name, severity, measure(*columns(p, (np.arange(n) < wrong).astype(int)), resamples=1))
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_published_images_of_other_samples_are_refused(published):
     with pytest.raises(InvalidEvaluation, match="other labels for jpeg_compression"):
         evaluate_shift(colour_net(), (x.repeat(1, 3, 1, 1), y.flip(0)), ["jpeg_compression"], (1,), folder=published)
     x, y = digits(40)
-    with pytest.raises(InvalidEvaluation, match="expected 40 images of jpeg_compression .* got 30"):
+    with pytest.raises(InvalidEvaluation, match=r"expected 40 images of jpeg_compression .* got 30"):
         evaluate_shift(colour_net(), (x.repeat(1, 3, 1, 1), y), ["jpeg_compression"], (1,), folder=published)
 
 
@@ -268,7 +268,7 @@ def test_what_comes_in_from_outside_is_the_lowest_value():
 
 def test_grids_that_cannot_be_meant_are_refused():
     x, y = digits(4)
-    with pytest.raises(ConfigurationError, match="max_degrees in 0..180"):
+    with pytest.raises(ConfigurationError, match=r"max_degrees in 0\.\.180"):
         spatial_grid(digits_cnn(), x, y, -1)
     with pytest.raises(InvalidEvaluation, match=r"images \(N, C, H, W\)"):
         spatial_grid(digits_cnn(), x.flatten(1), y)

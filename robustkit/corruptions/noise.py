@@ -39,7 +39,7 @@ def poisson(mean: Tensor, uniform: Tensor) -> Tensor:
     moving = torch.arange(len(k), device=k.device)
     while len(moving):
         now, rate, goal = k[moving], light[moving], u[moving]
-        # P(count <= k) is gammaincc(k + 1, mean); taken from the same function, both sides cannot contradict each other.
+        # P(count <= k) is gammaincc(k + 1, mean). Both sides ask the same function, so they cannot disagree for ever.
         up = torch.special.gammaincc(now + 1, rate) < goal
         down = ~up & (now > 0) & (torch.special.gammaincc(now.clamp(min=1), rate) >= goal)
         step = up.double() - down.double()
