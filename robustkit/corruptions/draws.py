@@ -36,7 +36,8 @@ class Draws:
 
     def uniform(self, shape: tuple[int, ...], which: int = 0, octave: int = 0) -> Tensor:
         """Returns numbers strictly between 0 and 1, shape (N, *shape), the same for the same `which` and `octave`."""
-        return self._stream.uniform(shape, *self._place(which, octave)).to(self._dtype)
+        numbers = self._stream.uniform(shape, *self._place(which, octave)).to(self._dtype)
+        return numbers.clamp(max=1 - torch.finfo(self._dtype).eps / 2)  # float32 would round the largest up to 1
 
     def normal(self, shape: tuple[int, ...], which: int = 0) -> Tensor:
         """Returns standard normal numbers, shape (N, *shape)."""

@@ -37,9 +37,7 @@ def poisson(mean: Tensor, uniform: Tensor) -> Tensor:
     z = torch.special.ndtri(u)
     k = (light + light.sqrt() * z + (z.square() - 1) / 6).floor().clamp(min=0)
     moving = torch.arange(len(k), device=k.device)
-    for _ in range(32):
-        if not len(moving):
-            break
+    while len(moving):
         now, rate, goal = k[moving], light[moving], u[moving]
         # P(count <= k) is gammaincc(k + 1, mean). Both sides ask the same function, so they cannot disagree for ever.
         up = torch.special.gammaincc(now + 1, rate) < goal
