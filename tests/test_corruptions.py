@@ -255,7 +255,7 @@ def test_accuracy_of_a_pretrained_network_falls_with_severity(name, pretrained, 
     # Snow is as published: at severity 2 as hard as at 3. Two of 406 samples, elsewhere, are noise.
     slack = 0.03 if name == "snow" else 0.0075
     assert all(weak >= strong - slack for weak, strong in itertools.pairwise(right)), right
-    assert right[0] - right[4] > 0.04
+    assert right[0] - right[4] > 0.02
 
 
 @pytest.mark.gpu
