@@ -13,7 +13,7 @@ import robustkit
 from robustkit.errors import RobustkitError, suggest
 
 COMMANDS = (
-    *("audit", "demo", "clean-data", "train", "doctor", "selftest", "attacks"),
+    *("audit", "demo", "corrupt", "clean-data", "train", "doctor", "selftest", "attacks"),
     *("ensemble", "calibrate", "certify", "report"),
 )
 INTERRUPTED = 130
