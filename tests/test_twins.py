@@ -62,14 +62,14 @@ def test_a_twin_gets_the_truth_or_a_warning(name, truth):
         found = robustkit.evaluate(TWINS[name], digits(100), ATTACKS)
     except robustkit.errors.InvalidEvaluation:
         return
-    near = abs(found.robust_accuracy.value - truth) <= 0.02
+    near = abs(found.robust_accuracy.value - truth) <= 0.02 + 1e-9
     assert near or found.quality in ("unreliable", "invalid"), f"{found} against {truth}, {found.quality}"
 
 
 @pytest.mark.parametrize("name", ["softmax head", "logits times 1e4", "logits times 1e-4"])
 def test_a_harmless_disguise_changes_nothing(name, truth):
     found = robustkit.evaluate(TWINS[name], digits(100), ATTACKS)
-    assert abs(found.robust_accuracy.value - truth) <= 0.02
+    assert abs(found.robust_accuracy.value - truth) <= 0.02 + 1e-9
     assert found.quality in ("reliable", "reliable with remarks")
 
 
