@@ -108,9 +108,10 @@ class Attack(ABC):
             )
 
     @property
-    @abstractmethod
     def steps_per_start(self) -> int:
-        """How many times the engine calls `step` after each `start`."""
+        """How many times the engine calls `step` after each `start`: the field `steps`, or 0 where there is none."""
+        steps: int = getattr(self, "steps", 0)
+        return steps
 
     @property
     def starts(self) -> int:
@@ -126,9 +127,12 @@ class Attack(ABC):
         one start may set in `step` to give a row up.
         """
 
-    @abstractmethod
     def step(self, problem: Problem, rows: Rows) -> Rows:
-        """Returns `rows` one step further, with `logits` (N, K) seen at the `x_adv` it was given."""
+        """Returns `rows` one step further, with `logits` (N, K) seen at the `x_adv` it was given.
+
+        Never called for an attack whose starts are single proposals, which therefore need not have it.
+        """
+        raise NotImplementedError
 
     @property
     def label(self) -> str:

@@ -205,9 +205,9 @@ class Engine:
 
         All starts of a wave have made the same steps, so the sample has made as many for each of them.
         """
-        position, restart = rows.position.cpu().numpy(), rows.restart.cpu().numpy()
         if self.attack.starts == 1:
             return rows
+        position, restart = rows.position.cpu().numpy(), rows.restart.cpu().numpy()
         broken, gap = rows.broken.cpu().numpy(), rows.margin.cpu().numpy()
         order = np.lexsort((restart, -gap, ~broken, position))
         _, chosen, width = np.unique(position[order], return_index=True, return_counts=True)

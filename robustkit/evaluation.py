@@ -116,13 +116,13 @@ class Evaluation:
 
     def attack_success(self, attack: str | None = None) -> Proportion:
         """Returns the share of the initially right samples that an attack, or any of them, brought to its goal."""
+        ledger, target = self.ledger, self.threat.target
         labels = [attack] if attack else [run.label for run in self.runs]
-        hit = np.zeros(len(self.ledger), dtype=bool)
-        for label in labels:
-            predicted = self.ledger[f"{label}/prediction"]
-            goal = predicted == self.threat.target
-            hit |= goal if self.threat.target is not None else (predicted >= 0) & (predicted != self.ledger["label"])
-        return _share(hit[self.ledger.right])
+        hits = [
+            ledger.broken_under(label) if target is None else ledger[f"{label}/prediction"] == target
+            for label in labels
+        ]
+        return _share(np.any(hits, axis=0)[ledger.right])
 
     def per_class(self) -> list[tuple[int, Proportion, Proportion]]:
         """Returns class, clean accuracy and robust accuracy for every class; classes without samples have n = 0."""
@@ -234,8 +234,7 @@ def _only_by(evaluation: Evaluation, id: str, weak: list[str], strong: list[str]
     ledger = evaluation.ledger
 
     def broken(labels: list[str]) -> Mask:
-        tried = [(ledger[f"{label}/prediction"], ledger["label"]) for label in labels]
-        hits: Mask = np.any([ledger.right & (found >= 0) & (found != y) for found, y in tried], axis=0)
+        hits: Mask = np.any([ledger.broken_under(label) for label in labels], axis=0)
         return hits
 
     alone = int((broken(weak) & ~broken(strong)).sum())

@@ -80,6 +80,12 @@ class Ledger:
         hits: Mask = self.right & (self[f"{attack}/prediction"] == self["label"])
         return hits
 
+    def broken_under(self, attack: str) -> Mask:
+        """Which samples were right, given to one attack, and made wrong by it."""
+        found = self[f"{attack}/prediction"]
+        hits: Mask = self.right & (found >= 0) & (found != self["label"])
+        return hits
+
     @property
     def robust(self) -> Mask:
         """Which samples are right and stay right under every attack."""

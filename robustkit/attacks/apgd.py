@@ -66,11 +66,6 @@ class APGD(Attack):
         return "apgd-t" if self.targets else f"apgd-{self.loss}"
 
     @property
-    def steps_per_start(self) -> int:
-        """Gradient steps."""
-        return self.steps
-
-    @property
     def starts(self) -> int:
         """One start per restart and target."""
         return self.restarts * max(self.targets, 1)

@@ -48,11 +48,6 @@ class DDN(Attack):
         self.between("gamma", 0, 1)
         get_loss(self.loss)
 
-    @property
-    def steps_per_start(self) -> int:
-        """Gradient steps."""
-        return self.steps
-
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the clean input, for later starts a random point."""
         x_adv = begin(problem, rows, clean=rows.restart == 0)

@@ -66,11 +66,6 @@ class FAB(Attack):
         return "fab-t" if self.targets else "fab"
 
     @property
-    def steps_per_start(self) -> int:
-        """Iterations."""
-        return self.steps
-
-    @property
     def starts(self) -> int:
         """One start per restart and target."""
         return self.restarts * max(self.targets, 1)

@@ -35,11 +35,6 @@ class FGSM(Attack):
             raise ConfigurationError(f"fgsm: expected restarts 1, got {self.restarts}; it makes no random choice")
         get_loss(self.loss)
 
-    @property
-    def steps_per_start(self) -> int:
-        """No step beyond the start."""
-        return 0
-
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the one point of the method."""
         found = problem.gradient(rows, rows.x, get_loss(self.loss, problem.targeted))
@@ -47,7 +42,3 @@ class FGSM(Attack):
         step = steepest(found.grad, self.norm, movable, share=0.0)
         x_adv = rows.x + problem.threat.radius * step
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper))
-
-    def step(self, problem: Problem, rows: Rows) -> Rows:
-        """Never called."""
-        raise NotImplementedError

@@ -57,11 +57,6 @@ class Foolbox(Attack):
             raise ConfigurationError(f"foolbox {self.attack}: expected norm {own}, got {self.norm}; say norm={own}")
 
     @property
-    def steps_per_start(self) -> int:
-        """No step of ours: foolbox runs its own loop."""
-        return 0
-
-    @property
     def label(self) -> str:
         """Its name and the class."""
         return f"{self.name}:{self.attack}"
@@ -86,10 +81,6 @@ class Foolbox(Attack):
             rest = [self._run(problem, rows.take(slice(i, i + 1)), keys[i])[0] for i in range(1, len(rows))]
             points = torch.cat([first, *rest])
         return rows.having(x_adv=problem.threat.project(points, rows.x, rows.lower, rows.upper))
-
-    def step(self, problem: Problem, rows: Rows) -> Rows:
-        """Never called."""
-        raise NotImplementedError
 
     def _build(self) -> Any:
         with warnings.catch_warnings():

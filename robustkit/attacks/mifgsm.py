@@ -55,11 +55,6 @@ class MIFGSM(Attack):
             parse_eps(self.step_size)
 
     @property
-    def steps_per_start(self) -> int:
-        """Gradient steps."""
-        return self.steps
-
-    @property
     def step_length(self) -> float:
         """Length of one step in units of the input."""
         return parse_eps(self.eps) / self.steps if self.step_size is None else parse_eps(self.step_size)

@@ -23,16 +23,7 @@ class Noise(Attack):
     kind: ClassVar[str] = "control"
     source: ClassVar[str] = "Carlini et al. 2019, arXiv 1902.06705, section 5.4"
 
-    @property
-    def steps_per_start(self) -> int:
-        """No step: each start is one try."""
-        return 0
-
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes a random point."""
         x_adv = problem.threat.random(rows.x, problem.stream, rows.ids, rows.restart, rows.step)
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper))
-
-    def step(self, problem: Problem, rows: Rows) -> Rows:
-        """Never called."""
-        raise NotImplementedError

@@ -51,11 +51,6 @@ class Transfer(Attack):
         """The attack that crafts."""
         return self.attack or PGD(norm=self.norm, eps=self.eps, steps=20, loss="margin")
 
-    @property
-    def steps_per_start(self) -> int:
-        """No step on the target."""
-        return 0
-
     def settings(self) -> dict[str, Scalar]:
         """Returns our fields, the architecture of the surrogate and the settings of the attack on it."""
         assert self.surrogate is not None
@@ -73,7 +68,3 @@ class Transfer(Attack):
             )
         x_adv = x_adv.to(rows.x.device, rows.x.dtype)
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper))
-
-    def step(self, problem: Problem, rows: Rows) -> Rows:
-        """Never called."""
-        raise NotImplementedError

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from robustkit.cli.options import Case, case_options, fraction, seconds
+from robustkit.cli.options import Case, attack_options, case_options, fraction, seconds
 from robustkit.errors import ConfigurationError
 
 DEFAULT_PROTOCOL = "fast"
@@ -18,15 +18,7 @@ DEFAULT_PROTOCOL = "fast"
 
 @click.command("audit", short_help="Measure a model and write the report.")
 @case_options
-@click.option("--norm", default="Linf", show_default=True, help="Linf, L2 or L1.")
-@click.option("--eps", default="8/255", show_default=True, help="Budget in input units, a number or a fraction.")
-@click.option(
-    "--attack",
-    "attacks",
-    multiple=True,
-    metavar="NAME[:SETTING=VALUE,...]",
-    help="Instead of a protocol; may be repeated; see `robustkit attacks`.",
-)
+@attack_options("Instead of a protocol; may be repeated; see `robustkit attacks`.")
 @click.option(
     "--protocol",
     help=f"autoattack, autoattack-plus, autoattack-rand or fast  [default without --attack: {DEFAULT_PROTOCOL}]",

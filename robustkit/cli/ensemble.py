@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.cli.options import Case, cases_options
+from robustkit.cli.options import Case, attack_options, cases_options
 from robustkit.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,15 +34,7 @@ DEFAULT_ATTACKS = ("pgd:steps=20", "pgd:steps=20,loss=margin")
 )
 @click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Of each member, with --train.")
 @click.option("--adversarial", is_flag=True, help="Train them on PGD's points within the budget.")
-@click.option("--norm", default="Linf", show_default=True, help="Linf, L2 or L1.")
-@click.option("--eps", default="8/255", show_default=True, help="Budget in input units, a number or a fraction.")
-@click.option(
-    "--attack",
-    "attacks",
-    multiple=True,
-    metavar="NAME[:SETTING=VALUE,...]",
-    help=f"May be repeated; see `robustkit attacks`.  [default: {' '.join(DEFAULT_ATTACKS)}]",
-)
+@attack_options(f"May be repeated; see `robustkit attacks`.  [default: {' '.join(DEFAULT_ATTACKS)}]")
 @click.option("--limit", type=click.IntRange(2), default=500, show_default=True, help="Only the first so many samples.")
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
 @click.option(

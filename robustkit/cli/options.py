@@ -112,29 +112,52 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
     split = click.option("--split", default="train", show_default=True, help="Part of the data to train on.")
     fresh = click.option("--replace-head", is_flag=True, help="Give the loaded network a new last layer.")
     kept = [option for option in _OPTIONS if option not in (_SPLIT, _DRAWS, _BATCH_SIZE)]
+    options = [click.argument("model"), _data(True), *kept, split, fresh]
     names = _NAMES - {"batch_size", "draws"}
+    return _with(function, options, names, lambda values: functools.partial(_load, **values))
 
-    @functools.wraps(function)
-    def command(**values: Any) -> Any:
-        own = {name: values.pop(name) for name in list(values) if name not in names}
-        return function(load=functools.partial(_load, **values), **own)
 
-    for option in reversed([click.argument("model"), _data(True), *kept, split, fresh]):
-        command = option(command)
-    return command
+def attack_options(
+    about: str,
+    norm: str = "Linf, L2 or L1.",
+    eps: str = "Budget in input units, a number or a fraction.",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Returns a decorator that adds --norm, --eps and the repeatable --attack, with these helps."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option("--attack", "attacks", multiple=True, metavar="NAME[:SETTING=VALUE,...]", help=about),
+            click.option("--eps", default="8/255", show_default=True, help=eps),
+            click.option("--norm", default="Linf", show_default=True, help=norm),
+        ):
+            function = option(function)
+        return function
+
+    return add
 
 
 def _with_case(function: Callable[..., Any], required: bool) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def command(**values: Any) -> Any:
-        own = {name: values.pop(name) for name in list(values) if name not in _NAMES}
+    def loader(values: dict[str, Any]) -> Callable[..., Case] | None:
         given = _given()
         if given and not {"model", "data"} <= given:
             got = ", ".join(sorted("MODEL" if name == "model" else f"--{name.replace('_', '-')}" for name in given))
             raise ConfigurationError(f"expected MODEL and --data together, got only {got}; give both or neither")
-        return function(load=functools.partial(_load, **values) if given else None, **own)
+        return functools.partial(_load, **values) if given else None
 
-    for option in reversed([click.argument("model", required=required), _data(required), *_OPTIONS]):
+    return _with(function, [click.argument("model", required=required), _data(required), *_OPTIONS], _NAMES, loader)
+
+
+def _with(
+    function: Callable[..., Any], options: list[Any], names: set[str], loader: Callable[[dict[str, Any]], Any]
+) -> Callable[..., Any]:
+    """Adds options; of the values called `names`, which say what to load, `loader` makes the argument `load`."""
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        case = {name: values.pop(name) for name in list(values) if name in names}
+        return function(load=loader(case), **values)
+
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -159,19 +182,12 @@ def cases_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     One model with several --weights stands for as many: snapshots of one architecture.
     """
-
-    @functools.wraps(function)
-    def command(**values: Any) -> Any:
-        own = {name: values.pop(name) for name in list(values) if name not in _NAMES}
-        return function(load=functools.partial(_load_all, **values), **own)
-
     several = [
         click.argument("model", nargs=-1, required=True),
         click.option("--weights", multiple=True, type=click.Path(path_type=Path), help="One for each model, in order."),
     ]
-    for option in reversed([*several, _data(True), *_OPTIONS[1:]]):
-        command = option(command)
-    return command
+    options = [*several, _data(True), *_OPTIONS[1:]]
+    return _with(function, options, _NAMES, lambda values: functools.partial(_load_all, **values))
 
 
 def _load_all(*, model: tuple[str, ...], weights: tuple[Path, ...], **common: Any) -> list[Case]:

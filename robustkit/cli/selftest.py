@@ -7,21 +7,17 @@ from contextlib import contextmanager
 
 import click
 
-from robustkit.cli.options import Case, optional_case_options
+from robustkit.cli.options import Case, attack_options, optional_case_options
 
 DEFAULT_ATTACKS = ("pgd", "pgd:loss=margin")
 
 
 @click.command("selftest", short_help="Prove that the attacks find what is there.")
 @optional_case_options
-@click.option("--norm", default="Linf", show_default=True, help="Linf, L2 or L1, of --attack and on MODEL.")
-@click.option("--eps", default="8/255", show_default=True, help="Budget in input units, likewise.")
-@click.option(
-    "--attack",
-    "attacks",
-    multiple=True,
-    metavar="NAME[:SETTING=VALUE,...]",
-    help=f"May be repeated  [default: every attack in every norm; on MODEL {' '.join(DEFAULT_ATTACKS)}]",
+@attack_options(
+    f"May be repeated  [default: every attack in every norm; on MODEL {' '.join(DEFAULT_ATTACKS)}]",
+    norm="Linf, L2 or L1, of --attack and on MODEL.",
+    eps="Budget in input units, likewise.",
 )
 @click.option("--samples", type=click.IntRange(1), default=12, show_default=True, help="Of MODEL's data to plant in.")
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
