@@ -24,7 +24,7 @@ from robustkit.faster import faster
 from robustkit.gallery import Gallery
 from robustkit.labels import as_labels
 from robustkit.ledger import Ledger
-from robustkit.losses import margin
+from robustkit.losses import lead
 from robustkit.protocols import Protocol
 from robustkit.rng import Stream
 from robustkit.rows import Problem, Rows
@@ -192,7 +192,7 @@ class Bench:
             f"{run.label}/",
             prediction=predicted.cpu(),
             confidence=logits.softmax(dim=1).amax(dim=1).cpu(),
-            margin=margin(logits, y)[0].cpu(),
+            margin=lead(logits, y).cpu(),
             distance=self.threat.distance(rows.x_adv, rows.x).cpu(),
             steps=rows.steps.cpu(),
             queries=rows.queries.cpu(),
@@ -218,7 +218,7 @@ class Worst:
 
     def update(self, attack: int, at: Tensor, y: Tensor, logits: Tensor, x_adv: Tensor) -> None:
         """Notes the results of one attack for the samples `at` where they are worse than what is known."""
-        gap = margin(logits, y)[0]
+        gap = lead(logits, y)
         worse = gap > self.margin[at]
         at = at[worse]
         self.x_adv[at], self.logits[at], self.margin[at], self.attack[at] = (

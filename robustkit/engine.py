@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustkit.classifier import Classifier
-from robustkit.losses import margin
+from robustkit.losses import lead
 from robustkit.norms import per_row
 from robustkit.rng import Stream
 from robustkit.rows import Problem, Rows
@@ -240,7 +240,7 @@ class Engine:
         """Notes for every row not yet broken whether `point`, where `logits` were seen, breaks it or comes nearer."""
         point = self.problem.threat.snap(point, rows.x)
         logits = rows.logits.double()
-        gap, _ = margin(logits, rows.goal)
+        gap = lead(logits, rows.goal)
         # Scores that are not numbers are no prediction: untargeted they count as wrong, targeted as a miss.
         predicted_goal = (logits.argmax(dim=1) == rows.goal) & ~gap.isnan()
         gap = gap.nan_to_num(_FAR, _FAR, -_FAR)

@@ -24,16 +24,16 @@ def one_hot(y: Tensor, z: Tensor) -> Tensor:
     return torch.zeros_like(z).scatter_(1, y.unsqueeze(1), 1)
 
 
-def runner_up(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the largest logit among the classes other than `y`, and its class."""
-    others = z.scatter(1, y.unsqueeze(1), -torch.inf).max(dim=1)
-    return others.values, others.indices
+def lead(z: Tensor, y: Tensor) -> Tensor:
+    """Returns by how much the best class other than `y` leads it, max_{k != y} z_k - z_y, shape (N,)."""
+    of = y.unsqueeze(1)
+    return z.scatter(1, of, -torch.inf).amax(dim=1) - z.gather(1, of).squeeze(1)
 
 
 def margin(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the margin loss max_{k != y} z_k - z_y (Carlini & Wagner 2017, arXiv 1608.04644, f_6 without floor)."""
-    best, other = runner_up(z, y)
-    return best - z.gather(1, y.unsqueeze(1)).squeeze(1), one_hot(other, z) - one_hot(y, z)
+    other = z.scatter(1, y.unsqueeze(1), -torch.inf).argmax(dim=1)
+    return margin_towards(z, y, other)
 
 
 def cross_entropy(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustkit import hyperplane
 from robustkit.classifier import Gradient
-from robustkit.losses import margin
+from robustkit.losses import lead
 from robustkit.norms import in_ball, per_row, size
 from robustkit.rows import Problem, Rows
 
@@ -57,7 +57,7 @@ def to_boundary(problem: Problem, rows: Rows, found: Gradient) -> Tensor:
 
     The second is at least a millionth of the width of the box, so that a row on the boundary leaves it.
     """
-    gap, _ = margin(found.logits.double(), rows.goal)
+    gap = lead(found.logits.double(), rows.goal)
     left = hyperplane.distance(found.grad, gap, problem.threat.norm)
     return problem.threat.distance(rows.x_adv, rows.x) + left.clamp(min=1e-6 * width(problem))
 

@@ -13,7 +13,7 @@ from robustkit.classifier import Classifier, as_classifier
 from robustkit.corruptions.filters import warp
 from robustkit.errors import ConfigurationError, InvalidEvaluation
 from robustkit.labels import as_labels
-from robustkit.losses import margin
+from robustkit.losses import lead
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,13 @@ def _worst(
     classifier: Classifier, x: Tensor, y: Tensor, places: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the margins as it is, the least margins, and which place has them; ties go to the first."""
-    first = -margin(classifier.logits(x), y)[0]
+    first = -lead(classifier.logits(x), y)
     least, where = first, torch.zeros_like(y)
     at_once = max(1, batch_size // len(x))
     for start in range(1, len(places), at_once):
         some = places[start : start + at_once]
         rows = _move(x.repeat(len(some), 1, 1, 1), some.repeat_interleave(len(x), 0), classifier.bounds[0])
-        value, index = (-margin(classifier.logits(rows), y.repeat(len(some)))[0]).view(len(some), -1).min(0)
+        value, index = (-lead(classifier.logits(rows), y.repeat(len(some)))).view(len(some), -1).min(0)
         where = torch.where(value < least, index + start, where)
         least = torch.minimum(least, value)
     return first, least, where

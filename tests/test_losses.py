@@ -8,7 +8,7 @@ from nets import generator
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from robustkit.errors import ConfigurationError
-from robustkit.losses import LOSSES, get_loss, one_hot, runner_up
+from robustkit.losses import LOSSES, get_loss, lead, one_hot
 
 CLASSES = [2, 3, 10, 1000]
 
@@ -107,10 +107,8 @@ def test_cross_entropy_of_two_classes_pushes_from_one_to_the_other():
     assert direction.tolist() == [[-1, 1]]
 
 
-def test_runner_up_is_the_best_class_beside_the_label():
-    best, which = runner_up(torch.tensor([[1.0, 9.0, 3.0], [1.0, 9.0, 3.0]]), torch.tensor([1, 0]))
-    assert best.tolist() == [3, 9]
-    assert which.tolist() == [2, 1]
+def test_the_lead_is_that_of_the_best_class_beside_the_label():
+    assert lead(torch.tensor([[1.0, 9.0, 3.0], [1.0, 9.0, 3.0]]), torch.tensor([1, 0])).tolist() == [-6, 8]
 
 
 @pytest.mark.parametrize("name", LOSSES)

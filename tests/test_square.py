@@ -13,7 +13,7 @@ from nets import digits, digits_cnn, generator, images, labels, linear, robust_a
 from torch import Tensor, nn
 
 from robustkit.attacks import PGD, Square, create
-from robustkit.attacks.square import AHEAD, Window, as_images, sides
+from robustkit.attacks.square import AHEAD, Window, as_images, placed, sides
 from robustkit.classifier import Classifier
 from robustkit.data import batches
 from robustkit.datasets import load_data
@@ -124,7 +124,8 @@ def test_windows_start_uniformly_at_every_place_they_fit():
     n = 6000
     u = Stream(0, "square").uniform((2,), torch.arange(n), torch.zeros(n, dtype=torch.int64), torch.ones(n).long())
     side = torch.full((n,), 3)
-    mask = Window(u[:, 0], u[:, 1], side, side + 1, like=torch.zeros(1, 1, 5, 6)).mask.flatten(1)
+    x = torch.zeros(1, 1, 5, 6)
+    mask = Window(torch.cat(placed(u, (side, side + 1), x), dim=1), like=x).mask.flatten(1)
     assert (mask.sum(1) == 12).all()
     kinds, counts = mask.unique(dim=0, return_counts=True)
     assert len(kinds) == 3 * 3
@@ -207,8 +208,8 @@ def paper_eta(h: int, order: int = 2) -> np.ndarray:
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("order", [2, 1])
 def test_bumps_are_the_eta_of_the_paper(h, turned, order):
-    u = torch.tensor([0.7], dtype=torch.float64)
-    window = Window(u, u, torch.tensor([h]), torch.tensor([h]), like=torch.zeros(1, 1, 12, 13, dtype=torch.float64))
+    u, x = torch.tensor([[0.7, 0.7]], dtype=torch.float64), torch.zeros(1, 1, 12, 13, dtype=torch.float64)
+    window = Window(torch.cat(placed(u, (torch.tensor([h]),) * 2, x), dim=1), like=x)
     bump = window.bump(torch.tensor([turned]), order)[0, 0].numpy()
     top, left = int(0.7 * (13 - h)), int(0.7 * (14 - h))
     expected = np.zeros((12, 13))

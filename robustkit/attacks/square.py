@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustkit.attack import Attack
 from robustkit.errors import ConfigurationError
-from robustkit.losses import get_loss
+from robustkit.losses import get_loss, lead
 from robustkit.norms import Norm, per_row
 from robustkit.rows import Problem, Rows
 
@@ -89,7 +89,7 @@ class Square(Attack):
     def step(self, problem: Problem, rows: Rows) -> Rows:
         """Asks for the scores, keeps the proposal if it is the best yet, and repaints a window of the best."""
         logits = problem.logits(rows, rows.x_adv)
-        loss, _ = get_loss(self.loss, problem.targeted)(logits.double(), rows.goal)
+        loss = self._loss(problem, logits.double(), rows.goal)
         better = loss > rows.loss_best
         rows = rows.having(
             logits=logits,
@@ -98,34 +98,40 @@ class Square(Attack):
         )
         if self.trial:
             rows = rows.having(quits=(rows.step + 1 == self.trial) & (rows.loss_best < rows.rival))
-        rows, window, u = self._ahead(problem, rows)
+        rows, now = self._ahead(problem, rows)
         if self.norm == "Linf":
-            return rows.having(x_adv=repaint(rows, window, u).view_as(rows.x))
-        moved = move_mass(problem, rows, window, u).view_as(rows.x)
+            return rows.having(x_adv=repaint(rows, now).view_as(rows.x))
+        moved = move_mass(problem, rows, now).view_as(rows.x)
         return rows.having(x_adv=problem.threat.project(moved, rows.x, rows.lower, rows.upper))
 
     def _plan(self, problem: Problem, rows: Rows) -> Tensor:
-        """Returns for each of the `AHEAD` iterations around it every row's height and width of the window, and numbers.
+        """Returns every row's choices for each of the `AHEAD` iterations around it, shape (N, AHEAD, number of them).
 
         Drawing them at once costs hardly more than drawing those of one iteration.
         """
-        channels, height, width = as_images(rows.x).shape[1:]
+        x = as_images(rows.x)
         first = (rows.step - rows.step % AHEAD).unsqueeze(1)
         iteration = (first + torch.arange(1, AHEAD + 1, device=first.device)).flatten()
         ids, restart = (of.repeat_interleave(AHEAD) for of in (rows.ids, rows.restart))
-        u = problem.stream.uniform(((3 if self.norm == "Linf" else 5) + channels,), ids, restart, iteration)
-        window = torch.stack(sides(self.share(iteration), height, width, odd=self.norm != "Linf"), dim=1)
-        return torch.cat([window.double(), u], dim=1).view(len(rows), AHEAD, -1)
+        choices = colours if self.norm == "Linf" else masses
+        numbers = 3 if self.norm == "Linf" else 5
+        u = problem.stream.uniform((numbers + x.shape[1],), ids, restart, iteration)
+        window = sides(self.share(iteration), x.shape[2], x.shape[3], odd=self.norm != "Linf")
+        return torch.cat([part.to(x.dtype) for part in choices(u, window, x)], dim=1).view(len(x), AHEAD, -1)
 
-    def _ahead(self, problem: Problem, rows: Rows) -> tuple[Rows, tuple[Tensor, Tensor], Tensor]:
-        """Returns the rows, planned on where their plan has run out, and window and numbers of this iteration."""
+    def _loss(self, problem: Problem, logits: Tensor, goal: Tensor) -> Tensor:
+        if self.loss == "margin":  # without its direction, which takes as long
+            return -lead(logits, goal) if problem.targeted else lead(logits, goal)
+        return get_loss(self.loss, problem.targeted)(logits, goal)[0]
+
+    def _ahead(self, problem: Problem, rows: Rows) -> tuple[Rows, Tensor]:
+        """Returns the rows, planned on where their plan has run out, and the choices of this iteration."""
         block = rows.step // AHEAD
         due = (block != rows.block).nonzero().squeeze(1)
         if len(due):
-            plan = rows.plan.index_copy(0, due, self._plan(problem, rows.keep(*_PLANNED).take(due)))
-            rows = rows.having(plan=plan, block=block)
-        now = rows.plan[torch.arange(len(rows), device=block.device), rows.step % AHEAD]
-        return rows, (now[:, 0].long(), now[:, 1].long()), now[:, 2:]
+            plan = self._plan(problem, rows.keep(*_PLANNED).take(due))
+            rows = rows.having(plan=rows.plan.index_copy(0, due, plan), block=block)
+        return rows, rows.plan[torch.arange(len(rows), device=block.device), rows.step % AHEAD]
 
     def share(self, iteration: Tensor) -> Tensor:
         """Returns the share p of the pixels that a window covers at each `iteration` (1, 2, ...), in float64."""
@@ -147,24 +153,30 @@ def stripes(problem: Problem, rows: Rows) -> Tensor:
     return torch.where(bright, upper, lower)
 
 
-def repaint(rows: Rows, window_sides: tuple[Tensor, Tensor], u: Tensor) -> Tensor:
-    """Returns the best images with one window at the upper or lower end, channel by channel (algorithm 2).
+def colours(u: Tensor, window: tuple[Tensor, Tensor], x: Tensor) -> list[Tensor]:
+    """Returns window, colour of each channel, and colour where the first changes nothing, from numbers `u`.
 
-    Adding 2 eps or -2 eps and projecting ends there exactly, for any point of the ball.
+    Adding 2 eps or -2 eps and projecting ends exactly at the upper or lower end, for any point of the ball.
     """
-    best, lower, upper = as_images(rows.x_best), as_images(rows.lower), as_images(rows.upper)
-    channels = best.shape[1]
-    window = Window(u[:, 0], u[:, 1], *window_sides, like=best)
+    channels = x.shape[1]
     bright = u[:, 3:] < 0.5
-    # Every pixel of the best image is at one of its ends, so counting the upper ones tells what would change.
-    lit = window.sum((best > lower).to(best.dtype)).flatten(1)
-    idle = (lit == torch.where(bright, window.h * window.w, 0)).all(dim=1, keepdim=True)
     # Where these colours change nothing, all the others do, and a flip of some of the channels leads to each of them.
     subset = 1 + (u[:, 2:3] * (2 ** min(channels, 32) - 1)).long()
     flipped = (subset >> torch.arange(channels, device=u.device).clamp(max=32)) % 2 == 1
-    bright = (bright ^ (idle & flipped))[:, :, None, None]
+    return [*placed(u[:, 0:2], window, x), bright, bright ^ flipped]
+
+
+def repaint(rows: Rows, now: Tensor) -> Tensor:
+    """Returns the best images with one window at the upper or lower end, channel by channel (algorithm 2)."""
+    best, lower, upper = as_images(rows.x_best), as_images(rows.lower), as_images(rows.upper)
+    window = Window(now[:, :4], like=best)
+    bright, other = now[:, 4:].chunk(2, dim=1)
+    # Every pixel of the best image is at one of its ends, so counting the upper ones tells what would change.
+    lit = window.sum((best > lower).to(best.dtype)).flatten(1)
+    idle = (lit == bright * (window.h * window.w)).all(dim=1, keepdim=True)
+    bright = torch.where(idle, other, bright)[:, :, None, None]
     # A lerp by 0 or 1 is exact, and on a CPU several times faster than torch.where.
-    return best.lerp(lower.lerp(upper, bright.to(best.dtype)), window.mask)
+    return best.lerp(lower.lerp(upper, bright), window.mask)
 
 
 def tiles(problem: Problem, rows: Rows) -> Tensor:
@@ -175,7 +187,8 @@ def tiles(problem: Problem, rows: Rows) -> Tensor:
     h, w = height // down, width // across
     split = torch.tensor([True, False], device=x.device)
     zero = torch.zeros_like(split, dtype=torch.int64)
-    bump = Window(zero, zero, zero + h, zero + w, like=x[:, :, :h, :w]).bump(split, order)
+    whole = torch.stack([zero + h, zero + w, zero, zero], dim=1)
+    bump = Window(whole, like=x[:, :, :h, :w]).bump(split, order)
     u = problem.stream.uniform((1 + channels, down, across), rows.ids, rows.restart, torch.zeros_like(rows.step))
     u = u[..., None, None]
     grid = torch.where(u[:, :1] < 0.5, bump[0, 0], bump[1, 0]) * _sign(u[:, 1:] < 0.5, x.dtype)
@@ -186,21 +199,26 @@ def tiles(problem: Problem, rows: Rows) -> Tensor:
     return x + delta * (problem.threat.radius / _length(delta, (1, 2, 3), order))
 
 
-def move_mass(problem: Problem, rows: Rows, window_sides: tuple[Tensor, Tensor], u: Tensor) -> Tensor:
+def masses(u: Tensor, window: tuple[Tensor, Tensor], x: Tensor) -> list[Tensor]:
+    """Returns both windows, whether their bump is split along the height, and the sign of each channel."""
+    here, there = placed(u[:, 0:2], window, x), placed(u[:, 2:4], window, x)
+    return [*here, *there, u[:, 4:5] < 0.5, _sign(u[:, 5:] < 0.5, x.dtype)]
+
+
+def move_mass(problem: Problem, rows: Rows, now: Tensor) -> Tensor:
     """Returns the best images with the perturbation of one window, and the unused budget, moved to another.
 
     The steps of algorithm 3: nu is `delta`, W1 `here`, W2 `there`. The size of the result is eps.
     """
     x, best, order = as_images(rows.x), as_images(rows.x_best), ORDER[problem.threat.norm]
     channels = x.shape[1]
-    here = Window(u[:, 0], u[:, 1], *window_sides, like=x)
-    there = Window(u[:, 2], u[:, 3], *window_sides, like=x)
+    here, there = Window(now[:, 0:4], like=x), Window(now[:, 4:8], like=x)
+    split, sign = now[:, 8] == 1, now[:, 9:, None, None]
     delta = best - x
     kept, energy = delta * here.mask, delta.abs().pow(order)
     unused = (problem.threat.radius**order - energy.sum((1, 2, 3), keepdim=True)).clamp(min=0)
     freed = here.sum(energy) + there.sum(energy - kept.abs().pow(order))
-    sign = _sign(u[:, 5:] < 0.5, x.dtype)[:, :, None, None]
-    mixed = sign * here.bump(u[:, 4] < 0.5, order) + kept / _length(kept, (2, 3), order)
+    mixed = sign * here.bump(split, order) + kept / _length(kept, (2, 3), order)
     mixed = mixed * ((freed + unused / channels).pow(1 / order) / _length(mixed, (2, 3), order))
     return x + (delta * (1 - there.mask)).lerp(mixed, here.mask)
 
@@ -224,24 +242,36 @@ def sides(share: Tensor, height: int, width: int, odd: bool = False) -> tuple[Te
     return (one, other) if height <= width else (other, one)
 
 
-class Window:
-    """One rectangle a row, placed uniformly in an image.
+def placed(u: Tensor, window: tuple[Tensor, Tensor], x: Tensor) -> list[Tensor]:
+    """Returns height, width, top and left, each (N, 1), of windows placed uniformly in images like `x`.
 
     Args:
-        u: Uniform in (0, 1), shape (N,): where it is along the height.
-        v: Uniform in (0, 1), shape (N,): where it is along the width.
-        h: Its heights (N,), int64.
-        w: Its widths (N,), int64.
+        u: Uniform in (0, 1), shape (N, 2): where they are along height and width.
+        window: Heights and widths (N,), int64.
+        x: Images whose height and width to take.
+    """
+    corner = [(u[:, i] * (x.shape[2 + i] - side + 1)).long() for i, side in enumerate(window)]
+    return [of.unsqueeze(1) for of in (*window, *corner)]
+
+
+class Window:
+    """One rectangle a row.
+
+    Args:
+        place: Height, width, top and left, shape (N, 4).
         like: Images whose height, width and dtype to take.
 
     Attributes:
+        h: Heights (N, 1).
+        w: Widths (N, 1).
         mask: 1 inside and 0 outside, shape (N, 1, H, W).
     """
 
-    def __init__(self, u: Tensor, v: Tensor, h: Tensor, w: Tensor, like: Tensor) -> None:
-        self.h, self.w = h.unsqueeze(1), w.unsqueeze(1)
-        self.rows = _offsets(u.unsqueeze(1), self.h, like.shape[2])
-        self.columns = _offsets(v.unsqueeze(1), self.w, like.shape[3])
+    def __init__(self, place: Tensor, like: Tensor) -> None:
+        self.h, self.w, top, left = torch.split(place, 1, dim=1)
+        # How far each pixel of an axis lies behind the start of the window.
+        self.rows = torch.arange(like.shape[2], device=place.device, dtype=place.dtype) - top
+        self.columns = torch.arange(like.shape[3], device=place.device, dtype=place.dtype) - left
         self._rows_inside = ((self.rows >= 0) & (self.rows < self.h)).to(like.dtype)[:, None, None, :]
         self._columns_inside = ((self.columns >= 0) & (self.columns < self.w)).to(like.dtype)[:, None, :, None]
         self.mask = self._rows_inside.mT * self._columns_inside.mT
@@ -260,19 +290,14 @@ class Window:
         split = split.unsqueeze(1)
         terms = torch.arange(1, max(self.mask.shape[2:]) + 1, device=split.device).double().pow(-4 / order)
         sums = torch.nn.functional.pad(terms.cumsum(0), (1, 0)).to(self.mask.dtype)
-        top = sums[torch.maximum(self.h, self.w) // 2 + 1]
+        top = sums[(torch.maximum(self.h, self.w) // 2).long() + 1]
         down, below = _halves(self.rows, self.h, split)
         across, beyond = _halves(self.columns, self.w, ~split)
         # A pixel d away from the middle of its half (along the axis where that is more) has the height top - sums[d].
-        heights = torch.minimum((top - sums[down]).unsqueeze(2), (top - sums[across]).unsqueeze(1)).unsqueeze(1)
-        heights = heights * self.mask
+        heights = torch.minimum((top - sums[down.long()]).unsqueeze(2), (top - sums[across.long()]).unsqueeze(1))
+        heights = heights.unsqueeze(1) * self.mask
         scale = _sign(below, heights.dtype)[:, None, :, None] / _length(heights, (1, 2, 3), order)
         return heights * scale * _sign(beyond, heights.dtype)[:, None, None, :]
-
-
-def _offsets(u: Tensor, side: Tensor, size: int) -> Tensor:
-    """Returns how far each pixel of an axis lies behind the start of the windows, shape (N, size)."""
-    return torch.arange(size, device=u.device) - (u * (size - side + 1)).long()
 
 
 def _halves(offset: Tensor, side: Tensor, split: Tensor) -> tuple[Tensor, Tensor]:
