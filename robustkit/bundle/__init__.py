@@ -1,0 +1,6 @@
+"""The evidence bundle: everything a report rests on in one folder, and the check that nothing in it is false."""
+
+from robustkit.bundle.save import save_bundle
+from robustkit.bundle.verification import Check, Mismatch, Verification, verify
+
+__all__ = ["Check", "Mismatch", "Verification", "save_bundle", "verify"]
