@@ -131,10 +131,11 @@ class StoredEvidence:
     def __init__(self, path: Path, attacks: Sequence[str]) -> None:
         names = {"ids", "points", WORST, *map(column_of, attacks)}
         try:
-            self._file = safe_open(path, "pt")
-            if set(self._file.keys()) != names:
+            opener: Any = safe_open
+            self._file = opener(path, "pt")
+            if (held := set(self._file.keys())) != names:
                 raise ConfigurationError(
-                    f"{path.name}: expected tensors {', '.join(sorted(names))}, got {', '.join(sorted(self._file.keys()))}"
+                    f"{path.name}: expected tensors {', '.join(sorted(names))}, got {', '.join(sorted(held))}"
                 )
             self.ids, self.worst = self._file.get_tensor("ids"), self._file.get_tensor(WORST)
             self.of = {attack: self._file.get_tensor(column_of(attack)) for attack in attacks}
@@ -153,7 +154,7 @@ class StoredEvidence:
 
     def points(self, places: Tensor) -> Tensor:
         """Returns the points (N, ...) at `places` (N,)."""
-        return torch.cat([part for part in self._runs(places.tolist())]) if len(places) else self._points[:0]
+        return torch.cat([*self._runs(places.tolist())]) if len(places) else self._points[:0]
 
     def _runs(self, places: list[int]) -> Iterator[Tensor]:
         """Yields the points, those that lie one after the other in the file at once."""

@@ -51,9 +51,7 @@ class Answers:
         self.found = Findings()
         self.passes = 0
 
-    def check(
-        self, x: Tensor, y: Tensor, ids: Tensor, at: Any, sample: list[str], chosen: Chosen | None
-    ) -> None:
+    def check(self, x: Tensor, y: Tensor, ids: Tensor, at: Any, sample: list[str], chosen: Chosen | None) -> None:
         """Asks the model about some samples (N, ...) with labels and ids, at places `at` of the ledger."""
         clean = self._ask(x, ids)
         self._scores("clean", clean, y, at, sample)
@@ -136,9 +134,10 @@ def check_subject(stated: Audit, classifier: Classifier, weights: Any) -> Iterat
     said = stated.subject
     actual = build_subject(classifier, said.class_names, said.name, said.source, weights, said.defences)
     fields = ["weights_sha256", "architecture", "parameters", "preprocess", "dtype"]
-    fields += ["weights_file_sha256"] if weights is not None else []
+    fields += ["weights_file_sha256"] if weights is not None and said.weights_file_sha256 is not None else []
     for field in fields:
         claim, fact = getattr(said, field), getattr(actual, field)
         if claim != fact:
-            sides = (f"{value[:12]}..." if "sha256" in field and value else str(value) for value in (claim, fact))
-            yield Mismatch(f"the model: {field}", *sides)
+            cut = 12 if "sha256" in field else None
+            same = field == "weights_file_sha256" and said.weights_sha256 == actual.weights_sha256
+            yield Mismatch(f"the model: {field}", str(claim)[:cut], str(fact)[:cut], edge=same)

@@ -65,7 +65,7 @@ def same_number(a: float, b: float) -> bool:
 
 
 def compare_audits(derived: Audit, stated: Audit, where: str) -> Iterator[Mismatch]:
-    """Yields every field of an audit that is not what it was derived to be, and counts nothing but floats as close."""
+    """Yields every field of an audit that is not what it was derived to be."""
     expected, got = (_AUDIT.dump_python(audit, mode="json") for audit in (derived, stated))
     yield from compare(expected, got, where)
 
@@ -82,5 +82,8 @@ def compare(expected: Any, got: Any, where: str) -> Iterator[Mismatch]:
         if not same_number(expected, got):
             yield Mismatch(where, repr(expected), repr(got))
     elif type(expected) is not type(got) or expected != got:
-        sides = (f"{len(v)} entries" if isinstance(v, (list, dict)) else text(v) for v in (expected, got))
-        yield Mismatch(where, *sides)
+        yield Mismatch(where, _in_short(expected), _in_short(got))
+
+
+def _in_short(value: Any) -> str:
+    return f"{len(value)} entries" if isinstance(value, (list, dict)) else text(value)

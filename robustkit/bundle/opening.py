@@ -27,7 +27,7 @@ def opened(bundle: str | Path) -> Iterator[Path]:
     if path.is_dir():
         if not (path / NAME).is_file():
             raise ConfigurationError(
-                f"bundle '{path}': expected a folder with {NAME}, got one without; `robustkit audit` writes such folders"
+                f"bundle '{path}': expected a folder with {NAME}, got one without; `robustkit audit` makes them"
             )
         yield path
         return

@@ -61,7 +61,7 @@ class _Stated(ClasswiseBins):
 def known_attacks() -> dict[str, type[Attack]]:
     """Returns every attack class of this process by its full name."""
 
-    def below(kind: type[Attack]) -> Iterator[type[Attack]]:
+    def below(kind: Any) -> Iterator[type[Attack]]:
         for sub in kind.__subclasses__():
             yield sub
             yield from below(sub)
@@ -209,4 +209,3 @@ def same_versions(recorded: dict[str, Scalar], *names: str) -> bool:
     """Returns whether these packages had the versions then that they have here."""
     here = environment()
     return all(recorded.get(name) == here[name] for name in names)
-

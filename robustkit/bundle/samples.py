@@ -15,9 +15,10 @@ from robustkit.bundle.findings import Findings, Mismatch, same_number
 from robustkit.bundle.gallery import wrong_pictures
 from robustkit.data import Batch, batches, samples_sha256, samples_sum
 from robustkit.errors import InvalidEvaluation, RobustkitError
-from robustkit.evaluation import Evaluation
-from robustkit.evidence import StoredEvidence
+from robustkit.evaluation import AttackRun, Evaluation
+from robustkit.evidence import Index, StoredEvidence
 from robustkit.labels import as_labels
+from robustkit.ledger import Mask
 from robustkit.report.document import Audit
 
 STORED = 256  # levels of a stored image
@@ -76,7 +77,9 @@ class Samples:
         if evidence.ids.numpy().tolist() != ids.tolist():
             return Mismatch(f"{self.points_file}: ids", f"the {len(ids)} samples of {self.ledger_file}", "others")
         if evidence.shape[1:] != self.evaluation.input_shape:
-            return Mismatch(f"{self.points_file}: points", f"shape {self.evaluation.input_shape}", f"{evidence.shape[1:]}")
+            return Mismatch(
+                f"{self.points_file}: points", f"shape {self.evaluation.input_shape}", f"{evidence.shape[1:]}"
+            )
         return None
 
     def _whole(self, missing: set[int]) -> list[Mismatch]:
@@ -87,9 +90,13 @@ class Samples:
         found = []
         actual, stated = samples_sha256(self._sum), self.evaluation.data_sha256
         if actual != stated:
-            found.append(Mismatch("the data", f"SHA-256 {stated[:12]}... over ids, labels and inputs", f"{actual[:12]}..."))
+            found.append(
+                Mismatch("the data", f"SHA-256 {stated[:12]}... over ids, labels and inputs", f"{actual[:12]}...")
+            )
         if self.evaluation.on_grid and not self._on_grid:
-            found.append(Mismatch("report.json: worst_case.stored", "none, since inputs are no 8-bit images", "a figure"))
+            found.append(
+                Mismatch("report.json: worst_case.stored", "none, since inputs are no 8-bit images", "a figure")
+            )
         return found
 
     def _look(self, batch: Batch) -> None:
@@ -99,17 +106,19 @@ class Samples:
         at = np.array([self._places[id] for id in ids.tolist()])
         sample = [self._names[place] for place in at]
         threat = self.evaluation.threat
-        dtype = self.evidence.dtype if self.evidence else self.answers.classifier.dtype if self.answers else torch.float32
+        dtype = (
+            self.evidence.dtype if self.evidence else self.answers.classifier.dtype if self.answers else torch.float32
+        )
         x = batch.x.detach().to("cpu", dtype).clamp(*threat.bounds)  # as the model was given it
         y = batch.y.cpu()
         self._sum += samples_sum(x, y, ids)
         stored = dataclasses.replace(threat, levels=STORED)
         self._on_grid = self._on_grid and x.ndim > 2 and bool(stored.on_grid(x).all())
-        for row in np.flatnonzero(ledger["label"][at] != y.numpy()):
+        for row in np.flatnonzero(ledger["label"][at] != y.numpy()).tolist():
             self.found.add(f"{self.ledger_file}: label", sample[row], int(y[row]), int(ledger["label"][at[row]]))
         if batch.names and batch.names != sample:
-            row = next(row for row, name in enumerate(batch.names) if name != sample[row])
-            self.found.add(f"{self.ledger_file}: name", sample[row], batch.names[row], sample[row])
+            other = next(row for row, name in enumerate(batch.names) if name != sample[row])
+            self.found.add(f"{self.ledger_file}: name", sample[other], batch.names[other], sample[other])
         chosen = None
         if self.evidence is not None:
             chosen = Chosen(self.evidence, ids)
@@ -121,38 +130,46 @@ class Samples:
         if self.answers is not None:
             self.answers.check(x, y, ids, at, sample, chosen)
 
-    def _geometry(self, chosen: Chosen, x: Tensor, at: np.ndarray, sample: list[str]) -> None:
+    def _geometry(self, chosen: Chosen, x: Tensor, at: Index, sample: list[str]) -> None:
         """Measures the points of every attack in float64, without tolerance."""
-        ledger, evaluation = self.evaluation.ledger, self.evaluation
-        by = ledger["worst_attack"][at]
-        for row in np.flatnonzero(by < 0):
+        by = self.evaluation.ledger["worst_attack"][at]
+        for row in np.flatnonzero(by < 0).tolist():
             if not torch.equal(chosen.points[chosen.worst[row]], x[row]):
-                self.found.add(f"{self.points_file}: point", sample[row], "its clean input, as no attack changed it", "another")
-        for index, run in enumerate(evaluation.runs):
-            there = chosen.of[run.label].numpy() >= 0
-            for row in np.flatnonzero((by == index) & (chosen.of[run.label].numpy() != chosen.worst.numpy())):
-                self.found.add(f"{self.points_file}: worst point", sample[row], f"that of {run.label}", "another")
-            predicted = ledger[f"{run.label}/prediction"][at]
-            changed = (predicted >= 0) & (predicted != ledger["label"][at])
-            for row in np.flatnonzero(changed & ~there):
-                self.found.add(f"{self.points_file}: {run.label}", sample[row], f"the point that made it {predicted[row]}", "none")
-            for row in np.flatnonzero(there & (predicted < 0)):
-                self.found.add(f"{self.points_file}: {run.label}", sample[row], "no point, as it was not attacked", "one")
-            rows = torch.from_numpy(np.flatnonzero(there))
-            if not len(rows):
-                continue
-            points, clean = chosen.points[chosen.of[run.label][rows]], x[rows]
-            threat = dataclasses.replace(evaluation.threat, levels=run.attack.levels)
-            inside, far = threat.contains(points, clean), evaluation.threat.distance(points, clean).tolist()
-            for number, row in enumerate(rows.tolist()):
-                if not inside[number]:
-                    flat = points[number]
-                    got = f"{far[number]:.9g} with values {float(flat.min()):.9g}..{float(flat.max()):.9g}"
-                    self.found.add(f"{self.points_file}: {run.label}", sample[row],
-                                   f"a point within {threat.norm} {threat.eps} and {threat.bounds}", got)
-                stated = float(ledger[f"{run.label}/distance"][at[row]])
-                if not same_number(far[number], stated):
-                    self.found.add(f"{self.ledger_file}: {run.label}/distance", sample[row], far[number], stated)
+                self._wrong_point("point", sample[row], "its clean input, as no attack changed it", "another")
+        for index, run in enumerate(self.evaluation.runs):
+            place = chosen.of[run.label]
+            for row in np.flatnonzero((by == index) & (place != chosen.worst).numpy()).tolist():
+                self._wrong_point("worst point", sample[row], f"that of {run.label}", "another")
+            self._kept(run.label, (place >= 0).numpy(), at, sample)
+            rows = (place >= 0).nonzero().squeeze(1)
+            if len(rows):
+                self._measure(run, chosen.points[place[rows]], x[rows], at[rows.numpy()], [sample[r] for r in rows])
+
+    def _kept(self, label: str, there: Mask, at: Index, sample: list[str]) -> None:
+        """Checks that every point which changed a prediction is there, and none of a sample that was not attacked."""
+        ledger = self.evaluation.ledger
+        predicted = ledger[f"{label}/prediction"][at]
+        changed = (predicted >= 0) & (predicted != ledger["label"][at])
+        for row in np.flatnonzero(changed & ~there).tolist():
+            self._wrong_point(label, sample[row], f"the point that made it {predicted[row]}", "none")
+        for row in np.flatnonzero(there & (predicted < 0)).tolist():
+            self._wrong_point(label, sample[row], "no point, as it was not attacked", "one")
+
+    def _measure(self, run: AttackRun, points: Tensor, x: Tensor, at: Index, sample: list[str]) -> None:
+        """Measures points (N, ...) of one attack."""
+        threat = dataclasses.replace(self.evaluation.threat, levels=run.attack.levels)
+        far = self.evaluation.threat.distance(points, x).tolist()
+        for row in (~threat.contains(points, x)).nonzero().squeeze(1).tolist():
+            low, high = float(points[row].min()), float(points[row].max())
+            got = f"{far[row]:.9g} with values {low:.9g}..{high:.9g}"
+            self._wrong_point(run.label, sample[row], f"one within {threat.norm} {threat.eps} and {threat.bounds}", got)
+        stated = self.evaluation.ledger[f"{run.label}/distance"][at].tolist()
+        for row, pair in enumerate(zip(far, stated, strict=True)):
+            if not same_number(*pair):
+                self.found.add(f"{self.ledger_file}: {run.label}/distance", sample[row], *pair)
+
+    def _wrong_point(self, what: str, sample: str, expected: str, got: str) -> None:
+        self.found.add(f"{self.points_file}: {what}", sample, expected, got)
 
 
 class Chosen:
@@ -161,7 +178,7 @@ class Chosen:
     def __init__(self, evidence: StoredEvidence, ids: Tensor) -> None:
         rows = torch.searchsorted(evidence.ids, ids)
         columns = torch.stack([evidence.worst[rows], *(column[rows] for column in evidence.of.values())])
-        self.places = columns[columns >= 0].unique()
+        self.places = torch.unique(columns[columns >= 0])
         local = torch.where(columns >= 0, torch.searchsorted(self.places, columns), -1)
         self.points = evidence.points(self.places)
         self.worst, self.of = local[0], dict(zip(evidence.of, local[1:], strict=True))

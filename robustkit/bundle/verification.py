@@ -2,64 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from torch import Tensor, nn
-
-from robustkit.bundle.answers import RULE, Answers, check_subject
+from robustkit.bundle.audits import AuditCheck, Model
 from robustkit.bundle.findings import Mismatch
-from robustkit.bundle.manifest import NAME, Manifest, Part
+from robustkit.bundle.manifest import NAME, Manifest
 from robustkit.bundle.opening import check_files, opened
-from robustkit.bundle.restore import measured_on_the_way, unknown_attacks
-from robustkit.bundle.samples import Samples
-from robustkit.bundle.summaries import check_audit, check_pages, check_report, read_ledger, read_report
-from robustkit.classifier import Classifier
+from robustkit.bundle.summaries import check_pages, check_report, read_report
+from robustkit.bundle.verdicts import Notes, Verification
 from robustkit.errors import ConfigurationError
-from robustkit.evaluation import Evaluation
-from robustkit.evidence import StoredEvidence
-from robustkit.report.document import Audit, Report
-
-Level = Literal["files", "summaries", "geometry", "model"]
-Status = Literal["holds", "false", "not checked"]
-Model = Classifier | nn.Module | Callable[[Tensor], Any]
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was looked at, and whether all of it holds; `note` says why it could not be checked."""
-
-    level: Level
-    what: str
-    status: Status
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What came of a check.
-
-    Attributes:
-        bundle: Its path.
-        checks: Everything that was looked at, the shallow first.
-        false: Every claim that does not hold, each kind once.
-        remarks: What differs by no more than the arithmetic of another machine may do.
-        trusted: What nobody can tell from the bundle, or not without model and data.
-    """
-
-    bundle: str
-    checks: tuple[Check, ...]
-    false: tuple[Mismatch, ...]
-    remarks: tuple[str, ...]
-    trusted: tuple[str, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing that was checked is false."""
-        return not self.false
+from robustkit.report.document import Report
 
 
 def verify(
@@ -89,17 +43,18 @@ def verify(
     """
     with opened(bundle) as folder:
         manifest, wrong = check_files(folder)
-        run = _Run(folder, [], list(wrong), [], [])
-        run.note("files", f"{len(manifest.files) if manifest else 'no'} files, their hashes, and {NAME}", wrong)
+        notes = Notes()
+        count = f"{len(manifest.files)} files, their hashes" if manifest else "files"
+        notes.made("files", f"{count} and {NAME}", wrong)
         if manifest is not None:
-            count = len(manifest.audits)
-            given = zip(*(_each(name, value, count) for name, value in
-                          (("classifier", classifier), ("data", data), ("weights", weights))), strict=True)
-            run.report(manifest, list(given), batch_size)
-    found = [m for m in run.false if not m.edge]
-    return Verification(
-        str(bundle), tuple(run.checks), tuple(found), tuple(run.remarks), tuple(dict.fromkeys(run.trusted))
-    )
+            audits = len(manifest.audits)
+            columns = (
+                _each("classifier", classifier, audits),
+                _each("data", data, audits),
+                _each("weights", weights, audits),
+            )
+            _check(notes, folder, manifest, list(zip(*columns, strict=True)), batch_size)
+    return notes.closed(str(bundle))
 
 
 def _each(name: str, value: Any, count: int) -> list[Any]:
@@ -107,167 +62,40 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
     if count == 1 or value is None:
         return [value] * count
     if not isinstance(value, list) or len(value) != count:
-        raise ConfigurationError(f"verify: expected {name} for each of {count} audits, in a list; give one each or none")
+        raise ConfigurationError(
+            f"verify: expected a list with {name} for each of {count} audits, got {type(value).__name__}; "
+            "give one for each, or None"
+        )
     return value
 
 
-@dataclass
-class _Run:
-    """One verification as it goes."""
-
-    folder: Path
-    checks: list[Check]
-    false: list[Mismatch]
-    remarks: list[str]
-    trusted: list[str]
-
-    def note(self, level: Level, what: str, wrong: list[Mismatch] | None, note: str = "") -> None:
-        """Enters a check; None where it could not be made."""
-        status: Status = "not checked" if wrong is None else "false" if any(not m.edge for m in wrong) else "holds"
-        self.checks.append(Check(level, what, status, note))
-
-    def add(self, level: Level, what: str, wrong: list[Mismatch]) -> None:
-        """Enters a check that was made, with what it found."""
-        self.false += [m for m in wrong if not m.edge]
-        self.note(level, what, wrong)
-
-    def report(self, manifest: Manifest, given: list[tuple[Any, Any, Any]], batch_size: int) -> None:
-        """Checks the report as a whole and each of its audits."""
-        report = read_report(self.folder)
-        if isinstance(report, Mismatch):
-            self.add("summaries", "the report", [report])
-            return
-        self.add("summaries", "manifest, hashes and pictures from report.json", list(check_report(self.folder, manifest, report)))
-        drawn = check_pages(self.folder, report)
-        if drawn is None:
-            self.note("summaries", "report.html and report.md from report.json", None, "drawn by other versions")
-        else:
-            self.add("summaries", "report.html and report.md from report.json", drawn)
-        self.trusted += _always(report)
-        for number, (stated, part, arguments) in enumerate(zip(report.audits, manifest.audits, given, strict=False)):
-            _AuditRun(self, report, stated, part, number).check(*arguments, batch_size)
-
-
-@dataclass
-class _AuditRun:
-    """The checks of one audit."""
-
-    run: _Run
-    report: Report
-    stated: Audit
-    part: Part
-    number: int
-
-    def check(self, model: Model | None, data: Any, weights: Path | None, batch_size: int) -> None:
-        """Makes all that can be made."""
-        run, part = self.run, self.part
-        where = f"report.json: audits[{self.number}]"
-        ledger = read_ledger(run.folder, part.ledger)
-        if isinstance(ledger, Mismatch):
-            run.add("summaries", self._say(f"figures from {part.ledger}"), [ledger])
-            return
-        evaluation, wrong = check_audit(self.stated, ledger, self.report, part.ledger, where)
-        run.add("summaries", self._say(f"every figure from {part.ledger}, {len(ledger):,} samples"), wrong)
-        if evaluation is None:
-            return
-        run.trusted += _unseen(self.stated, evaluation)
-        classifier = self._classifier(model, evaluation)
-        differs = [] if classifier is None else list(check_subject(self.stated, classifier, weights))
-        answers = None
-        if classifier is not None and not differs and self._repeatable(evaluation):
-            answers = Answers(classifier, evaluation, part.ledger, batch_size)
-        self._samples(evaluation, data, answers, batch_size)
-        self._model(classifier, differs, answers, evaluation, where)
-
-    def _say(self, what: str) -> str:
-        return f"{self.part.name}: {what}" if len(self.report.audits) > 1 else what
-
-    def _classifier(self, model: Model | None, evaluation: Evaluation) -> Classifier | None:
-        if model is None or isinstance(model, Classifier):
-            if model is not None and model.draws != evaluation.draws:
-                raise ConfigurationError(
-                    f"verify: expected a classifier whose verdict is the mean of {evaluation.draws} draws, as in the "
-                    f"audit, got {model.draws}; say draws={evaluation.draws}"
-                )
-            return model
-        return Classifier(model, bounds=evaluation.threat.bounds, draws=evaluation.draws)
-
-    def _repeatable(self, evaluation: Evaluation) -> bool:
-        """Whether the model gives the same answers again: not if it is random and was judged by a single draw."""
-        return evaluation.draws > 1 or all(d.id != "Q05" or d.status != "fail" for d in self.stated.diagnostics)
-
-    def _samples(self, evaluation: Evaluation, data: Any, answers: Answers | None, batch_size: int) -> None:
-        run, part = self.run, self.part
-        evidence: StoredEvidence | None = None
-        if part.adversarials is None:
-            run.trusted.append("the adversarial points, which were left out of the bundle")
-        else:
-            try:
-                evidence = StoredEvidence(run.folder / part.adversarials, evaluation.ledger.attacks)
-            except ConfigurationError as error:
-                broken = Mismatch(part.adversarials, "adversarial points", str(error).partition(": ")[2])
-                run.add("geometry", self._say("the adversarial points"), [broken])
-                return
-        what = f"norm and box of {evidence.shape[0]:,} points, data, labels and ids" if evidence else "data, labels and ids"
-        if data is None:
-            run.note("geometry", self._say(what), None, "no data: give --data")
-            run.trusted.append("that the points lie within the threat, and that inputs and labels are those of the data")
-            return
-        samples = Samples(self.stated, evaluation, evidence, part.ledger, part.adversarials or "", answers)
-        with answers.classifier.frozen() if answers else nullcontext():
-            wrong = samples.check(data, batch_size)
-        run.add("geometry", self._say(what), wrong)
-
-    def _model(self, classifier: Classifier | None, differs: list[Mismatch], answers: Answers | None,
-               evaluation: Evaluation, where: str) -> None:
-        run, untold = self.run, "every prediction, confidence and margin in the ledger"
-        if classifier is None:
-            run.note("model", self._say("weights and predictions"), None, "no model: give --model")
-            run.trusted.append(untold)
-            return
-        if answers is None or not answers.passes:
-            run.add("model", self._say("weights"), differs)
-            if not differs:
-                random = not self._repeatable(evaluation)
-                note = "the model is random and was judged by one draw" if random else "no data: give --data"
-                run.note("model", self._say("predictions"), None, note)
-            run.trusted.append(untold)
-            return
-        wrong = list(answers.found)
-        if answers.bins["clean"].n == len(evaluation.ledger):
-            wrong += answers.calibration(self.stated, where, self.part.adversarials is not None)
-        if classifier.output != self.stated.subject.output:
-            wrong.append(Mismatch("the model: output", self.stated.subject.output, classifier.output))
-        run.add("model", self._say(f"weights, and what {answers.passes:,} passes say"), wrong)
-        edge = [m for m in wrong if m.edge]
-        if edge:
-            count = sum(1 + m.more for m in edge)
-            run.remarks.append(f"{count:,} figures of {self.part.ledger} differ within floating-point noise, first "
-                               f"{edge[0].where.partition(': ')[2]}: here {edge[0].expected}, there {edge[0].got}; {RULE}")
+def _check(notes: Notes, folder: Path, manifest: Manifest, given: list[tuple[Any, Any, Any]], batch_size: int) -> None:
+    """Checks the report as a whole and each of its audits."""
+    report = read_report(folder)
+    if isinstance(report, Mismatch):
+        notes.made("summaries", "report.json", [report])
+        return
+    notes.made("summaries", f"{NAME}, hashes and pictures from report.json", [*check_report(folder, manifest, report)])
+    drawn = check_pages(folder, report)
+    if drawn is None:
+        notes.left_out("summaries", "pages from report.json", "drawn by other versions", "report.html and report.md")
+    else:
+        notes.made("summaries", "report.html and report.md from report.json", drawn)
+    notes.trusted += _always(report)
+    for number, (stated, part, arguments) in enumerate(zip(report.audits, manifest.audits, given, strict=False)):
+        AuditCheck(notes, folder, report, stated, part, number).make(*arguments, batch_size)
 
 
 def _always(report: Report) -> Iterator[str]:
     """Yields what no bundle can show."""
     yield "that a sample which stands cannot be broken: no attack was run"
-    yield "when, where and by which command the audit was made, and how long it took"
+    yield "when, where and by which command the audit was made, and its times"
     yield "steps, queries, passes, loss paths and rechecked verdicts of the attacks"
-    yield "margins and distances of points that changed no prediction, which are not kept"
-    if any(audit.subject.defences for audit in report.audits):
-        yield "the defences that are named"
-    if any(audit.curve for audit in report.audits):
-        yield "the accuracy curve"
-    if any(audit.nearest for audit in report.audits):
-        yield "the nearest distances"
-    if any(audit.verdict.rule for audit in report.audits):
-        yield "the verdict on the requirement"
-
-
-def _unseen(stated: Audit, evaluation: Evaluation) -> Iterator[str]:
-    """Yields what this audit measured in passing."""
-    measured = measured_on_the_way(stated, evaluation)
-    if measured:
-        yield f"diagnostics measured in passing: {', '.join(measured)}"
-    if unknown := unknown_attacks(evaluation):
-        yield f"diagnostics and coverage, as {', '.join(unknown)} is not known here"
-
-
+    yield "margins at points that changed no prediction, which are not kept"
+    named = {
+        "the defences that are named": any(audit.subject.defences for audit in report.audits),
+        "the accuracy curve": any(audit.curve for audit in report.audits),
+        "the nearest distances": any(audit.nearest for audit in report.audits),
+        "the verdict on the requirement": any(audit.verdict.rule for audit in report.audits),
+    }
+    yield from (what for what, there in named.items() if there)
