@@ -33,8 +33,8 @@ RULE = (
 class Answers:
     """Compares predictions, confidences, margins and scores, allowing for the noise of floating point.
 
-    A figure may differ by twice the noise of a logit, which moves no probability or score further. What differs more
-    than it would on the same machine but no more than on any (`ANY_MACHINE`, as the doctor's Q04) is a remark.
+    Every figure may move as far as the noise of the logits carries it. What differs more than it would on the same
+    machine but no more than on any (`ANY_MACHINE`, as the doctor's Q04) is a remark.
 
     Args:
         classifier: The model, inside its `frozen()` context when it is asked.
@@ -47,7 +47,7 @@ class Answers:
         self.classifier, self.evaluation, self.file = classifier, evaluation, ledger_file
         self.judge = Judge(classifier, evaluation.threat, evaluation.seed, batch_size)
         self.bins = {part: ClasswiseBins(evaluation.num_classes) for part in ("clean", "attacked")}
-        self.slack = dict.fromkeys(self.bins, 0.0)
+        self.slack = {part: [0.0, 0.0] for part in self.bins}
         self.found = Findings()
         self.passes = 0
 
@@ -71,9 +71,9 @@ class Answers:
             self._predictions(f"{label}/prediction", z, where, names)
             if stored is not None:
                 self._predictions(f"{label}/stored_prediction", stored[place[rows]], where, names)
-            confidence = z.softmax(dim=1).amax(dim=1)
-            self._figures(f"{label}/confidence", confidence.numpy(), z, where, names)
-            self._figures(f"{label}/margin", margin(z, y[rows])[0].numpy(), z, where, names)
+            confidence, gap = z.softmax(dim=1).amax(dim=1).numpy(), margin(z, y[rows])[0].numpy()
+            self._figures(f"{label}/confidence", confidence, confidence * (1 - confidence), z, where, names)
+            self._figures(f"{label}/margin", gap, np.ones(len(gap)), z, where, names)
 
     def calibration(self, stated: Audit, where: str, whole: bool) -> Iterator[Mismatch]:
         """Yields which classwise calibration errors are not what all the model's probabilities give."""
@@ -81,8 +81,10 @@ class Answers:
             claimed = getattr(stated.calibration, part).classwise_ece.value
             bins = self.bins[part]
             actual = bins.ece()
-            if abs(actual - claimed) > self.slack[part] / (bins.n * bins.num_classes) + 1e-9:
-                yield Mismatch(f"{where}.calibration.{part}.classwise_ece", f"{actual:.6g}", f"{claimed:.6g}")
+            same, other = (slack / (bins.n * bins.num_classes) + 1e-9 for slack in self.slack[part])
+            if (gap := abs(actual - claimed)) > same:
+                place = f"{where}.calibration.{part}.classwise_ece"
+                yield Mismatch(place, f"{actual:.6g}", f"{claimed:.6g}", edge=gap <= other)
 
     def _ask(self, x: Tensor, ids: Tensor) -> Tensor:
         self.passes += len(x)
@@ -104,9 +106,11 @@ class Answers:
             edge = there and bool(z[row, actual[row]] - z[row, stated[row]] <= 2 * noise[row])
             self.found.add(f"{self.file}: {column}", sample[row], int(actual[row]), int(stated[row]), edge)
 
-    def _figures(self, column: str, actual: Any, z: Tensor, at: Any, sample: list[str]) -> None:
+    def _figures(self, column: str, actual: Any, slope: Any, z: Tensor, at: Any, sample: list[str]) -> None:
+        """Compares a figure whose change is at most `slope` times that of the difference of two logits."""
         stated = self.evaluation.ledger[column][at]
-        same, other = (2 * noise.numpy() + 1e-9 for noise in self._noise(z))
+        # Half as much again, because the slope holds for small changes.
+        same, other = (3 * noise.numpy() * slope + 1e-9 for noise in self._noise(z))
         gap = np.abs(stated - actual)
         for row in np.flatnonzero(~(gap <= same)):
             edge = bool(gap[row] <= other[row])
@@ -118,15 +122,22 @@ class Answers:
         p = z.softmax(dim=1).numpy()
         figures = columns(p, y.numpy())
         self._predictions(f"{prefix}_prediction", z, at, sample)
-        for name in ("confidence", "nll", "brier"):
-            self._figures(f"{prefix}_{name}", getattr(figures, name), z, at, sample)
-        bins, noise = self.bins[part], self._noise(z)[1].numpy()[:, None]
+        own = np.eye(p.shape[1])[y]
+        slopes = {
+            "confidence": figures.confidence * (1 - figures.confidence),
+            "nll": 1 - (p * own).sum(axis=1),
+            "brier": 2 * (np.abs(p - own) * p * (1 - p)).sum(axis=1),
+        }
+        for name, slope in slopes.items():
+            self._figures(f"{prefix}_{name}", getattr(figures, name), slope, z, at, sample)
+        bins = self.bins[part]
         bins.add(p, y.numpy())
-        # Noise moves each probability a little, and one near the edge of a bin into the next.
-        steps = p * bins.bins
-        inner = (np.rint(steps) > 0) & (np.rint(steps) < bins.bins)
-        near = inner & (np.abs(steps - np.rint(steps)) <= 2 * noise * steps)
-        self.slack[part] += float((2 * noise * p).sum() + 2 * near.sum())
+        for kind, noise in enumerate(self._noise(z)):
+            # Noise moves each probability a little, and one near the edge between two bins into the other.
+            moved, steps = 2 * noise.numpy()[:, None] * p * (1 - p), p * bins.bins
+            inner = (np.rint(steps) > 0) & (np.rint(steps) < bins.bins)
+            near = inner & (np.abs(steps - np.rint(steps)) <= moved * bins.bins)
+            self.slack[part][kind] += float(moved.sum() + 2 * (near * np.abs(p - own)).sum())
 
 
 def check_subject(stated: Audit, classifier: Classifier, weights: Any) -> Iterator[Mismatch]:

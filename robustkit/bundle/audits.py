@@ -117,7 +117,7 @@ class AuditCheck:
         wrong = [*answers.found]
         if answers.bins["clean"].n == len(evaluation.ledger):
             wrong += answers.calibration(self.stated, self._where, whole=self.part.adversarials is not None)
-        if classifier.output != self.stated.subject.output:
+        if self.stated.subject.output not in ("auto", classifier.output):
             wrong.append(Mismatch("the model: output", self.stated.subject.output, classifier.output))
         notes.made("model", self._say(f"weights, {answers.passes:,} passes"), wrong)
         edge = [m for m in wrong if m.edge]

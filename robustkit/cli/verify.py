@@ -43,8 +43,8 @@ def command(load: Again, bundle: Path) -> int:
             (model,), (data,), (weights,) = model, data, weights
         result = verify(folder, model, data, weights=weights, batch_size=load.values["batch_size"])
     console = screen.out()
-    console.print(screen.verification_table(result, bundle.name, [case for case in cases if isinstance(case, str)]))
-    console.print(screen.verification_notes(result))
+    console.print(screen.verification_table(result, bundle.resolve().name))
+    console.print(screen.verification_notes(result, [case for case in cases if isinstance(case, str)]), soft_wrap=True)
     if not result.holds:
         click.echo(f"robustkit: '{bundle}' is not what it claims: {len(result.false)} claims are false", err=True)
         return 1
