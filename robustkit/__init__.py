@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robustkit.bpda import BPDA
+    from robustkit.bundle import save_bundle, verify
     from robustkit.classifier import Classifier
     from robustkit.evaluation import Evaluation
     from robustkit.evaluator import evaluate
     from robustkit.threat import Threat
 
 __version__ = "0.1.0"
-__all__ = ["BPDA", "Classifier", "Evaluation", "Threat", "evaluate"]
+__all__ = ["BPDA", "Classifier", "Evaluation", "Threat", "evaluate", "save_bundle", "verify"]
 
 _HOMES = {
     "BPDA": "bpda",
@@ -20,6 +21,8 @@ _HOMES = {
     "Evaluation": "evaluation",
     "evaluate": "evaluator",
     "Threat": "threat",
+    "save_bundle": "bundle",
+    "verify": "bundle",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,19 +15,19 @@ from torch import Tensor
 from robustkit.attack import Attack
 from robustkit.calibration import ClasswiseBins, columns
 from robustkit.classifier import Classifier
-from robustkit.data import Batch
+from robustkit.data import Batch, samples_sha256, samples_sum
 from robustkit.engine import Engine
 from robustkit.errors import ConfigurationError
 from robustkit.evaluation import AttackRun
+from robustkit.evidence import Evidence
 from robustkit.faster import faster
 from robustkit.gallery import Gallery
+from robustkit.judge import Judge
 from robustkit.labels import as_labels
 from robustkit.ledger import Ledger
 from robustkit.losses import lead
 from robustkit.protocols import Protocol
-from robustkit.rng import Stream
-from robustkit.rows import Problem, Rows
-from robustkit.splitter import Splitter
+from robustkit.rows import Rows
 from robustkit.threat import Threat
 
 STORED = 256  # levels of a stored image
@@ -62,6 +61,7 @@ class Bench:
         progress: Callable[[Progress], None] | None,
         examples: int,
         total: int | None,
+        evidence: bool = False,
     ) -> None:
         attacks = protocol.attacks
         self.classifier, self.progress = classifier, progress
@@ -70,10 +70,9 @@ class Bench:
         self.on_grid = True
         self.runs = [AttackRun(attack, label) for attack, label in zip(attacks, labels(attacks), strict=True)]
         self.engines: list[Engine] = []
-        # A verdict on a random model is the mean of several draws, the same for the same sample.
-        self.judge = Problem(classifier, self.threat, Stream(seed, "verdict"), eot=classifier.draws)
+        self.judge = Judge(classifier, self.threat, seed, batch_size)
+        self.evidence = Evidence([run.label for run in self.runs]) if evidence else None
         self.ledger = Ledger(run.label for run in self.runs)
-        self.split = Splitter(batch_size)
         self.room = examples
         self.accelerate = accelerate
         self.batch_size, self.seed, self.protocol = batch_size, seed, protocol
@@ -86,9 +85,9 @@ class Bench:
         with self.classifier.frozen():
             x = self.classifier.accept(batch.x)
             y = as_labels(batch.y, self.classifier.classes(x[:1])).to(self.classifier.device)
-            self._hash(x, y, batch.ids)
+            self._data_sum += samples_sum(x, y, batch.ids)
             ids = batch.ids.to(self.classifier.device)
-            clean = self.logits(x, ids)
+            clean = self.judge(x, ids)
             self.on_grid = self.on_grid and x.ndim > 2 and bool(self.stored.on_grid(x).all())
             where = self._enter_clean(batch, y, clean)
             self._report("clean", len(x))
@@ -105,9 +104,12 @@ class Bench:
                 for rows in engine.run(drain=True):
                     engine.problem.threat.verify(rows.x_adv, rows.x, run.label)
                     at = attacked[rows.position - first]
-                    logits = self.logits(rows.x_adv, ids[at])
+                    logits = self.judge(rows.x_adv, ids[at])
                     worst.update(index, at, y[at], logits, rows.x_adv)
                     broken = self._enter(run, where.start + at.cpu().numpy(), rows, y[at], ids[at], logits)
+                    if self.evidence:
+                        changed = broken | (logits.argmax(1) != y[at])
+                        self.evidence.add(run.label, ids[at[changed]], rows.x_adv[changed])
                     if self.protocol.cascade:
                         standing[at[broken]] = False
                     self._report(run.label, len(rows))
@@ -116,6 +118,8 @@ class Bench:
         self.attacked_bins.add(*self._write(where, "worst_", y, worst.logits))
         self.ledger.write(where, worst_attack=worst.attack.cpu())
         self.gallery.offer(self.ledger, where, x, worst.x_adv)
+        if self.evidence:
+            self.evidence.settle(ids, worst.attack, worst.x_adv)
 
     def _engines(self, classifier: Classifier) -> list[Engine]:
         """Returns one engine per attack that searches on `classifier`, the model or its faster copy."""
@@ -136,13 +140,6 @@ class Bench:
         """Whether the attacks search on a faster copy of the model."""
         return bool(self.engines) and self.engines[0].classifier is not self.classifier
 
-    def logits(self, x: Tensor, ids: Tensor) -> Tensor:
-        """Returns the float64 logits that decide, those of the mean probabilities where the model is random."""
-        zero = torch.zeros_like(ids)
-        rows = Rows(x=x, ids=ids, restart=zero, step=zero)
-        judged = self.split(lambda part: Rows(logits=self.judge.logits(part, part.x)), rows)
-        return judged.logits.double()
-
     def finished_runs(self) -> Iterator[AttackRun]:
         """Yields what is known of each attack at the end."""
         for run, engine in zip(self.runs, self.engines, strict=True):
@@ -152,12 +149,7 @@ class Bench:
     @property
     def data_sha256(self) -> str:
         """Hash over the set of samples: the sum of one hash per sample, so that order does not matter."""
-        return hashlib.sha256(self._data_sum.to_bytes(32, "big")).hexdigest()
-
-    def _hash(self, x: Tensor, y: Tensor, ids: Tensor) -> None:
-        for row, label, id in zip(x.float().cpu().numpy(), y.tolist(), ids.tolist(), strict=True):
-            digest = hashlib.sha256(f"{id}/{label}/".encode() + row.tobytes()).digest()
-            self._data_sum = (self._data_sum + int.from_bytes(digest, "big")) % 2**256
+        return samples_sha256(self._data_sum)
 
     def _enter_clean(self, batch: Batch, y: Tensor, logits: Tensor) -> slice:
         if not len(self.ledger):
@@ -198,7 +190,7 @@ class Bench:
             queries=rows.queries.cpu(),
         )
         if self.on_grid:
-            stored = self.logits(self.stored.snap(rows.x_adv, rows.x), ids)
+            stored = self.judge(self.stored.snap(rows.x_adv, rows.x), ids)
             self.ledger.write(where, f"{run.label}/", stored_prediction=stored.argmax(1).cpu())
         return hit
 

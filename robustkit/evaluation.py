@@ -12,6 +12,7 @@ from robustkit.calibration import Calibration, ClasswiseBins, measure
 from robustkit.data import Dataset
 from robustkit.diagnostics import Diagnostic, Quality, Status, complete, diagnostic, quality
 from robustkit.doctor import gradient_diagnostic
+from robustkit.evidence import Evidence
 from robustkit.gallery import Example
 from robustkit.ledger import Ledger, Mask
 from robustkit.protocols import Protocol
@@ -45,6 +46,7 @@ class Evaluation:
         fingerprint: Of the protocol, its versions and the precision; see `Protocol.fingerprint`.
         runs: The attacks with their costs.
         examples: A few samples with their adversarial points.
+        evidence: The points behind the verdicts, where they were kept.
         num_classes: Number of classes of the model.
         input_shape: Shape of one input.
         dataset: Name, split and notes of the data; its samples are not kept.
@@ -80,6 +82,7 @@ class Evaluation:
     stopped: str | None = None
     planned: int | None = None
     examples: tuple[Example, ...] = ()
+    evidence: Evidence | None = None
     seconds: float = 0.0
 
     @property

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +41,7 @@ def evaluate(
     accelerate: bool = True,
     progress: Callable[[Progress], None] | None = None,
     examples: int = 8,
+    evidence: bool = False,
 ) -> Evaluation:
     """Returns clean accuracy, accuracy under every attack and their per-sample worst case, with a ledger of all rows.
 
@@ -69,6 +68,8 @@ def evaluate(
             the fresh pass that decides is always the model's own.
         progress: Called with a `Progress` after every piece of work.
         examples: How many broken samples to keep with their worst points, one of each class first.
+        evidence: Keep the points the verdicts rest on, for `robustkit.save_bundle`: of every sample the worst, and all
+            that changed a prediction. They stay in memory, on the CPU.
 
     Raises:
         ConfigurationError: If the attacks do not share one threat or an argument cannot be meant.
@@ -85,7 +86,7 @@ def evaluate(
         )
     size = _size(dataset.source, limit)
     total = None if size is None else size * (1 + len(protocol.attacks))
-    bench = Bench(classifier, protocol, batch_size, seed, accelerate, progress, examples, total)
+    bench = Bench(classifier, protocol, batch_size, seed, accelerate, progress, examples, total, evidence)
     pace = Pace(until, budget)
     found: list[Diagnostic] = []
     if expected_clean_accuracy is not None:
@@ -107,7 +108,7 @@ def evaluate(
         dataset=dataset,
         seed=seed,
         draws=classifier.draws,
-        ids_sha256=hashlib.sha256(np.sort(bench.ledger["id"]).tobytes()).hexdigest(),
+        ids_sha256=bench.ledger.ids_sha256,
         data_sha256=bench.data_sha256,
         found=tuple(found),
         clean_bins=bench.clean_bins,
@@ -118,6 +119,7 @@ def evaluate(
         stopped=pace.reason,
         planned=size,
         examples=bench.gallery.examples(),
+        evidence=bench.evidence,
         seconds=time.perf_counter() - start,
     )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from robustkit.errors import ConfigurationError
 
 Mask = npt.NDArray[np.bool_]
 _CLEAN = {
@@ -106,6 +109,11 @@ class Ledger:
         hits: Mask = np.logical_and.reduce([self.right, *((p == self["label"]) | (p < 0) for p in tried)])
         return hits
 
+    @property
+    def ids_sha256(self) -> str:
+        """Hash over the sorted sample ids."""
+        return hashlib.sha256(np.sort(self["id"]).tobytes()).hexdigest()
+
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
         """Returns a copy of every column by name, ready for `pandas.DataFrame`."""
         return {name: self[name].copy() for name in self._columns}
@@ -120,6 +128,32 @@ class Ledger:
             cells = [_cell(self._columns[c][row], c in attacked) for c in self._columns]
             writer.writerow([*([self.names[row]] if self.names else []), *cells])
         return out.getvalue()
+
+    @classmethod
+    def from_csv(cls, text: str, name: str = "ledger") -> Ledger:
+        """Returns the table that `to_csv` wrote, equal to the last bit.
+
+        Args:
+            text: The CSV.
+            name: What to call it in an error, the file's name say.
+
+        Raises:
+            ConfigurationError: If the columns are not those of a ledger or a cell is no number.
+        """
+        header, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+        named = header[:1] == ["name"]
+        ledger = cls(dict.fromkeys(column.rpartition("/")[0] for column in header if "/" in column))
+        if header[named:] != [*ledger.columns] or any(len(line) != len(header) for line in lines):
+            raise ConfigurationError(f"{name}: expected the columns of a ledger in every line, got others")
+        ledger.extend(len(lines), [line[0] for line in lines] if named else None)
+        cells = zip(*(line[named:] for line in lines), strict=True)
+        for column, values in zip(ledger.columns, cells, strict=False):
+            integers = ledger[column].dtype.kind == "i"
+            try:
+                ledger[column][:] = [(int(v) if v else -1) if integers else float(v or "nan") for v in values]
+            except (ValueError, OverflowError) as error:
+                raise ConfigurationError(f"{name}: expected numbers in column {column}, got {error}") from None
+        return ledger
 
 
 def _cell(value: Any, may_be_unknown: bool) -> str:

@@ -65,7 +65,14 @@ def test_audit_writes_the_whole_report_and_prints_the_table(case, capsys):
     for row in ("clean", "fgsm", "pgd", "robust"):
         assert f"  {row}" in captured.out
     folder = Path("robustkit-report")
-    assert {p.name for p in folder.iterdir()} == {"report.json", "report.html", "report.md", "ledger.csv"}
+    pages = {"report.json", "report.html", "report.md"}
+    assert {p.name for p in folder.iterdir()} == {
+        *pages,
+        "ledger.csv",
+        "adversarials.safetensors",
+        "manifest.json",
+        "png",
+    }
     report = json.loads((folder / "report.json").read_text())
     (audit,) = report["audits"]
     assert audit["clean"]["n"] == 60
@@ -233,6 +240,11 @@ def test_demo_trains_audits_and_reports(in_folder, capsys, monkeypatch):
     standard, hardened = report["audits"]
     assert hardened["worst_case"]["accuracy"]["value"] > standard["worst_case"]["accuracy"]["value"] + 0.1
     assert "robustkit-demo/report.html" in capsys.readouterr().out
+    assert run(["verify", "robustkit-demo"]) == 0
+    out = capsys.readouterr().out
+    assert "false" not in out
+    assert "not checked" not in out
+    assert "adversarial training: weights, 1,000 passes" in out
 
 
 def idx(path: Path, array: np.ndarray) -> None:

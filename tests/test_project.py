@@ -55,6 +55,8 @@ LAYERS = (
         "protocols",
         "pace",
         "doctor",
+        "judge",
+        "evidence",
         "ledger",
         "gallery",
         "evaluation",
@@ -70,6 +72,7 @@ LAYERS = (
         "transfer",
     },
     {"report"},
+    {"bundle"},
     {"cli"},
 )
 

@@ -38,8 +38,10 @@ DEFAULT_PROTOCOL = "fast"
     type=click.Path(path_type=Path),
     default=Path("robustkit-report"),
     show_default=True,
-    help="Folder for report.json, report.html, report.md and ledger.csv.",
+    help="Folder for the report and its evidence, a bundle that `robustkit verify` checks.",
 )
+@click.option("--archive", is_flag=True, help="Also write the bundle as one file, OUT.zip.")
+@click.option("--no-evidence", is_flag=True, help="Leave the adversarial inputs out, for huge data.")
 @click.option("--name", help="What to call the model  [default: MODEL]")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
@@ -59,6 +61,8 @@ def command(
     seed: int,
     expected_clean_accuracy: float | None,
     out: Path,
+    archive: bool,
+    no_evidence: bool,
     name: str | None,
     quiet: bool,
 ) -> int:
@@ -75,7 +79,8 @@ def command(
     """
     from robustkit.attacks import FMN, Transfer, create
     from robustkit.cli import screen
-    from robustkit.cli.files import check_folder, write_report
+    from robustkit.cli.files import check_out, write_report
+    from robustkit.cli.recorded import typed
     from robustkit.curve import minimal_distances, security_curve
     from robustkit.evaluator import evaluate
     from robustkit.protocols import custom, get_protocol
@@ -83,7 +88,7 @@ def command(
 
     if protocol and attacks:
         raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
-    check_folder(out)
+    check_out(out)
     half_width, time = fraction("until", until), seconds("budget", budget)
     chosen = custom([create(spec, norm=norm, eps=eps) for spec in attacks])
     case = load()
@@ -106,6 +111,7 @@ def command(
             until=half_width,
             budget=time,
             progress=bar.evaluation(),
+            evidence=not no_evidence,
         )
         # Where the run stopped early, the extras are content with as many samples.
         common = {"batch_size": case.batch_size, "limit": len(evaluation.ledger), "seed": seed}
@@ -126,8 +132,8 @@ def command(
         curve=drawn,
         distances=nearest_found,
     )
-    typed = shlex.join(["robustkit", *sys.argv[1:]])
-    write_report(out, [audit], {"ledger.csv": evaluation.ledger.to_csv()}, title, typed, seed)
+    line = shlex.join(["robustkit", *sys.argv[1:]])
+    write_report(out, [audit], [evaluation], title, line, seed, loads=[typed(load)], archive=archive)
     console = screen.out()
     console.print(screen.audit_table(audit))
     console.print(screen.audit_notes(audit))

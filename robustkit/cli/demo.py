@@ -15,16 +15,18 @@ EPS = "0.15"  # about two of the sixteen grey levels of these images: a person i
     type=click.Path(path_type=Path),
     default=Path("robustkit-demo"),
     show_default=True,
-    help="Folder for the report.",
+    help="Folder for the report and its evidence.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of training and attacks.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(out: Path, seed: int, quiet: bool) -> None:
     """Train a small network on scikit-learn's digits, normally and adversarially, audit both, write one report."""
+    from safetensors.torch import save as save_tensors
+
     from robustkit.attacks import PGD
     from robustkit.classifier import Classifier
     from robustkit.cli import screen
-    from robustkit.cli.files import check_folder, write_report
+    from robustkit.cli.files import check_out, write_report
     from robustkit.data import batches
     from robustkit.datasets import load_data
     from robustkit.defenses import PGDTraining, Standard, fit
@@ -33,7 +35,7 @@ def command(out: Path, seed: int, quiet: bool) -> None:
     from robustkit.protocols import get_protocol
     from robustkit.report.build import build_audit
 
-    check_folder(out)
+    check_out(out)
     train, test = load_data("digits", split="train"), load_data("digits", split="test")
     samples = next(iter(batches(train, 10_000)))
     attacks = get_protocol("fast", norm="Linf", eps=EPS, classes=10)
@@ -42,20 +44,23 @@ def command(out: Path, seed: int, quiet: bool) -> None:
         ("standard training", Standard(), 10, ()),
         ("adversarial training", hardened, 20, (f"PGD adversarial training, Linf {EPS}, 7 steps",)),
     )
-    audits, ledgers = [], {}
+    audits, evaluations, loads, weights = [], [], [], {}
     with screen.progress(quiet) as bar:
         for name, objective, epochs, defences in plans:
             model = create_model("cnn", (1, 8, 8), 10, seed=seed)
             classifier = Classifier(model, class_names=test.class_names)
             fit(classifier, samples.x, samples.y, objective, epochs=epochs, seed=seed, progress=bar.training(name))
-            evaluation = evaluate(classifier, test, attacks, seed=seed, progress=bar.evaluation(name))
-            audits.append(build_audit(evaluation, classifier, name=name, source="cnn", defences=defences))
-            ledgers[f"ledger-{name.split()[0]}.csv"] = evaluation.ledger.to_csv()
+            show = bar.evaluation(name)
+            evaluations.append(evaluate(classifier, test, attacks, seed=seed, progress=show, evidence=True))
+            audits.append(build_audit(evaluations[-1], classifier, name=name, source="cnn", defences=defences))
+            file = f"weights-{name.split()[0]}.safetensors"
+            weights[file] = save_tensors(model.state_dict())
+            loads.append({"model": "cnn", "weights": file, "data": "digits"})
     title = "Handwritten digits: standard against adversarial training"
-    write_report(out, audits, ledgers, title, f"robustkit demo --seed {seed}", seed)
+    write_report(out, audits, evaluations, title, f"robustkit demo --seed {seed}", seed, loads=loads, files=weights)
     console = screen.out()
     for audit in audits:
         console.print(screen.audit_table(audit))
         console.print(screen.audit_notes(audit))
         console.print()
-    click.echo(f"  report {out / 'report.html'}")
+    click.echo(f"  report {out / 'report.html'}\n  check it with `robustkit verify {out}`")

@@ -1,17 +1,16 @@
-"""The files of a report: checked before the work, made in memory, written whole at the end."""
+"""The files of a report: the place is checked before the work, and all of them are written at the end."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robustkit.errors import ConfigurationError
-from robustkit.files import write_atomically
 
 if TYPE_CHECKING:
+    from robustkit.evaluation import Evaluation
     from robustkit.report import Audit
 
 
@@ -24,15 +23,29 @@ def check_folder(folder: Path) -> None:
         raise ConfigurationError(f"--out: expected a folder that can be written, got '{folder}'; choose another")
 
 
+def check_out(folder: Path) -> None:
+    """Does the same for a report, which needs the folder for itself."""
+    from robustkit.bundle import save
+
+    check_folder(folder)
+    save.check_folder(folder)
+
+
 def write_report(
-    folder: Path, audits: Sequence[Audit], ledgers: Mapping[str, str], title: str, command: str, seed: int
+    folder: Path,
+    audits: Sequence[Audit],
+    evaluations: Sequence[Evaluation],
+    title: str,
+    command: str,
+    seed: int,
+    *,
+    loads: Sequence[Mapping[str, Any]],
+    files: Mapping[str, bytes] | None = None,
+    archive: bool = False,
 ) -> None:
-    """Writes report.json, report.html, report.md and the ledgers (CSV by file name) into `folder`."""
-    from robustkit.report import Artefact, render_html, render_markdown, to_json
+    """Writes report and evidence into `folder`; arguments as for `build_report` and `save_bundle`."""
+    from robustkit.bundle import save_bundle
     from robustkit.report.build import build_report
 
-    artefacts = [Artefact(name, hashlib.sha256(text.encode()).hexdigest()) for name, text in ledgers.items()]
-    report = build_report(audits, title=title, command=command, seed=seed, artefacts=artefacts)
-    pages = {"report.html": render_html(report), "report.md": render_markdown(report), "report.json": to_json(report)}
-    for name, text in {**ledgers, **pages}.items():
-        write_atomically(folder / name, text)
+    report = build_report(audits, title=title, command=command, seed=seed)
+    save_bundle(report, evaluations, folder, loads=loads, files=files, archive=archive)

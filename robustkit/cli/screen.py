@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robustkit.bench import Progress as Stage
+from robustkit.bundle import Verification
 from robustkit.closed_form import Finding
 from robustkit.diagnostics import Diagnostic
 from robustkit.planted import Planted
@@ -230,3 +231,40 @@ def planted_table(result: Planted) -> Table:
 
 def _counts(value: Proportion) -> str:
     return f"{value.k} of {value.n}"
+
+
+def verification_table(result: Verification, name: str) -> Table:
+    """Returns what was checked, and whether it holds."""
+    table = plain_table(name)
+    for column in ("", "checked", ""):
+        table.add_column(column, no_wrap=column == "")
+    colours = {"holds": "green", "false": "bold red", "not checked": "yellow"}
+    told = ""
+    for item in result.checks:
+        table.add_row(
+            Text(item.level if item.level != told else "", style="bold"),
+            Text(item.what),
+            Text(item.status, style=colours[item.status]),
+        )
+        told = item.level
+    return table
+
+
+def verification_notes(result: Verification, reasons: Sequence[str]) -> Text:
+    """Returns what is false, what is no more than noise, and what was or can not be checked, one line each.
+
+    `reasons` say why models or data could not be loaded.
+    """
+    lines = Text()
+    missing = {"no data", "no model"} if reasons else set()
+    why = [*reasons, *(item.note for item in result.checks if item.note and item.note not in missing)]
+    for mismatch in result.false:
+        lines.append_text(Text.assemble("\n  ", ("false: ", "bold red"), str(mismatch)))
+    for remark in result.remarks:
+        lines.append_text(Text.assemble("\n  ", ("remark: ", "yellow"), remark))
+    for reason in dict.fromkeys(why):
+        lines.append_text(Text.assemble("\n  ", ("not checked: ", "yellow"), reason))
+    lines.append("\n  taken on trust:", style="dim")
+    for claim in result.trusted:
+        lines.append(f"\n  - {claim}", style="dim")
+    return lines

@@ -42,6 +42,9 @@ from robustkit.report.io import result_sha256
 from robustkit.report.pictures import difference, picture
 from robustkit.threat import Threat, eps_text, parse_eps
 
+DRAWN_WITH = ("jinja2", "matplotlib", "pillow")
+"""What, besides robustkit, decides how the pages look to the last byte."""
+
 EXCLUDED = (
     "physical changes and patches",
     "changes of meaning such as rotation or weather",
@@ -78,9 +81,28 @@ def build_audit(
     names = classifier.class_names or evaluation.dataset.class_names or ()
     if len(names) != evaluation.num_classes:
         names = tuple(map(str, range(evaluation.num_classes)))
+    return assemble(
+        evaluation,
+        build_subject(classifier, names, name, source, weights, defences),
+        limit=limit,
+        curve=None if curve is None else _curve(curve),
+        nearest=None if distances is None else _nearest(distances),
+    )
+
+
+def assemble(
+    evaluation: Evaluation,
+    subject: Subject,
+    *,
+    limit: int | None = None,
+    curve: AccuracyCurve | None = None,
+    nearest: Nearest | None = None,
+) -> Audit:
+    """Returns what is found in the evaluation about a model that is described already; arguments as there."""
+    names = subject.class_names
     clean = evaluation.clean_accuracy
     return Audit(
-        subject=_subject(classifier, evaluation, names, name, source, weights, defences),
+        subject=subject,
         data=Data(
             name=evaluation.dataset.name,
             split=evaluation.dataset.split,
@@ -122,8 +144,8 @@ def build_audit(
         ),
         diagnostics=evaluation.diagnostics,
         gallery=tuple(e for example in evaluation.examples if (e := _exhibit(example, evaluation, names)) is not None),
-        curve=None if curve is None else _curve(curve),
-        nearest=None if distances is None else _nearest(distances),
+        curve=curve,
+        nearest=nearest,
     )
 
 
@@ -169,6 +191,7 @@ def environment() -> dict[str, Scalar]:
         "torchvision": version("torchvision"),
         "numpy": np.__version__,
         "foolbox": version("foolbox"),
+        **{name: version(name) for name in DRAWN_WITH},
         "platform": platform.platform(),
         "cuda": torch.version.cuda if cuda else None,
         "gpu": torch.cuda.get_device_name() if cuda else None,
@@ -215,15 +238,15 @@ def _nearest(distances: Distances) -> Nearest:
     )
 
 
-def _subject(
+def build_subject(
     classifier: Classifier,
-    evaluation: Evaluation,
-    names: tuple[str, ...],
+    class_names: tuple[str, ...],
     name: str,
     source: str | None,
     weights: str | Path | None,
     defences: Sequence[str],
 ) -> Subject:
+    """Returns the description of a model, one name for each of its classes; arguments as for `build_audit`."""
     steps = [f"input expected in {classifier.bounds[0]:g}..{classifier.bounds[1]:g}"]
     for verb, constant in (("subtract", classifier.mean), ("divide by", classifier.std)):
         if constant is not None:
@@ -241,8 +264,8 @@ def _subject(
         output=classifier.output,
         dtype=str(classifier.model_dtype).removeprefix("torch."),
         device=str(classifier.device),
-        num_classes=evaluation.num_classes,
-        class_names=names,
+        num_classes=len(class_names),
+        class_names=class_names,
     )
 
 

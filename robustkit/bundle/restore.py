@@ -1,0 +1,211 @@
+"""An evaluation restored from its ledger: what the report states is taken over, what it derives is derived again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from robustkit.attack import Attack, Scalar
+from robustkit.bench import common_threat
+from robustkit.calibration import ClasswiseBins
+from robustkit.classifier import Classifier
+from robustkit.data import Dataset
+from robustkit.evaluation import AttackRun, Evaluation
+from robustkit.gallery import Example
+from robustkit.ledger import Ledger
+from robustkit.protocols import Protocol
+from robustkit.report.build import assemble, environment
+from robustkit.report.document import AttackResult, Audit
+
+
+class _Named(Attack):
+    """Stands for an attack that cannot be made again from its settings, such as one that carries a model along."""
+
+    stated: AttackResult
+
+    @property
+    def label(self) -> str:
+        """As the report has it."""
+        return self.stated.name
+
+    @property
+    def steps_per_start(self) -> int:
+        """As the settings have it."""
+        return int(self.stated.params.get("steps") or 0)
+
+    def settings(self) -> dict[str, Scalar]:
+        """As the report has them."""
+        return dict(self.stated.params)
+
+    def start(self, problem: Any, rows: Any) -> Any:
+        """Never called: nothing is attacked here."""
+        raise NotImplementedError
+
+
+class _Stated(ClasswiseBins):
+    """The classwise error as the report states it: it needs all probabilities, which only the model can give."""
+
+    def __init__(self, num_classes: int, stated: Any) -> None:
+        super().__init__(num_classes, stated.bins)
+        self.n = stated.n
+        self.value = stated.classwise_ece.value
+
+    def ece(self) -> float:
+        """Returns what is stated."""
+        return float(self.value)
+
+
+def known_attacks() -> dict[str, type[Attack]]:
+    """Returns every attack class of this process by its full name."""
+
+    def below(kind: Any) -> Iterator[type[Attack]]:
+        for sub in kind.__subclasses__():
+            yield sub
+            yield from below(sub)
+
+    return {f"{kind.__module__}.{kind.__name__}": kind for kind in below(Attack) if not issubclass(kind, _Named)}
+
+
+def restore_attack(stated: AttackResult) -> Attack:
+    """Returns the attack that a report describes, or what stands for it."""
+    kind = known_attacks().get(stated.implementation)
+    try:
+        attack = kind(**stated.params) if kind else None  # type: ignore[arg-type]
+        if attack is not None and attack.settings() == stated.params:
+            return attack
+    except (TypeError, ValueError):
+        pass
+    module, _, name = stated.implementation.rpartition(".")
+    facts = {
+        "__module__": module, "name": kind.name if kind else stated.name, "kind": kind.kind if kind else "unknown",
+        "minimal": kind is None or kind.minimal, "source": kind.source if kind else stated.source, "stated": stated,
+    }  # fmt: skip
+    common = {f.name: stated.params[f.name] for f in dataclasses.fields(Attack) if f.name in stated.params}
+    named: type[Attack] = type(name, (_Named,), facts)
+    return named(**common)  # type: ignore[arg-type]
+
+
+def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evaluation:
+    """Returns the evaluation behind an audit, with the ledger given instead of the one it had.
+
+    Args:
+        stated: The audit as the report has it.
+        ledger: Its ledger.
+        versions: Of what it was made with, as in `Report.environment`.
+
+    Raises:
+        RobustkitError: If the ledger or the statements make no evaluation.
+    """
+    method, threat, pair = stated.method, stated.threat, stated.calibration
+    attacks = [restore_attack(result) for result in stated.attacks]
+    bare = Classifier(torch.nn.Identity(), bounds=threat.bounds)
+    name = method.protocol.removesuffix(" (adapted)") if method.changes else method.protocol
+    protocol = Protocol(name, tuple(attacks), method.changes, method.cascade)
+    known = all(attack.kind != "unknown" for attack in attacks)
+    comparable = known and same_versions(versions, "robustkit", "torch")
+    attacked = [ledger[f"{label}/prediction"] >= 0 for label in ledger.attacks]
+    rounded = [ledger[f"{label}/stored_prediction"] >= 0 for label in ledger.attacks]
+    return Evaluation(
+        ledger=ledger,
+        threat=common_threat(attacks, bare),
+        protocol=protocol,
+        fingerprint=protocol.fingerprint(getattr(torch, stated.subject.dtype)) if comparable else method.fingerprint,
+        runs=tuple(
+            AttackRun(
+                attack, result.name, result.forwards, result.backwards, result.zero_gradient_rows,
+                result.nonfinite_gradient_rows, result.seconds, result.rechecked_changes, result.loss_path,
+            )
+            for attack, result in zip(attacks, stated.attacks, strict=True)
+        ),
+        num_classes=stated.subject.num_classes,
+        input_shape=stated.data.input_shape,
+        dataset=Dataset(
+            name=stated.data.name, source=(), split=stated.data.split, bounds=threat.bounds, notes=stated.data.notes
+        ),
+        seed=pair.clean.seed,
+        draws=method.draws,
+        ids_sha256=ledger.ids_sha256,
+        data_sha256=stated.data.sha256,
+        found=stated.diagnostics,
+        clean_bins=_Stated(stated.subject.num_classes, pair.clean),
+        attacked_bins=_Stated(stated.subject.num_classes, pair.attacked),
+        on_grid=stated.worst_case.stored is not None
+        and all(bool(((~tried) | there).all()) for tried, there in zip(attacked, rounded, strict=True)),
+        accelerated=method.accelerated,
+        early=method.early,
+        stopped=method.stopped,
+        planned=method.planned,
+        examples=tuple(_examples(stated, ledger)),
+    )  # fmt: skip
+
+
+def _examples(stated: Audit, ledger: Ledger) -> Iterator[Example]:
+    """Yields the samples of the gallery as the ledger has them, their inputs left blank."""
+    places = {int(id): place for place, id in enumerate(ledger["id"])}
+    blank = torch.full(stated.data.input_shape, stated.threat.bounds[0])
+    for exhibit in stated.gallery:
+        place = places[exhibit.id]
+        by = int(ledger["worst_attack"][place])
+        yield Example(
+            id=exhibit.id,
+            label=int(ledger["label"][place]),
+            attack=ledger.attacks[by],
+            x=blank,
+            x_adv=blank,
+            clean_prediction=int(ledger["clean_prediction"][place]),
+            clean_confidence=float(ledger["clean_confidence"][place]),
+            adversarial_prediction=int(ledger["worst_prediction"][place]),
+            adversarial_confidence=float(ledger["worst_confidence"][place]),
+            distance=float(ledger[f"{ledger.attacks[by]}/distance"][place]),
+        )
+
+
+def derive(stated: Audit, evaluation: Evaluation) -> Audit:
+    """Returns the audit again, made by the code that made it, with everything in it that follows from the ledger.
+
+    Only what no ledger can tell is as stated: the model, costs, the curve, what was measured on the way, and pictures.
+    """
+    whole = stated.data.selection == "all samples"
+    audit = assemble(
+        evaluation,
+        stated.subject,
+        limit=None if whole else len(evaluation.ledger),
+        curve=stated.curve,
+        nearest=stated.nearest,
+    )
+    pictured = zip(audit.gallery, stated.gallery, strict=True)
+    audit = dataclasses.replace(
+        audit,
+        gallery=tuple(
+            dataclasses.replace(a, clean=b.clean, adversarial=b.adversarial, difference=b.difference, gain=b.gain)
+            for a, b in pictured
+        ),
+    )
+    if stated.verdict.rule is not None:  # a requirement is judged by whoever made it
+        verdict = dataclasses.replace(audit.verdict, requirement=stated.verdict.requirement, rule=stated.verdict.rule)
+        audit = dataclasses.replace(audit, verdict=verdict)
+    if unknown_attacks(evaluation):  # what an attack is worth as an alarm depends on its kind
+        verdict = dataclasses.replace(audit.verdict, quality=stated.verdict.quality, coverage=stated.verdict.coverage)
+        audit = dataclasses.replace(audit, verdict=verdict, diagnostics=stated.diagnostics)
+    return audit
+
+
+def unknown_attacks(evaluation: Evaluation) -> list[str]:
+    """Returns the labels of attacks whose class this process does not know."""
+    return [run.label for run in evaluation.runs if run.attack.kind == "unknown"]
+
+
+def measured_on_the_way(stated: Audit, evaluation: Evaluation) -> list[str]:
+    """Returns the diagnostics that do not follow from the ledger but were measured during the evaluation."""
+    derived = dataclasses.replace(evaluation, found=()).diagnostics
+    follows = {item.id for item in derived if item.status != "not run"}
+    return [d.id for d in stated.diagnostics if d.status != "not run" and d.id not in follows]
+
+
+def same_versions(recorded: dict[str, Scalar], *names: str) -> bool:
+    """Returns whether these packages had the versions then that they have here."""
+    here = environment()
+    return all(recorded.get(name) == here[name] for name in names)

@@ -1,0 +1,188 @@
+"""The third and fourth check: every sample and every stored point against the data, and what the model says of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustkit.bundle.answers import Answers
+from robustkit.bundle.findings import Findings, Mismatch, same_number
+from robustkit.bundle.gallery import wrong_pictures
+from robustkit.data import Batch, batches, samples_sha256, samples_sum
+from robustkit.errors import InvalidEvaluation, RobustkitError
+from robustkit.evaluation import AttackRun, Evaluation
+from robustkit.evidence import Index, StoredEvidence
+from robustkit.labels import as_labels
+from robustkit.ledger import Mask
+from robustkit.report.document import Audit
+
+STORED = 256  # levels of a stored image
+
+
+@dataclass
+class Samples:
+    """Looks at the samples of one audit, some at a time, whatever order the data come in.
+
+    Attributes:
+        stated: The audit as the report has it.
+        evaluation: Restored from its ledger.
+        evidence: Its adversarial points, where they were kept.
+        ledger_file: Name of the ledger.
+        points_file: Name of the file with the points.
+        answers: Asks the model, where there is one.
+        found: What is false about data and points.
+    """
+
+    stated: Audit
+    evaluation: Evaluation
+    evidence: StoredEvidence | None
+    ledger_file: str
+    points_file: str
+    answers: Answers | None = None
+    found: Findings = field(default_factory=Findings)
+    points: int = 0
+
+    def check(self, data: Any, batch_size: int) -> list[Mismatch]:
+        """Goes through the data once and returns what is false; of the model, see `answers`."""
+        ledger = self.evaluation.ledger
+        self._places = {int(id): place for place, id in enumerate(ledger["id"])}
+        self._names = ledger.names or [str(id) for id in ledger["id"]]
+        self._sum, self._on_grid = 0, True
+        if self.evidence is not None:
+            wrong = self._columns(self.evidence)
+            if wrong:
+                return [wrong]
+        missing = set(self._places)
+        try:
+            for batch in batches(data, batch_size):
+                rows = [row for row, id in enumerate(batch.ids.tolist()) if id in missing]
+                if rows:
+                    missing -= set(batch.ids[rows].tolist())
+                    names = None if batch.names is None else [batch.names[row] for row in rows]
+                    self._look(Batch(batch.x[rows], as_labels(batch.y)[rows], batch.ids[rows], names))
+                if not missing:
+                    break
+        except RobustkitError as error:
+            return [Mismatch("the data", "samples like those of the audit", str(error))]
+        return [*self.found, *self._whole(missing)]
+
+    def _columns(self, evidence: StoredEvidence) -> Mismatch | None:
+        """Returns why the points cannot belong to this ledger, if they cannot."""
+        ids = np.sort(self.evaluation.ledger["id"])
+        if evidence.ids.numpy().tolist() != ids.tolist():
+            return Mismatch(f"{self.points_file}: ids", f"the {len(ids)} samples of {self.ledger_file}", "others")
+        if evidence.shape[1:] != self.evaluation.input_shape:
+            return Mismatch(
+                f"{self.points_file}: points", f"shape {self.evaluation.input_shape}", f"{evidence.shape[1:]}"
+            )
+        return None
+
+    def _whole(self, missing: set[int]) -> list[Mismatch]:
+        """Returns what is false about the data as a whole."""
+        if missing:
+            first = self._names[self._places[min(missing)]]
+            return [Mismatch("the data", f"sample {first}", "none", more=len(missing) - 1)]
+        found = []
+        actual, stated = samples_sha256(self._sum), self.evaluation.data_sha256
+        if actual != stated:
+            found.append(
+                Mismatch("the data", f"SHA-256 {stated[:12]}... over ids, labels and inputs", f"{actual[:12]}...")
+            )
+        if self.evaluation.on_grid and not self._on_grid:
+            found.append(
+                Mismatch("report.json: worst_case.stored", "none, since inputs are no 8-bit images", "a figure")
+            )
+        return found
+
+    def _look(self, batch: Batch) -> None:
+        ledger, ids = self.evaluation.ledger, batch.ids
+        if tuple(batch.x.shape[1:]) != self.evaluation.input_shape:
+            raise InvalidEvaluation(f"inputs of shape {tuple(batch.x.shape[1:])}")
+        at = np.array([self._places[id] for id in ids.tolist()])
+        sample = [self._names[place] for place in at]
+        threat = self.evaluation.threat
+        dtype = (
+            self.evidence.dtype if self.evidence else self.answers.classifier.dtype if self.answers else torch.float32
+        )
+        x = batch.x.detach().to("cpu", dtype).clamp(*threat.bounds)  # as the model was given it
+        y = batch.y.cpu()
+        self._sum += samples_sum(x, y, ids)
+        stored = dataclasses.replace(threat, levels=STORED)
+        self._on_grid = self._on_grid and x.ndim > 2 and bool(stored.on_grid(x).all())
+        for row in np.flatnonzero(ledger["label"][at] != y.numpy()).tolist():
+            self.found.add(f"{self.ledger_file}: label", sample[row], int(y[row]), int(ledger["label"][at[row]]))
+        if batch.names and batch.names != sample:
+            other = next(row for row, name in enumerate(batch.names) if name != sample[row])
+            self.found.add(f"{self.ledger_file}: name", sample[other], batch.names[other], sample[other])
+        chosen = None
+        if self.evidence is not None:
+            chosen = Chosen(self.evidence, ids)
+            self.points += len(chosen.places)
+            self._geometry(chosen, x, at, sample)
+            worst = chosen.points[chosen.worst]
+            for what, row in wrong_pictures(self.stated.gallery, ids.tolist(), x, worst, threat.bounds):
+                self.found.add(f"report.json: {what}", sample[row], "what data and points give", "another")
+        if self.answers is not None:
+            self.answers.check(x, y, ids, at, sample, chosen)
+
+    def _geometry(self, chosen: Chosen, x: Tensor, at: Index, sample: list[str]) -> None:
+        """Measures the points of every attack in float64, without tolerance."""
+        by = self.evaluation.ledger["worst_attack"][at]
+        for row in np.flatnonzero(by < 0).tolist():
+            if not torch.equal(chosen.points[chosen.worst[row]], x[row]):
+                self._wrong_point("point", sample[row], "its clean input, as no attack changed it", "another")
+        for index, run in enumerate(self.evaluation.runs):
+            place = chosen.of[run.label]
+            for row in np.flatnonzero((by == index) & (place != chosen.worst).numpy()).tolist():
+                self._wrong_point("worst point", sample[row], f"that of {run.label}", "another")
+            self._kept(run.label, (place >= 0).numpy(), at, sample)
+            rows = (place >= 0).nonzero().squeeze(1)
+            if len(rows):
+                self._measure(run, chosen.points[place[rows]], x[rows], at[rows.numpy()], [sample[r] for r in rows])
+
+    def _kept(self, label: str, there: Mask, at: Index, sample: list[str]) -> None:
+        """Checks that every point which changed a prediction is there, and none of a sample that was not attacked."""
+        ledger = self.evaluation.ledger
+        predicted = ledger[f"{label}/prediction"][at]
+        changed = (predicted >= 0) & (predicted != ledger["label"][at])
+        for row in np.flatnonzero(changed & ~there).tolist():
+            self._wrong_point(label, sample[row], f"the point that made it {predicted[row]}", "none")
+        for row in np.flatnonzero(there & (predicted < 0)).tolist():
+            self._wrong_point(label, sample[row], "no point, as it was not attacked", "one")
+
+    def _measure(self, run: AttackRun, points: Tensor, x: Tensor, at: Index, sample: list[str]) -> None:
+        """Measures points (N, ...) of one attack."""
+        threat = dataclasses.replace(self.evaluation.threat, levels=run.attack.levels)
+        far = self.evaluation.threat.distance(points, x).tolist()
+        for row in (~threat.contains(points, x)).nonzero().squeeze(1).tolist():
+            low, high = float(points[row].min()), float(points[row].max())
+            got = f"{far[row]:.9g} with values {low:.9g}..{high:.9g}"
+            self._wrong_point(run.label, sample[row], f"one within {threat.norm} {threat.eps} and {threat.bounds}", got)
+        stated = self.evaluation.ledger[f"{run.label}/distance"][at].tolist()
+        for row, pair in enumerate(zip(far, stated, strict=True)):
+            if not same_number(*pair):
+                self.found.add(f"{self.ledger_file}: {run.label}/distance", sample[row], *pair)
+
+    def _wrong_point(self, what: str, sample: str, expected: str, got: str) -> None:
+        self.found.add(f"{self.points_file}: {what}", sample, expected, got)
+
+
+class Chosen:
+    """The stored points of some samples: `points` holds each once, `worst` and `of` say where; -1 is none."""
+
+    def __init__(self, evidence: StoredEvidence, ids: Tensor) -> None:
+        rows = torch.searchsorted(evidence.ids, ids)
+        columns = torch.stack([evidence.worst[rows], *(column[rows] for column in evidence.of.values())])
+        self.places = torch.unique(columns[columns >= 0])
+        local = torch.where(columns >= 0, torch.searchsorted(self.places, columns), -1)
+        self.points = evidence.points(self.places)
+        self.worst, self.of = local[0], dict(zip(evidence.of, local[1:], strict=True))
+        owner = torch.zeros(len(self.places), dtype=torch.int64)
+        for column in local:
+            owner[column[column >= 0]] = torch.arange(len(ids))[column >= 0]
+        self.owner = owner

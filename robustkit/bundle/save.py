@@ -1,0 +1,174 @@
+"""Writing a bundle: all of it or none."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import re
+import secrets
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from robustkit.bundle.manifest import NAME, PAGES, build_manifest, to_text, with_files
+from robustkit.errors import ConfigurationError
+from robustkit.evaluation import Evaluation
+from robustkit.report import Artefact, Report, render_html, render_markdown, to_json
+from robustkit.report.document import Scalar
+
+ILLUSTRATED = 4  # samples of each audit that are also there as pictures
+_REPORT = re.compile(r"report\.(json|html|md)|ledger(-\w+)?\.csv")
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip archive can hold
+
+
+def save_bundle(
+    report: Report,
+    evaluations: Evaluation | Sequence[Evaluation],
+    folder: str | Path,
+    *,
+    loads: Sequence[Mapping[str, Scalar]] | None = None,
+    files: Mapping[str, bytes] | None = None,
+    archive: bool = False,
+) -> Path:
+    """Writes everything a report rests on into a folder, whole or not at all, and returns the folder.
+
+    It holds `report.json`, its pages, a ledger for each audit, the adversarial points where they were kept
+    (`robustkit.evaluate(..., evidence=True)`), a few pictures, and `manifest.json` with the SHA-256 of every file.
+    `robustkit.verify` checks it. An earlier bundle in the same place is replaced.
+
+    Args:
+        report: From `robustkit.report.build.build_report`.
+        evaluations: What its audits were built from, in their order.
+        folder: Where; a new folder, or one that holds nothing but an earlier bundle.
+        loads: For each audit, how to load model and data: values for the options of `robustkit audit` by name.
+        files: Other files to take along, by name.
+        archive: Also write the same as one file, `folder`.zip; equal content, equal bytes.
+
+    Raises:
+        ConfigurationError: If folder and report do not fit, or the files cannot be written there.
+    """
+    folder = Path(folder)
+    check_folder(folder)
+    found = [evaluations] if isinstance(evaluations, Evaluation) else [*evaluations]
+    if [e.data_sha256 for e in found] != [audit.data.sha256 for audit in report.audits]:
+        raise ConfigurationError(
+            f"bundle: expected the evaluations that the {len(report.audits)} audits of the report were built from, got "
+            f"{len(found)} others; give them in the same order"
+        )
+    kept = [e.evidence is not None for e in found]
+    manifest = build_manifest(report, loads or [{}] * len(found), kept)
+    try:
+        with _draft(folder, archive) as place:
+            hashes = {name: _write(place / name, content) for name, content in (files or {}).items()}
+            for part, evaluation in zip(manifest.audits, found, strict=True):
+                hashes[part.ledger] = _write(place / part.ledger, evaluation.ledger.to_csv().encode())
+                if part.adversarials and evaluation.evidence:
+                    hashes[part.adversarials] = evaluation.evidence.write(place / part.adversarials)
+            artefacts = [Artefact(name, hash) for name, hash in sorted(hashes.items())]
+            report = dataclasses.replace(report, artefacts=(*report.artefacts, *artefacts))
+            for name, content in {**dict(zip(PAGES, pages(report), strict=True)), **illustrations(report)}.items():
+                hashes[name] = _write(place / name, content)
+            _write(place / NAME, to_text(with_files(manifest, hashes)).encode())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigurationError(
+            f"bundle: expected a folder that can be written, got '{folder}' ({reason}); choose another"
+        ) from error
+    return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Raises ConfigurationError where `folder` holds anything that does not belong to a bundle."""
+    others = sorted(files_in(folder) - _earlier(folder))
+    if others:
+        raise ConfigurationError(
+            f"--out: expected a new folder or one with nothing but an earlier report, got '{folder}' with "
+            f"'{others[0]}'; choose another"
+        )
+
+
+def files_in(folder: Path) -> set[str]:
+    """Returns the names of all files in a folder and those below it, with forward slashes."""
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+
+
+def _earlier(folder: Path) -> set[str]:
+    """Returns those files that belong to an earlier bundle or to a report without one, and may be replaced."""
+    there = files_in(folder)
+    try:
+        listed = json.loads((folder / NAME).read_bytes())["files"]
+        return there & {NAME, *listed}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {name for name in there if _REPORT.fullmatch(name)}
+
+
+def pages(report: Report) -> tuple[bytes, ...]:
+    """Returns the report as JSON, HTML and Markdown."""
+    return tuple(text.encode() for text in (to_json(report), render_html(report), render_markdown(report)))
+
+
+def illustrations(report: Report) -> dict[str, bytes]:
+    """Returns pictures of the first samples of the galleries as PNG files, by name."""
+    found = {}
+    for number, audit in enumerate(report.audits, 1):
+        for exhibit in audit.gallery[:ILLUSTRATED]:
+            stem = f"png/{number}-{exhibit.id}" if len(report.audits) > 1 else f"png/{exhibit.id}"
+            for what in ("clean", "adversarial", "difference"):
+                found[f"{stem}-{what}.png"] = base64.b64decode(getattr(exhibit, what).png)
+    return found
+
+
+def pack(folder: Path, path: Path) -> None:
+    """Writes all files of a folder into a zip archive: sorted, uncompressed, undated, so that bytes never differ."""
+    with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _EPOCH)
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+
+
+def _write(path: Path, content: bytes) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def _draft(folder: Path, archive: bool) -> Iterator[Path]:
+    """Context with an empty folder that takes the place of `folder` at the end; after an error nothing is left.
+
+    A new folder appears in one move. In a folder that exists already, which may be a mount point, the manifest goes
+    first and comes last: without it nothing is taken for a bundle.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    name = f".{secrets.token_hex(8)}.tmp"
+    place = folder / name if folder.is_dir() else folder.parent / name
+    packed, target = folder.parent / f"{name}.zip", folder.parent / f"{folder.name}.zip"
+    place.mkdir()
+    try:
+        yield place
+        if archive:
+            pack(place, packed)
+        if place.parent == folder:
+            _take_over(place, folder)
+        else:
+            place.rename(folder)
+        if archive:
+            packed.replace(target)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        packed.unlink(missing_ok=True)
+
+
+def _take_over(place: Path, folder: Path) -> None:
+    for name in sorted(_earlier(folder), key=lambda name: name != NAME):
+        (folder / name).unlink()
+    for name in sorted(files_in(place), key=lambda name: name == NAME):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (place / name).rename(folder / name)

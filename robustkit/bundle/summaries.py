@@ -1,0 +1,104 @@
+"""The second check: every figure of the report again from its ledger, every page again from the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from robustkit.bundle.findings import Mismatch, compare, compare_audits
+from robustkit.bundle.ledgers import check_ledger
+from robustkit.bundle.manifest import PAGES, Manifest, build_manifest, with_files
+from robustkit.bundle.restore import derive, restore, same_versions
+from robustkit.bundle.save import illustrations, pages
+from robustkit.errors import ConfigurationError
+from robustkit.evaluation import Evaluation
+from robustkit.ledger import Ledger
+from robustkit.report import Report, from_json, result_sha256
+from robustkit.report.build import DRAWN_WITH
+from robustkit.report.document import Audit
+
+_MANIFEST = TypeAdapter(Manifest)
+
+
+def read_report(folder: Path) -> Report | Mismatch:
+    """Returns the report of a bundle, or why there is none."""
+    try:
+        return from_json((folder / PAGES[0]).read_bytes().decode(), PAGES[0])
+    except (OSError, UnicodeDecodeError, ConfigurationError) as error:
+        return Mismatch(PAGES[0], "a report", str(error).removeprefix(f"{PAGES[0]}: "))
+
+
+def read_ledger(folder: Path, name: str) -> Ledger | Mismatch:
+    """Returns a ledger of a bundle, or why there is none."""
+    try:
+        text = (folder / name).read_bytes().decode()
+        ledger = Ledger.from_csv(text, name)
+    except (OSError, UnicodeDecodeError, ConfigurationError) as error:
+        return Mismatch(name, "a ledger", str(error).removeprefix(f"{name}: "))
+    return ledger if ledger.to_csv() == text else Mismatch(name, "numbers as robustkit writes them", "others")
+
+
+def check_report(folder: Path, manifest: Manifest, report: Report) -> Iterator[Mismatch]:
+    """Yields what in the report as a whole does not follow from its audits, and in the manifest not from the report."""
+    stated = (report.result_sha256, result_sha256(report.audits))
+    if stated[0] != stated[1]:
+        yield Mismatch("report.json: result_sha256", f"{stated[1][:12]}...", f"{stated[0][:12]}...")
+    loads = [part.load for part in manifest.audits]
+    kept = [part.adversarials is not None for part in manifest.audits]
+    if len(loads) != len(report.audits):
+        yield Mismatch("manifest.json: audits", f"{len(report.audits)} as in the report", str(len(loads)))
+        return
+    expected = with_files(build_manifest(report, loads, kept), manifest.files)
+    plain = [_MANIFEST.dump_python(one, mode="json") for one in (expected, manifest)]
+    yield from compare(plain[0], plain[1], "manifest.json")
+    for artefact in report.artefacts:
+        listed = manifest.files.get(artefact.path, "no such file")
+        if listed != artefact.sha256:
+            yield Mismatch(f"report.json: artefact {artefact.path}", listed[:12], artefact.sha256[:12])
+    drawn = illustrations(report)
+    for name in sorted({n for n in manifest.files if n.startswith("png/")} | set(drawn)):
+        if drawn.get(name) != _bytes(folder / name):
+            yield Mismatch(name, "the picture in report.json", "another")
+
+
+def check_pages(folder: Path, report: Report) -> list[Mismatch] | None:
+    """Returns which pages are not what the report gives, None where another version of the tools drew them."""
+    if not same_versions(report.environment, "robustkit", *DRAWN_WITH):
+        return None
+    drawn = zip(PAGES, pages(report), strict=True)
+    return [
+        Mismatch(name, "what report.json gives", "another") for name, page in drawn if _bytes(folder / name) != page
+    ]
+
+
+def check_audit(
+    stated: Audit, ledger: Ledger, report: Report, file: str, where: str
+) -> tuple[Evaluation | None, list[Mismatch]]:
+    """Returns the evaluation behind an audit, if there is one, and what does not follow from its ledger.
+
+    Args:
+        stated: The audit as the report has it.
+        ledger: Its ledger.
+        report: The report.
+        file: Name of the ledger.
+        where: The audit's place, such as "report.json: audits[0]".
+    """
+    names = tuple(attack.name for attack in stated.attacks)
+    if names != ledger.attacks:
+        return None, [Mismatch(f"{file}: attacks", ", ".join(names), ", ".join(ledger.attacks))]
+    try:
+        evaluation = restore(stated, ledger, report.environment)
+        found = list(check_ledger(evaluation, file))
+        found += compare_audits(derive(stated, evaluation), stated, where)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return None, [Mismatch(where, f"figures that follow from {file}", " ".join(str(error).split()))]
+    return evaluation, found
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -1,0 +1,101 @@
+"""Verifying a bundle: four checks, each deeper than the one before, and no attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from robustkit.bundle.audits import AuditCheck, Model
+from robustkit.bundle.findings import Mismatch
+from robustkit.bundle.manifest import NAME, Manifest
+from robustkit.bundle.opening import check_files, opened
+from robustkit.bundle.summaries import check_pages, check_report, read_report
+from robustkit.bundle.verdicts import Notes, Verification
+from robustkit.errors import ConfigurationError
+from robustkit.report.document import Report
+
+
+def verify(
+    bundle: str | Path,
+    classifier: Model | list[Model | None] | None = None,
+    data: Any = None,
+    *,
+    weights: Path | list[Path | None] | None = None,
+    batch_size: int = 256,
+) -> Verification:
+    """Returns which claims of a bundle hold, which are false, and which have to be taken on trust.
+
+    Four checks: the files are the ones that were written; every figure of the report follows from the ledger, by the
+    code that made it; with `data`, every stored point lies inside the threat around its sample, measured in float64
+    without tolerance; with `classifier`, too, one pass over samples and points gives what the ledger says of them. No
+    attack is run: that a sample which stands cannot be broken remains a claim.
+
+    Args:
+        bundle: A folder that `save_bundle` wrote, or its .zip archive.
+        classifier: The model. Here and below: one of each for every audit, in a list, where there are several.
+        data: The samples, in whatever order, as for `robustkit.evaluate`; more than were audited do no harm.
+        weights: The weight file, to be hashed.
+        batch_size: Rows the model sees at once.
+
+    Raises:
+        ConfigurationError: If there is no bundle, or the arguments do not fit it.
+    """
+    with opened(bundle) as folder:
+        manifest, wrong = check_files(folder)
+        notes = Notes()
+        count = f"{len(manifest.files)} files, their hashes" if manifest else "files"
+        notes.made("files", f"{count} and {NAME}", wrong)
+        if manifest is not None:
+            audits = len(manifest.audits)
+            columns = (
+                _each("classifier", classifier, audits),
+                _each("data", data, audits),
+                _each("weights", weights, audits),
+            )
+            _check(notes, folder, manifest, list(zip(*columns, strict=True)), batch_size)
+    return notes.closed(str(bundle))
+
+
+def _each(name: str, value: Any, count: int) -> list[Any]:
+    """Returns one value for each audit."""
+    if count == 1 or value is None:
+        return [value] * count
+    if not isinstance(value, list) or len(value) != count:
+        raise ConfigurationError(
+            f"verify: expected a list with {name} for each of {count} audits, got {type(value).__name__}; "
+            "give one for each, or None"
+        )
+    return value
+
+
+def _check(notes: Notes, folder: Path, manifest: Manifest, given: list[tuple[Any, Any, Any]], batch_size: int) -> None:
+    """Checks the report as a whole and each of its audits."""
+    report = read_report(folder)
+    if isinstance(report, Mismatch):
+        notes.made("summaries", "report.json", [report])
+        return
+    notes.made("summaries", f"{NAME}, hashes and pictures from report.json", [*check_report(folder, manifest, report)])
+    drawn = check_pages(folder, report)
+    if drawn is None:
+        notes.left_out("summaries", "pages from report.json", "drawn by other versions", "report.html and report.md")
+    else:
+        notes.made("summaries", "report.html and report.md from report.json", drawn)
+    notes.trusted += _always(report)
+    for number, (stated, part, arguments) in enumerate(zip(report.audits, manifest.audits, given, strict=False)):
+        AuditCheck(notes, folder, report, stated, part, number).make(*arguments, batch_size)
+
+
+def _always(report: Report) -> Iterator[str]:
+    """Yields what no bundle can show."""
+    yield "that a sample which stands cannot be broken: no attack was run"
+    yield "when, where and by which command the audit was made, and its times"
+    yield "steps, queries, passes, loss paths and rechecked verdicts of the attacks"
+    yield "margins at points that changed no prediction, which are not kept"
+    named = {
+        "the defences that are named": any(audit.subject.defences for audit in report.audits),
+        "the accuracy curve": any(audit.curve for audit in report.audits),
+        "the nearest distances": any(audit.nearest for audit in report.audits),
+        "the verdict on the requirement": any(audit.verdict.rule for audit in report.audits),
+    }
+    yield from (what for what, there in named.items() if there)
