@@ -22,6 +22,7 @@ LAYERS = (
         "threat",
         "frozen",
         "classifier",
+        "ranks",
         "chance",
         "bpda",
         "rows",
