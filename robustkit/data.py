@@ -15,7 +15,7 @@ from torch import Tensor
 from robustkit.errors import ConfigurationError, InvalidEvaluation
 from robustkit.labels import as_labels, as_tensor
 
-__all__ = ["Batch", "Dataset", "as_labels", "batches", "shuffled", "text_id"]
+__all__ = ["Batch", "Dataset", "as_labels", "batches", "samples_sha256", "samples_sum", "shuffled", "text_id"]
 
 FIELD_NAMES = {"x": ("x", "image", "pixel_values"), "y": ("y", "label", "labels"), "id": ("id", "ids")}
 
@@ -147,6 +147,26 @@ class _Reordered:
 def text_id(name: str) -> int:
     """Returns the 63-bit number that stands for a textual sample id: the first bits of its SHA-256."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+def samples_sum(x: Tensor, y: Tensor, ids: Tensor) -> int:
+    """Returns the sum of one hash per sample, modulo 2**256: of parts it may be added up, in whatever order.
+
+    Args:
+        x: Inputs (N, ...), hashed as float32.
+        y: Class indices (N,).
+        ids: Sample ids (N,).
+    """
+    total = 0
+    for row, label, id in zip(x.float().cpu().numpy(), y.tolist(), ids.tolist(), strict=True):
+        digest = hashlib.sha256(f"{id}/{label}/".encode() + row.tobytes()).digest()
+        total += int.from_bytes(digest, "big")
+    return total % 2**256
+
+
+def samples_sha256(total: int) -> str:
+    """Returns the hash of a set of samples, given the sum over all of them."""
+    return hashlib.sha256((total % 2**256).to_bytes(32, "big")).hexdigest()
 
 
 def _stream(source: Any, batch_size: int, limit: int | None) -> Iterator[Batch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,18 @@ class Ledger:
         tried = [self[f"{attack}/prediction"] for attack in self.attacks]
         hits: Mask = np.logical_and.reduce([self.right, *((p == self["label"]) | (p < 0) for p in tried)])
         return hits
+
+    @classmethod
+    def joined(cls, ledgers: Sequence[Ledger], order: npt.NDArray[np.int64]) -> Ledger:
+        """Returns the rows of several tables of the same attacks, one after the other and then put in `order`."""
+        whole = cls(ledgers[0].attacks)
+        whole.extend(len(order))
+        for name in whole.columns:
+            whole._columns[name] = np.concatenate([ledger[name] for ledger in ledgers])[order]
+        if any(ledger.names for ledger in ledgers):
+            names = [name for ledger in ledgers for name in ledger.names or map(str, ledger["id"].tolist())]
+            whole.names = [names[row] for row in order]
+        return whole
 
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
         """Returns a copy of every column by name, ready for `pandas.DataFrame`."""

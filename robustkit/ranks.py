@@ -70,6 +70,11 @@ class Ranks:
             dist.gather_object(value, values if self.first else None, dst=0)
         return values if self.first else []
 
+    def shared(self, own: dict[int, Value]) -> list[Value]:
+        """Returns to all the values that they have between them, in the order of their numbers."""
+        values = {number: value for part in self.gathered(own) for number, value in part.items()}
+        return self.told(lambda: [values[number] for number in sorted(values)])
+
     def added(self, tensor: Tensor) -> Tensor:
         """Returns the sum of the tensors of all processes, the same bits for all."""
         if self.count > 1:

@@ -15,7 +15,7 @@ from robustkit.errors import RobustkitError, suggest
 
 COMMANDS = (
     *("audit", "demo", "corrupt", "clean-data", "train", "doctor", "selftest", "attacks"),
-    *("ensemble", "calibrate", "certify", "report"),
+    *("ensemble", "calibrate", "certify", "report", "merge"),
 )
 INTERRUPTED = 130
 SHARED = ("audit", "train")  # what several processes can do together
@@ -53,15 +53,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code; every failure is one line on standard error."""
     try:
         with _together():
-            result = cli.main(args=arguments, prog_name="robustkit", standalone_mode=False)
+            words = [*(sys.argv[1:] if arguments is None else arguments)]
+            result = cli.main(args=words, prog_name="robustkit", standalone_mode=False, obj=words)
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
         return _say(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted; nothing was written", INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _say(str(error) or "interrupted; nothing was written", INTERRUPTED)
     except RobustkitError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,12 @@ DEFAULT_PROTOCOL = "fast"
     "--out",
     type=click.Path(path_type=Path),
     default=Path("robustkit-report"),
-    show_default=True,
-    help="Folder for report.json, report.html, report.md and ledger.csv.",
+    help="Folder for report.json, report.html, report.md and ledger.csv, or for what is kept of a shard"
+    "  [default: robustkit-report, or robustkit-shard-I-of-N]",
 )
+@click.option("--shard", metavar="I/N", help="Do one of N shares only; see `robustkit merge`.")
+@click.option("--resume", is_flag=True, help="Go on where the same command was interrupted.")
+@click.option("--finished", multiple=True, type=click.Path(path_type=Path), hidden=True)
 @click.option("--name", help="What to call the model  [default: MODEL]")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
@@ -59,6 +61,9 @@ def command(
     seed: int,
     expected_clean_accuracy: float | None,
     out: Path,
+    shard: str | None,
+    resume: bool,
+    finished: tuple[Path, ...],
     name: str | None,
     quiet: bool,
 ) -> int:
@@ -72,19 +77,31 @@ def command(
       robustkit audit torchvision:resnet18 --weights resnet18.safetensors \\
           --data ~/imagenet/val --image-size 224 --eps 4/255 --limit 1000 \\
           --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --protocol autoattack
+      torchrun --nproc-per-node 4 -m robustkit audit cnn --weights cnn.safetensors --data mnist
     """
     from robustkit.attacks import FMN, Transfer, create
     from robustkit.cli import screen
     from robustkit.cli.files import check_folder, write_report
+    from robustkit.cli.shards import keeping, place_of, read_shard, typed, write_shard
     from robustkit.curve import minimal_distances, security_curve
     from robustkit.evaluator import evaluate
+    from robustkit.parts import discard
     from robustkit.protocols import custom, get_protocol
+    from robustkit.ranks import ranks
     from robustkit.report.build import build_audit
 
     if protocol and attacks:
         raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
-    check_folder(out)
     half_width, time = fraction("until", until), seconds("budget", budget)
+    early, share = half_width is not None or time is not None, read_shard(shard)
+    out = place_of(shard, out)
+    check_folder(out)
+    if share and (early or curve or nearest):
+        raise ConfigurationError(
+            "--shard: expected an evaluation of a fixed number of samples alone, got --until, --budget, --curve or"
+            " --nearest; the first two cannot be shared, the others are for robustkit merge --option NAME"
+        )
+    keep = None if early else out if share else out.with_name(f"{out.name}.parts")
     chosen = custom([create(spec, norm=norm, eps=eps) for spec in attacks])
     case = load()
     if not attacks:
@@ -94,7 +111,8 @@ def command(
         other = load(model=surrogate, weights=surrogate_weights).classifier
         chosen = chosen.plus(Transfer(surrogate=other, norm=norm, eps=eps))
     drawn = nearest_found = None
-    with screen.progress(quiet) as bar:
+    here = ranks()
+    with keeping(keep, resume), screen.progress(quiet or not here.first) as bar:
         evaluation = evaluate(
             case.classifier,
             case.dataset,
@@ -106,7 +124,12 @@ def command(
             until=half_width,
             budget=time,
             progress=bar.evaluation(),
+            shard=share,
+            folder=keep,
+            finished=[*finished, *([keep] if resume and keep else [])],
         )
+        if share:
+            return write_shard(out, evaluation, shard)
         # Where the run stopped early, the extras are content with as many samples.
         common = {"batch_size": case.batch_size, "limit": len(evaluation.ledger), "seed": seed}
         if curve:
@@ -115,6 +138,8 @@ def command(
         if nearest:
             search = [FMN(norm=norm, eps="inf")]
             nearest_found = minimal_distances(case.classifier, case.dataset, search, **common)
+    if not here.first:
+        return 0
     title = name or case.spec
     audit = build_audit(
         evaluation,
@@ -126,8 +151,10 @@ def command(
         curve=drawn,
         distances=nearest_found,
     )
-    typed = shlex.join(["robustkit", *sys.argv[1:]])
-    write_report(out, [audit], {"ledger.csv": evaluation.ledger.to_csv()}, title, typed, seed)
+    repeat = shlex.join(["robustkit", *typed()])
+    write_report(out, [audit], {"ledger.csv": evaluation.ledger.to_csv()}, title, repeat, seed)
+    if keep:
+        discard(keep)
     console = screen.out()
     console.print(screen.audit_table(audit))
     console.print(screen.audit_notes(audit))
