@@ -61,8 +61,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
     except click.ClickException as error:
         return _say(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt) as error:
-        return _say(str(error) or "interrupted; nothing was written", INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted; nothing was written", INTERRUPTED)
     except RobustkitError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustkit.errors import ConfigurationError
+from robustkit.errors import ConfigurationError, RobustkitError
 from robustkit.files import write_atomically
 
 if TYPE_CHECKING:
@@ -22,8 +22,10 @@ NAME = "shard.json"
 _OWN = ("--shard", "--out")  # options that differ from shard to shard
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(RobustkitError):
     """Somebody pressed Ctrl-C, and the message says what is kept."""
+
+    exit_code = 130
 
 
 def read_shard(text: str | None) -> tuple[int, int] | None:
@@ -64,11 +66,12 @@ def keeping(folder: Path | None, resume: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if folder is None or not any(folder.glob("part-*")):
+        alone = ranks().count == 1
+        if folder is None or (alone and not any(folder.glob("part-*"))):
             raise
-        program = "robustkit" if ranks().count == 1 else "torchrun ... -m robustkit"
-        again = f"{program} {shlex.join([*typed(), '--resume'])}"
-        raise Interrupted(f"interrupted; what is finished is kept in '{folder}'; go on with: {again}") from None
+        kept = "what is finished" if alone else "what any process has finished"
+        again = f"{'' if alone else 'torchrun ... -m '}robustkit {shlex.join([*typed(), '--resume'])}"
+        raise Interrupted(f"interrupted; {kept} is kept in '{folder}'; go on with: {again}") from None
 
 
 def write_shard(out: Path, evaluation: Evaluation, shard: str | None) -> int:
@@ -105,7 +108,7 @@ def read_arguments(folders: Sequence[Path]) -> list[str]:
     wanted, got = [f"{index}/{count}" for index in range(1, count + 1)], [note["shard"] for note in notes.values()]
     if sorted(got) != sorted(wanted):
         raise ConfigurationError(
-            f"merge: expected every shard from 1/{count} to {count}/{count} once, got {', '.join(got)}; give all of them"
+            f"merge: expected every shard from 1/{count} to {count}/{count} once, got {', '.join(got)}; give all"
         )
     return list(first["arguments"])
 
