@@ -13,6 +13,7 @@ from robustkit.cli.options import Case, attack_options, case_options, fraction, 
 from robustkit.errors import ConfigurationError
 
 DEFAULT_PROTOCOL = "fast"
+MEMBERS = 500  # samples on which the members of an ensemble are looked at one by one
 
 
 @click.command("audit", short_help="Measure a model and write the report.")
@@ -79,16 +80,18 @@ def command(
           --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --protocol autoattack
       torchrun --nproc-per-node 4 -m robustkit audit cnn --weights cnn.safetensors --data mnist
     """
-    from robustkit.attacks import FMN, Transfer, create
-    from robustkit.cli import screen
+    from robustkit.attacks import FMN, PGD, Transfer, create
+    from robustkit.cli import samples, screen
     from robustkit.cli.files import check_folder, write_report
     from robustkit.cli.shards import keeping, place_of, read_shard, typed, write_shard
     from robustkit.curve import minimal_distances, security_curve
+    from robustkit.defenses import Ensemble
     from robustkit.evaluator import evaluate
     from robustkit.parts import discard
     from robustkit.protocols import custom, get_protocol
     from robustkit.ranks import ranks
     from robustkit.report.build import build_audit
+    from robustkit.transfer import members_of
 
     if protocol and attacks:
         raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
@@ -110,7 +113,7 @@ def command(
     if surrogate:
         other = load(model=surrogate, weights=surrogate_weights).classifier
         chosen = chosen.plus(Transfer(surrogate=other, norm=norm, eps=eps))
-    drawn = nearest_found = None
+    drawn = nearest_found = members = None
     here = ranks()
     with keeping(keep, resume), screen.progress(quiet or not here.first) as bar:
         evaluation = evaluate(
@@ -138,6 +141,17 @@ def command(
         if nearest:
             search = [FMN(norm=norm, eps="inf")]
             nearest_found = minimal_distances(case.classifier, case.dataset, search, **common)
+        if here.first and isinstance(case.classifier.module, Ensemble):
+            some = samples.read(case.dataset, min(MEMBERS, len(evaluation.ledger)))
+            members = members_of(
+                case.classifier,
+                some.x,
+                some.y,
+                attacks=[PGD(norm=norm, eps=eps, steps=20, loss=loss) for loss in ("ce", "margin")],
+                seed=seed,
+                batch_size=case.batch_size,
+                progress=lambda done, total: bar.count("attack every member", done, total),
+            )
     if not here.first:
         return 0
     title = name or case.spec
@@ -150,6 +164,7 @@ def command(
         limit=limit,
         curve=drawn,
         distances=nearest_found,
+        members=members,
     )
     repeat = shlex.join(["robustkit", *typed()])
     write_report(out, [audit], {"ledger.csv": evaluation.ledger.to_csv()}, title, repeat, seed)
