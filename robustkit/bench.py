@@ -15,12 +15,12 @@ from torch import Tensor
 from robustkit.attack import Attack
 from robustkit.calibration import ClasswiseBins, columns
 from robustkit.classifier import Classifier
-from robustkit.data import Batch, samples_sha256, samples_sum
+from robustkit.data import Batch, samples_sum
 from robustkit.engine import Engine
 from robustkit.errors import ConfigurationError
 from robustkit.evaluation import AttackRun
 from robustkit.evidence import Evidence
-from robustkit.faster import faster
+from robustkit.exact import ExactSums
 from robustkit.gallery import Gallery
 from robustkit.judge import Judge
 from robustkit.labels import as_labels
@@ -45,7 +45,10 @@ class Progress:
 
 
 class Bench:
-    """A running evaluation: the ledger, one engine per attack, and what is kept of the samples."""
+    """The evaluation of one piece: the ledger, one engine per attack, and what is kept of the samples.
+
+    Attacks search on `search`, the model or its faster copy.
+    """
 
     clean_bins: ClasswiseBins
     attacked_bins: ClasswiseBins
@@ -57,10 +60,9 @@ class Bench:
         protocol: Protocol,
         batch_size: int,
         seed: int,
-        accelerate: bool,
+        search: Classifier,
         progress: Callable[[Progress], None] | None,
         examples: int,
-        total: int | None,
         evidence: bool = False,
     ) -> None:
         attacks = protocol.attacks
@@ -74,25 +76,24 @@ class Bench:
         self.evidence = Evidence([run.label for run in self.runs]) if evidence else None
         self.ledger = Ledger(run.label for run in self.runs)
         self.room = examples
-        self.accelerate = accelerate
+        self.search = search
         self.batch_size, self.seed, self.protocol = batch_size, seed, protocol
-        self.total = total
         self.done = 0
-        self._data_sum = 0
+        self.data_sum = 0
 
     def work(self, batch: Batch) -> None:
         """Takes some samples through the clean pass and every attack."""
         with self.classifier.frozen():
             x = self.classifier.accept(batch.x)
             y = as_labels(batch.y, self.classifier.classes(x[:1])).to(self.classifier.device)
-            self._data_sum += samples_sum(x, y, batch.ids)
+            self.data_sum += samples_sum(x, y, batch.ids)
             ids = batch.ids.to(self.classifier.device)
             clean = self.judge(x, ids)
             self.on_grid = self.on_grid and x.ndim > 2 and bool(self.stored.on_grid(x).all())
             where = self._enter_clean(batch, y, clean)
             self._report("clean", len(x))
             if not self.engines:
-                self.engines = self._engines(faster(self.classifier, x[:16]) if self.accelerate else self.classifier)
+                self.engines = self._engines(self.search)
             standing = clean.argmax(1) == y
             worst = Worst(x, clean)
             for index, (run, engine) in enumerate(zip(self.runs, self.engines, strict=True)):
@@ -136,20 +137,17 @@ class Bench:
         ]
 
     @property
-    def accelerated(self) -> bool:
-        """Whether the attacks search on a faster copy of the model."""
-        return bool(self.engines) and self.engines[0].classifier is not self.classifier
+    def fits(self) -> int:
+        """How many rows fit into memory, as far as is known."""
+        return min([self.batch_size, *(engine.split.size for engine in self.engines)])
 
     def finished_runs(self) -> Iterator[AttackRun]:
         """Yields what is known of each attack at the end."""
         for run, engine in zip(self.runs, self.engines, strict=True):
-            run.loss_path = tuple(engine.loss_path())
+            sums = engine.path_sums().tolist()
+            run.path, run.rows = ExactSums(len(sums)), engine.submitted
+            run.path.add(sums)
             yield run
-
-    @property
-    def data_sha256(self) -> str:
-        """Hash over the set of samples: the sum of one hash per sample, so that order does not matter."""
-        return samples_sha256(self._data_sum)
 
     def _enter_clean(self, batch: Batch, y: Tensor, logits: Tensor) -> slice:
         if not len(self.ledger):
@@ -197,7 +195,7 @@ class Bench:
     def _report(self, stage: str, visits: int) -> None:
         self.done += visits
         if self.progress:
-            self.progress(Progress(stage, self.done, self.total, int(self.ledger.standing.sum()), len(self.ledger)))
+            self.progress(Progress(stage, self.done, None, int(self.ledger.standing.sum()), len(self.ledger)))
 
 
 class Worst:

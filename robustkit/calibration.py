@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from robustkit.errors import ConfigurationError, InvalidEvaluation
+from robustkit.exact import ExactSums
 from robustkit.ranked import (
     Array,
     Bin,
@@ -222,24 +223,27 @@ class ClasswiseBins:
         self.num_classes = num_classes
         self.bins = checked_bins(bins)
         self.n = 0
-        self._excess = np.zeros(num_classes * bins)
+        self.excess = ExactSums(num_classes * bins)
 
     def add(self, probabilities: ArrayLike, labels: ArrayLike) -> None:
         """Counts more samples; arguments as for `columns`, with K columns."""
         p, y = _checked_probabilities(probabilities, labels)
         if p.shape[1] != self.num_classes:
-            raise InvalidEvaluation(
-                f"calibration: expected {self.num_classes} columns, got {p.shape[1]}; give every class"
-            )
+            raise InvalidEvaluation(f"calibration: expected {self.num_classes} columns, got {p.shape[1]}; give all")
         cell = np.arange(self.num_classes) * self.bins + bin_of(p, self.bins)
         p[np.arange(len(y)), y] -= 1
-        self._excess += np.bincount(cell.ravel(), p.ravel(), self._excess.size)
+        self.excess.add(np.bincount(cell.ravel(), p.ravel(), self.num_classes * self.bins))
         self.n += len(y)
+
+    def update(self, other: ClasswiseBins) -> None:
+        """Adds the samples that another one counted."""
+        self.excess.update(other.excess)
+        self.n += other.n
 
     def ece(self) -> float:
         """Returns the classwise ECE of everything added; raises InvalidEvaluation where that is nothing."""
         check_any(self.n)
-        return float(np.abs(self._excess).sum() / (self.n * self.num_classes))
+        return float(np.abs(self.excess.values()).sum() / (self.n * self.num_classes))
 
 
 def measure(

@@ -19,6 +19,7 @@ from robustkit.data import Batch, batches
 from robustkit.errors import ConfigurationError
 from robustkit.norms import Norm
 from robustkit.protocols import Protocol, custom
+from robustkit.ranks import ranks
 from robustkit.stats import Proportion, proportion
 from robustkit.threat import Eps, parse_eps
 
@@ -87,7 +88,7 @@ def security_curve(
     """Returns robust accuracy at every radius (Biggio & Roli 2018, arXiv 1712.03141, section 3.3).
 
     Radii are taken in ascending order; a sample that is broken is not attacked again, neither by a later attack nor at
-    a larger radius. So the curve never rises.
+    a larger radius. So the curve never rises. Processes of a torch process group share the work.
 
     Args:
         classifier: The model.
@@ -110,9 +111,10 @@ def security_curve(
     ladder = [
         (parse_eps(eps), [dataclasses.replace(attack, eps=eps) for attack in protocol.attacks]) for eps in ordered
     ]
-    ids: list[Tensor] = []
-    found: list[Tensor] = []
-    for batch in batches(data, CHUNK * batch_size, limit):
+    here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
+    for turn, batch in enumerate(batches(data, CHUNK * batch_size, limit)):
+        if turn % here.count != here.rank:
+            continue
         broken_at = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
         for radius, rungs in ladder:
             for attack in rungs:
@@ -122,18 +124,17 @@ def security_curve(
                         classifier, batch.x[at], batch.y[at], ids=batch.ids[at], seed=seed, batch_size=batch_size
                     )
                     broken_at[at[done.success.cpu()]] = radius
-                if progress:
+                if progress and here.first:
                     standing = int(broken_at.isinf().sum())
                     progress(Progress(f"{attack.label} at {attack.eps}", 0, None, standing, len(batch)))
-        ids.append(batch.ids)
-        found.append(broken_at)
-    values = torch.cat(found).numpy()
+        found[turn] = batch.ids, broken_at
+    ids, values = (torch.cat(column).numpy() for column in zip(*here.shared(found), strict=True))
     return Curve(
         norm=protocol.attacks[0].norm,
         radii=ordered,
         accuracy=tuple(proportion(int((values > parse_eps(eps)).sum()), len(values)) for eps in ordered),
         broken_at=values,
-        ids=torch.cat(ids).numpy(),
+        ids=ids,
         label=protocol.label,
     )
 
@@ -167,20 +168,21 @@ def minimal_distances(
             f"distances: expected minimal attacks of one norm, got {', '.join(strangers) or 'several norms'}; "
             "for example FMN(norm='L2', eps='inf')"
         )
-    ids: list[Tensor] = []
-    found: list[Tensor] = []
-    for batch in batches(data, CHUNK * batch_size, limit):
+    here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
+    for turn, batch in enumerate(batches(data, CHUNK * batch_size, limit)):
+        if turn % here.count != here.rank:
+            continue
         nearest = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
         at = nearest.isinf().nonzero().squeeze(1)
         for attack in attacks if len(at) else ():
             done = attack(classifier, batch.x[at], batch.y[at], ids=batch.ids[at], seed=seed, batch_size=batch_size)
             nearest[at] = torch.minimum(nearest[at], done.distance.where(done.success, torch.inf).cpu())
-        ids.append(batch.ids)
-        found.append(nearest)
+        found[turn] = batch.ids, nearest
+    ids, values = (torch.cat(column).numpy() for column in zip(*here.shared(found), strict=True))
     return Distances(
         norm=attacks[0].norm,
-        values=torch.cat(found).numpy(),
-        ids=torch.cat(ids).numpy(),
+        values=values,
+        ids=ids,
         attacks=tuple(attack.label for attack in attacks),
     )
 

@@ -27,7 +27,7 @@ class Minibatch:
         ids: Sample ids (N,), which with `seed` fix all random numbers.
         seed: Differs in every epoch.
         epoch: Number of this pass over the data, from 1.
-        memory: Tensors an objective keeps from one batch to the next; checkpoints hold them.
+        memory: Tensors an objective keeps from one batch to the next, row i for row i; checkpoints hold them.
         exact: Whether the inner attack runs in float32 while the training step uses bfloat16.
     """
 

@@ -121,8 +121,11 @@ class Engine:
 
     def loss_path(self) -> list[float]:
         """Returns the mean over all samples of the best margin so far, after each look (waves one after another)."""
-        sums = self._path[0] + self._path[1].cumsum(0)
-        return (sums / max(self.submitted, 1)).tolist()
+        return (self.path_sums() / max(self.submitted, 1)).tolist()
+
+    def path_sums(self) -> Tensor:
+        """Returns the sums over all samples of which `loss_path` gives the means."""
+        return self._path[0] + self._path[1].cumsum(0)
 
     def _admit(self) -> None:
         """Lets waiting samples in once a quarter of the batch is free, first those whose next wave is due."""

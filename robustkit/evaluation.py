@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from robustkit.attack import Attack
 from robustkit.calibration import Calibration, ClasswiseBins, measure
@@ -13,7 +14,8 @@ from robustkit.data import Dataset
 from robustkit.diagnostics import Diagnostic, Quality, Status, complete, diagnostic, quality
 from robustkit.doctor import gradient_diagnostic
 from robustkit.evidence import Evidence
-from robustkit.gallery import Example
+from robustkit.exact import ExactSums
+from robustkit.gallery import Example, Gallery
 from robustkit.ledger import Ledger, Mask
 from robustkit.protocols import Protocol
 from robustkit.stats import Proportion, confidence_sequence, proportion
@@ -22,7 +24,10 @@ from robustkit.threat import Threat
 
 @dataclass
 class AttackRun:
-    """What one attack cost, the fresh pass over its results included, and what that pass did not confirm."""
+    """What one attack cost, the fresh pass over its results included, and what that pass did not confirm.
+
+    `path` holds the sums over `rows` samples of which `loss_path` gives the means.
+    """
 
     attack: Attack
     label: str
@@ -33,6 +38,8 @@ class AttackRun:
     seconds: float = 0.0
     rechecked_changes: int = 0
     loss_path: tuple[float, ...] = ()
+    path: ExactSums | None = None
+    rows: int = 0
 
 
 @dataclass
@@ -59,6 +66,10 @@ class Evaluation:
         planned: How many samples there were to look at, if known.
         ids_sha256: Hash over the sorted sample ids.
         data_sha256: Hash over ids, labels and inputs, whatever their order.
+        data_sum: What that is the hash of.
+        places: Place of every row of the ledger in the data, from 0, ascending; of a shard only its own.
+        total: How many samples all shards have together.
+        settings: What parts of one evaluation have in common, as text.
     """
 
     ledger: Ledger
@@ -84,6 +95,27 @@ class Evaluation:
     examples: tuple[Example, ...] = ()
     evidence: Evidence | None = None
     seconds: float = 0.0
+    data_sum: int = 0
+    places: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    total: int = 0
+    gallery: Gallery | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def merge(cls, shards: Sequence[Evaluation]) -> Evaluation:
+        """Returns the evaluation of all samples from those of its shards, in whatever order they come.
+
+        It equals that of one process in everything but the time it took, the ledger to the last byte.
+
+        Args:
+            shards: From `robustkit.evaluate(..., shard=...)`, with the same arguments otherwise.
+
+        Raises:
+            ConfigurationError: If they do not belong together, or samples are there twice or not at all.
+        """
+        from robustkit.merging import merge
+
+        return merge(shards)
 
     @property
     def clean_accuracy(self) -> Proportion:

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence, Sized
-from itertools import islice
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from robustkit.attack import Attack
+from robustkit.attacks import Transfer
 from robustkit.bench import Bench, Progress
+from robustkit.calibration import ClasswiseBins
+from robustkit.checkpoints import weights_sha256
 from robustkit.classifier import Classifier, as_classifier
-from robustkit.data import Batch, Dataset, batches, shuffled
+from robustkit.data import Batch, Dataset, batches, samples_sha256, samples_sum, shuffled
 from robustkit.diagnostics import Diagnostic, diagnostic
-from robustkit.doctor import examine
+from robustkit.doctor import ROWS, examine
 from robustkit.errors import ConfigurationError, InvalidEvaluation
 from robustkit.evaluation import Evaluation
+from robustkit.faster import faster
+from robustkit.gallery import Gallery
 from robustkit.labels import as_labels
+from robustkit.merging import joined
 from robustkit.pace import Pace
+from robustkit.parts import Parts, pack, unpack
+from robustkit.pieces import Meter, Share, cut
 from robustkit.protocols import Protocol, custom
+from robustkit.ranks import ranks
 from robustkit.stats import proportion
 
-FIRST = 16  # samples to begin with where the run may stop early
-CHUNK = 4  # batches that go through all attacks together; the only samples in memory at any time
+MANY = 64  # parts that are held before they are put together
 
 
 def evaluate(
@@ -42,6 +53,9 @@ def evaluate(
     progress: Callable[[Progress], None] | None = None,
     examples: int = 8,
     evidence: bool = False,
+    shard: tuple[int, int] | None = None,
+    folder: str | Path | None = None,
+    finished: Sequence[str | Path] = (),
 ) -> Evaluation:
     """Returns clean accuracy, accuracy under every attack and their per-sample worst case, with a ledger of all rows.
 
@@ -49,6 +63,9 @@ def evaluate(
     protocol run on what is still standing. Each point they return is re-measured against the threat in float64 and
     classified again in a fresh pass, which decides. Data are streamed: besides the ledger only a few batches are in
     memory. Nothing depends on batch size or order.
+
+    The data are cut into pieces that do not depend on who works on them. In a torch process group, as under
+    `torchrun`, every process calls this with the same arguments, does its share of the pieces, and returns the whole.
 
     With `until` or `budget` samples are taken in random order where the data can be indexed, and the run stops when
     the interval is narrow enough or the time is up; `Evaluation.anytime_interval` is valid however often one looked.
@@ -70,9 +87,14 @@ def evaluate(
         examples: How many broken samples to keep with their worst points, one of each class first.
         evidence: Keep the points the verdicts rest on, for `robustkit.save_bundle`: of every sample the worst, and all
             that changed a prediction. They stay in memory, on the CPU.
+        shard: Do one share of the pieces only, (index from 0, count); `Evaluation.merge` puts the shares together.
+        folder: Write what is finished there, once a minute and at the end. Processes share it.
+        finished: Folders with finished parts to take over; with `folder` among them a killed run goes on, with those
+            of all shards nothing is left to do.
 
     Raises:
-        ConfigurationError: If the attacks do not share one threat or an argument cannot be meant.
+        ConfigurationError: If the attacks do not share one threat, an argument cannot be meant, or finished parts
+            belong to another evaluation.
         InvalidEvaluation: If the doctor refuses data or model, or the clean accuracy is not the expected one.
         ThreatViolation: If an attack left its threat.
     """
@@ -84,65 +106,118 @@ def evaluate(
         raise ConfigurationError(
             f"evaluate: expected data in the model's bounds {classifier.bounds}, got {dataset.bounds}; make them agree"
         )
-    size = _size(dataset.source, limit)
-    total = None if size is None else size * (1 + len(protocol.attacks))
-    bench = Bench(classifier, protocol, batch_size, seed, accelerate, progress, examples, total, evidence)
-    pace = Pace(until, budget)
+    here, pace, size = ranks(), Pace(until, budget), _size(dataset.source, limit)
+    share = Share(shard, here, pace, folder is not None)
+    meter = Meter(progress if here.first else None, 1 + len(protocol.attacks))
+    bench = Bench(classifier, protocol, batch_size, seed, classifier, meter.tell, examples, evidence)
     found: list[Diagnostic] = []
     if expected_clean_accuracy is not None:
         found.append(_expect(classifier, dataset, batch_size, limit, expected_clean_accuracy))
     if pace.early:
         dataset = shuffled(dataset, seed)
-    for chunk in _chunks(dataset, batch_size, limit, pace, bench):
-        if not len(bench.ledger):
-            found += examine(classifier, chunk.x, chunk.y)
-        bench.work(chunk)
-    return Evaluation(
+    stream = cut(dataset, batch_size, limit, size, pace, meter)
+    head = next(stream)
+    found += examine(classifier, head.x, head.y)
+    with classifier.frozen():
+        x = classifier.accept(head.x[:ROWS])
+        search = faster(classifier, x[:16]) if accelerate else classifier
+        classes = classifier.classes(x[:1])
+    blank = Evaluation(
         ledger=bench.ledger,
         threat=bench.threat,
         protocol=protocol,
         fingerprint=protocol.fingerprint(classifier.model_dtype),
-        runs=tuple(bench.finished_runs()),
-        num_classes=classifier.classes(chunk.x[:1]),
-        input_shape=tuple(chunk.x.shape[1:]),
+        runs=tuple(bench.runs),
+        num_classes=classes,
+        input_shape=tuple(head.x.shape[1:]),
         dataset=dataset,
         seed=seed,
         draws=classifier.draws,
-        ids_sha256=bench.ledger.ids_sha256,
-        data_sha256=bench.data_sha256,
+        ids_sha256="",
+        data_sha256="",
         found=tuple(found),
+        clean_bins=ClasswiseBins(classes),
+        attacked_bins=ClasswiseBins(classes),
+        on_grid=True,
+        accelerated=search is not classifier,
+        early=pace.early,
+        planned=size,
+        gallery=Gallery(examples, classes),
+        evidence=bench.evidence,
+    )
+    sizes = {"limit": limit, "batch size": batch_size, "examples": examples, "evidence": evidence}
+    blank.settings = {**_common(blank, classifier, head), **{name: str(value) for name, value in sizes.items()}}
+    store, kept = Parts(folder, finished), list[Evaluation]()
+
+    def take_over() -> set[int]:
+        kept.extend(store.begin(blank))
+        return {int(place) for part in kept for place in part.places}
+
+    known = here.told(take_over)
+    meter.begin(kept, None if size is None else size if pace.early else share.rows(size, batch_size, known))
+    parts, place, again = [blank, *kept], 0, 0
+    try:
+        for chunk in chain([head], stream):
+            done = place in known
+            if share.mine(done):
+                bench = Bench(classifier, protocol, bench.fits, seed, search, meter.tell, examples, evidence)
+                bench.work(chunk)
+                part = _part(blank, bench, place)
+                meter.add(part)
+                store.add(part)
+                parts = [*parts, part] if len(parts) < MANY else [joined([*parts, part])]
+            elif done and here.first:
+                again += _sum(classifier, chunk)
+            place += len(chunk)
+    finally:
+        store.write()
+    if here.first and again % 2**256 != sum(part.data_sum for part in kept) % 2**256:
+        raise InvalidEvaluation("evaluate: expected the samples of the finished parts, got others; begin anew")
+    whole = joined(parts)
+    if here.count > 1:
+        others = here.gathered(pack(whole))
+        whole = joined([blank, *(unpack(*other, blank) for other in others)])
+        whole = joined([blank, unpack(*here.told(lambda: pack(whole)), blank)])
+    return dataclasses.replace(whole, total=place, stopped=pace.reason, seconds=time.perf_counter() - start)
+
+
+def _part(blank: Evaluation, bench: Bench, place: int) -> Evaluation:
+    """Returns what one piece left behind, which begins at a place of the data."""
+    return dataclasses.replace(
+        blank,
+        ledger=bench.ledger,
+        places=np.arange(place, place + len(bench.ledger)),
+        runs=tuple(bench.finished_runs()),
         clean_bins=bench.clean_bins,
         attacked_bins=bench.attacked_bins,
         on_grid=bench.on_grid,
-        accelerated=bench.accelerated,
-        early=pace.early,
-        stopped=pace.reason,
-        planned=size,
-        examples=bench.gallery.examples(),
+        gallery=bench.gallery,
         evidence=bench.evidence,
-        seconds=time.perf_counter() - start,
+        data_sum=bench.data_sum,
     )
 
 
-def _chunks(dataset: Dataset, batch_size: int, limit: int | None, pace: Pace, bench: Bench) -> Iterator[Batch]:
-    """Yields what goes through all attacks together: a few batches, or what the pace says."""
-    unit = min(batch_size, FIRST) if pace.early else batch_size
-    stream = batches(dataset, unit, limit)
-    while True:
-        most = CHUNK * batch_size
-        wanted = most
-        if pace.early:
-            wanted = pace.next(int(bench.ledger.standing.sum()), len(bench.ledger), unit, most)
-        held = list(islice(stream, -(-wanted // unit)))
-        if not held:
-            return
-        yield _join(held)
+def _common(blank: Evaluation, classifier: Classifier, head: Batch) -> dict[str, str]:
+    """Returns what decides the results of every piece, as text."""
+    surrogates = [attack.surrogate for attack in blank.protocol.attacks if isinstance(attack, Transfer)]
+    constants = [None if c is None else c.flatten().tolist() for c in (classifier.mean, classifier.std)]
+    return {
+        "protocol": f"{blank.protocol.label} {blank.fingerprint}",
+        "model": f"{type(classifier.model).__name__} {weights_sha256(classifier.module)}",
+        "surrogates": " ".join(weights_sha256(other.module) for other in surrogates if other),
+        "input": f"{classifier.bounds}, mean {constants[0]}, std {constants[1]}",
+        "output": classifier.output,
+        "draws": str(classifier.draws),
+        "data": f"{blank.dataset.name} {blank.dataset.split}, {blank.planned} samples",
+        "first samples": samples_sha256(_sum(classifier, head.rows(0, ROWS))),
+        "seed": str(blank.seed),
+        "accelerated": str(blank.accelerated),
+    }
 
 
-def _join(parts: list[Batch]) -> Batch:
-    x, y, ids = (torch.cat(column) for column in zip(*((p.x, p.y, p.ids) for p in parts), strict=True))
-    names = [name for p in parts for name in (p.names or map(str, p.ids.tolist()))]
-    return Batch(x, y, ids, names if any(p.names for p in parts) else None)
+def _sum(classifier: Classifier, batch: Batch) -> int:
+    """Returns the hash of some samples as they come to the model."""
+    return samples_sum(classifier.accept(batch.x), as_labels(batch.y), batch.ids)
 
 
 def _size(source: Any, limit: int | None) -> int | None:

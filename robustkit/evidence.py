@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,17 @@ class Evidence:
         held = self._points.setdefault(id, {})
         same = next((there for there in held.values() if np.array_equal(there, point)), None)
         held[role] = point.copy() if same is None else same
+
+    @classmethod
+    def of(cls, attacks: Sequence[str], columns: Mapping[str, Index], points: Sequence[Points]) -> Evidence:
+        """Returns what `tensors` took to pieces."""
+        found = cls(attacks)
+        for row, id in enumerate(columns["ids"].tolist()):
+            for role in (WORST, *attacks):
+                place = columns[role if role == WORST else column_of(role)][row]
+                if place >= 0:
+                    found._points.setdefault(id, {})[role] = points[place]
+        return found
 
     def tensors(self) -> tuple[dict[str, Index], list[Points]]:
         """Returns the columns of the file by name, one entry for each id in ascending order, and the points."""

@@ -61,6 +61,11 @@ class Gallery:
             )
             self.kept[label] = sorted([*shelf, example], key=lambda e: e.id)[: self.share]
 
+    def update(self, other: Gallery) -> None:
+        """Looks at what another one kept of other samples."""
+        for label, shelf in other.kept.items():
+            self.kept[label] = sorted([*self.kept.get(label, []), *shelf], key=lambda e: e.id)[: self.share]
+
     def examples(self) -> tuple[Example, ...]:
         """Returns what is kept, one sample of each class before the second of any."""
         ranked = [(rank, e.id, e) for shelf in self.kept.values() for rank, e in enumerate(shelf)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,18 @@ class Ledger:
     def ids_sha256(self) -> str:
         """Hash over the sorted sample ids."""
         return hashlib.sha256(np.sort(self["id"]).tobytes()).hexdigest()
+
+    @classmethod
+    def joined(cls, ledgers: Sequence[Ledger], order: npt.NDArray[np.int64]) -> Ledger:
+        """Returns the rows of several tables of the same attacks, one after the other and then put in `order`."""
+        whole = cls(ledgers[0].attacks)
+        whole.extend(len(order))
+        for name in whole.columns:
+            whole._columns[name] = np.concatenate([ledger[name] for ledger in ledgers])[order]
+        if any(ledger.names for ledger in ledgers):
+            names = [name for ledger in ledgers for name in ledger.names or map(str, ledger["id"].tolist())]
+            whole.names = [names[row] for row in order]
+        return whole
 
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
         """Returns a copy of every column by name, ready for `pandas.DataFrame`."""

@@ -25,7 +25,8 @@ class Recipe:
 
     Attributes:
         epochs: Passes over the data.
-        batch_size: Samples per update; a last batch of one sample is left out, since BatchNorm refuses it.
+        batch_size: Samples per update, of all processes together; a last batch of one sample is left out, since
+            BatchNorm refuses it.
         augment: Random changes of every batch, such as flip+crop:padding=4+randaugment:magnitude=9; also
             trivialaugment, augmix, cutout, noise, mixup, cutmix. An attack starts from the changed input.
         optimizer: Of torch, with its defaults for what is not said here.

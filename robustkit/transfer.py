@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from robustkit.attack import Attack
 from robustkit.classifier import Classifier
 from robustkit.craft import craft
+from robustkit.defenses.ensemble import Ensemble
 from robustkit.errors import ConfigurationError
 from robustkit.labels import as_labels
 from robustkit.stats import Proportion, proportion
@@ -26,12 +28,14 @@ class Transfer:
         accuracy: `accuracy[i][j]` is the accuracy of model j on points made for model i, the clean point included;
             the diagonal is each model under its own attack.
         disagreement: `disagreement[i][j]` is the share of clean samples to which i and j give different answers.
+        carried: `carried[i][j]` is the share, of the samples that both have right and that break i, that break j too.
     """
 
     names: tuple[str, ...]
     clean: tuple[Proportion, ...]
     accuracy: tuple[tuple[Proportion, ...], ...]
     disagreement: tuple[tuple[Proportion, ...], ...]
+    carried: tuple[tuple[Proportion, ...], ...]
 
 
 def transfer(
@@ -83,12 +87,36 @@ def transfer(
             if progress:
                 progress(int(ids[0]) * len(members) + (i + 1) * len(ids), len(x) * len(members))
     said, truth = [torch.cat(parts) for parts in clean], as_labels(y).cpu()
+    stands = [[torch.cat(parts) for parts in row] for row in held]
+    broken = [(answer == truth) & ~stands[i][i] for i, answer in enumerate(said)]
     return Transfer(
         names=tuple(models),
         clean=tuple(_share(answer == truth) for answer in said),
-        accuracy=tuple(tuple(_share(torch.cat(parts)) for parts in row) for row in held),
+        accuracy=tuple(tuple(_share(stand) for stand in row) for row in stands),
         disagreement=tuple(tuple(_share(a != b) for b in said) for a in said),
+        carried=tuple(
+            tuple(_share(~stands[i][j][broken[i] & (answer == truth)]) for j, answer in enumerate(said))
+            for i in range(len(said))
+        ),
     )
+
+
+def members_of(ensemble: Classifier, x: Tensor, y: Tensor, attacks: Sequence[Attack], **settings: Any) -> Transfer:
+    """Returns how the members of an ensemble stand together; arguments as for `transfer`.
+
+    Raises:
+        ConfigurationError: If the model is no `Ensemble`.
+    """
+    module = ensemble.module
+    if not isinstance(module, Ensemble):
+        raise ConfigurationError(
+            f"members: expected an Ensemble, got {type(ensemble.model).__name__}; audit it as it is"
+        )
+    shared = ("bounds", "mean", "std", "num_classes", "device")
+    common: dict[str, Any] = {name: getattr(ensemble, name) for name in shared}
+    parts = [Classifier(member, output="logits", **common) for member in module.members]
+    members = {f"member {number}": part for number, part in enumerate(parts, 1)}
+    return transfer(members, x, y, attacks, **settings)
 
 
 def _points(maker: Classifier, x: Tensor, y: Tensor, attacks: Sequence[Attack], ids: Tensor, seed: int) -> list[Tensor]:

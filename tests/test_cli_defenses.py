@@ -72,6 +72,7 @@ def test_ensemble_of_snapshots_is_written_shown_and_audited(case, capsys):
     for words in ("1  cnn a.safetensors", "points made for", "nobody (clean)", "ensemble", "members disagree on"):
         assert words in out
     matrix = [line.split() for line in out.partition("nobody (clean)")[2].splitlines()[1:4]]
+    first = [float(cell) for cell in out.partition("nobody (clean)")[2].split("\n")[0].split()]
     rows = {name: [float(cell) for cell in cells] for name, *cells in matrix}
     assert rows["ensemble"][2] <= min(rows["1"][2], rows["2"][2])
     written = json.loads(Path("deep/er/two.json").read_text())
@@ -81,6 +82,14 @@ def test_ensemble_of_snapshots_is_written_shown_and_audited(case, capsys):
     audit = json.loads(Path("report/report.json").read_text())["audits"][0]
     assert audit["subject"]["architecture"] == "Ensemble"
     assert 100 * audit["worst_case"]["accuracy"]["value"] == pytest.approx(rows["ensemble"][2], abs=5)
+    group = audit["ensemble"]
+    assert (group["members"], group["combine"]) == (["member 1", "member 2"], "hard_vote")
+    assert [100 * share["value"] for share in group["clean"]] == pytest.approx(list(first[:2]), abs=0.06)
+    assert [group["transfer"][i][i] for i in (0, 1)] == [1, 1]
+    assert 0 < group["transfer"][0][1] < 1
+    page = Path("report/report.md").read_text()
+    assert "Members, combined by hard\\_vote; two of them answer differently on" in page
+    assert "| | Accuracy | Under attack | breaks 1 | breaks 2 |" in page
 
 
 def test_members_are_trained_independently_by_one_command(case, capsys):

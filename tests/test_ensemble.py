@@ -15,12 +15,13 @@ from torch.nn.functional import cross_entropy
 
 from robustkit.attacks import PGD
 from robustkit.classifier import Classifier
+from robustkit.craft import craft
 from robustkit.data import batches
 from robustkit.datasets import load_data
 from robustkit.defenses.ensemble import RULES, TIE, Ensemble, fit_weights, fresh_copies, snapshots
 from robustkit.errors import ConfigurationError, InvalidEvaluation
 from robustkit.models import create
-from robustkit.transfer import transfer
+from robustkit.transfer import members_of, transfer
 
 WEIGHTS = {"weighted": [3, 2, 1]}
 
@@ -247,6 +248,28 @@ def test_transfer_matrix_holds_own_attack_on_the_diagonal_and_counts_disagreemen
     assert found.disagreement[0][1].k == 0
     differing = int((member(0)(x).argmax(1) != member(1)(x).argmax(1)).sum())
     assert found.disagreement[0][2].k == found.disagreement[2][0].k == differing
+    points = [attack(member(0), x, y).x_adv, craft(attack, models["a"], x, y, torch.arange(60), 0)]
+    right = [member(number)(x).argmax(1) == y for number in (0, 1)]
+    lost = [~torch.stack([member(number)(point).argmax(1) == y for point in points]).all(0) for number in (0, 1)]
+    among = right[0] & right[1] & lost[0]
+    assert (found.carried[0][2].k, found.carried[0][2].n) == (int((among & lost[1]).sum()), int(among.sum()))
+    assert found.carried[0][0].value == found.carried[0][1].value == 1
+    assert found.carried[0][2].value < 1
+
+
+def test_members_of_an_ensemble_are_seen_through_the_scaling_of_the_whole():
+    x, y = digits(40)
+    plain = Classifier(Ensemble([member(0), member(1)], "hard_vote"), num_classes=10)
+    scaled = Classifier(plain.module, bounds=(0, 2), mean=0.0, std=2.0, num_classes=10)
+    one, two = (
+        members_of(model, factor * x, y, [PGD(eps=factor * 0.1, steps=5)])
+        for model, factor in [(plain, 1), (scaled, 2)]
+    )
+    assert one.names == ("member 1", "member 2")
+    assert one == two
+    assert one.clean[1].value == accuracy(member(1), y, x)
+    with pytest.raises(ConfigurationError, match="expected an Ensemble, got Sequential"):
+        members_of(Classifier(member(0)), x, y, [PGD(eps=0.1, steps=5)])
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ PACKAGE = ROOT / "robustkit"
 # Lower layers first; a file may import from its own layer and from those before it.
 LAYERS = (
     {"errors", "files"},
-    {"norms", "hyperplane", "rng", "losses", "stats", "calibration", "ranked", "labels", "suspects"},
+    {"norms", "exact", "hyperplane", "rng", "losses", "stats", "calibration", "ranked", "labels", "suspects"},
     {
         "threat",
         "frozen",
         "classifier",
+        "ranks",
         "chance",
         "bpda",
         "rows",
@@ -60,6 +61,9 @@ LAYERS = (
         "ledger",
         "gallery",
         "evaluation",
+        "merging",
+        "parts",
+        "pieces",
         "bench",
         "faster",
         "evaluator",

@@ -175,6 +175,7 @@ def derive(stated: Audit, evaluation: Evaluation) -> Audit:
         limit=None if whole else len(evaluation.ledger),
         curve=stated.curve,
         nearest=stated.nearest,
+        ensemble=stated.ensemble,
     )
     pictured = zip(audit.gallery, stated.gallery, strict=True)
     audit = dataclasses.replace(

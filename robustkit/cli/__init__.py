@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 
 import click
@@ -14,9 +15,10 @@ from robustkit.errors import RobustkitError, suggest
 
 COMMANDS = (
     *("audit", "demo", "corrupt", "clean-data", "train", "doctor", "selftest", "attacks"),
-    *("ensemble", "calibrate", "certify", "report", "verify"),
+    *("ensemble", "calibrate", "certify", "report", "verify", "merge"),
 )
 INTERRUPTED = 130
+SHARED = ("audit", "train")  # what several processes can do together
 
 
 class Commands(click.Group):
@@ -30,6 +32,8 @@ class Commands(click.Group):
         """Returns the command of `robustkit/cli/<name>.py`, "-" read as "_"."""
         if cmd_name not in COMMANDS:
             raise click.UsageError(f"no command {cmd_name!r}{suggest(cmd_name, COMMANDS)}")
+        if launched() and cmd_name not in SHARED:
+            raise click.UsageError(f"torchrun: expected {' or '.join(SHARED)}, got {cmd_name!r}; run it by itself")
         command: click.Command = import_module(f"robustkit.cli.{cmd_name.replace('-', '_')}").command
         return command
 
@@ -48,7 +52,9 @@ def cli() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code; every failure is one line on standard error."""
     try:
-        result = cli.main(args=arguments, prog_name="robustkit", standalone_mode=False)
+        with _together():
+            words = [*(sys.argv[1:] if arguments is None else arguments)]
+            result = cli.main(args=words, prog_name="robustkit", standalone_mode=False, obj=words)
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -71,7 +77,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _say(f"{type(error).__name__}: {error} ({hint})", 2)
 
 
+def launched() -> bool:
+    """Whether `torchrun` started this process, perhaps beside others."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _together() -> AbstractContextManager[object]:
+    """Returns the context in which the processes of `torchrun` can talk."""
+    if not launched():
+        return nullcontext()
+    from robustkit.ranks import joined
+
+    return joined()
+
+
 def _say(text: str, code: int) -> int:
+    if launched():
+        from robustkit.ranks import speaks
+
+        if not speaks():
+            return code
     click.echo("robustkit: " + " ".join(text.split()), err=True)
     return code
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from robustkit.cli.options import Case, attack_options, case_options, fraction, 
 from robustkit.errors import ConfigurationError
 
 DEFAULT_PROTOCOL = "fast"
+MEMBERS = 500  # samples on which the members of an ensemble are looked at one by one
 
 
 @click.command("audit", short_help="Measure a model and write the report.")
@@ -37,11 +37,14 @@ DEFAULT_PROTOCOL = "fast"
     "--out",
     type=click.Path(path_type=Path),
     default=Path("robustkit-report"),
-    show_default=True,
-    help="Folder for the report and its evidence, a bundle that `robustkit verify` checks.",
+    help="Folder for the report and its evidence, a bundle that `robustkit verify` checks, or for what is kept of a"
+    " shard  [default: robustkit-report, or robustkit-shard-I-of-N]",
 )
 @click.option("--archive", is_flag=True, help="Also write the bundle as one file, OUT.zip.")
 @click.option("--no-evidence", is_flag=True, help="Leave the adversarial inputs out, for huge data.")
+@click.option("--shard", metavar="I/N", help="Do one of N shares only; see `robustkit merge`.")
+@click.option("--resume", is_flag=True, help="Go on where the same command was interrupted.")
+@click.option("--finished", multiple=True, type=click.Path(path_type=Path), hidden=True)
 @click.option("--name", help="What to call the model  [default: MODEL]")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
@@ -63,6 +66,9 @@ def command(
     out: Path,
     archive: bool,
     no_evidence: bool,
+    shard: str | None,
+    resume: bool,
+    finished: tuple[Path, ...],
     name: str | None,
     quiet: bool,
 ) -> int:
@@ -76,20 +82,34 @@ def command(
       robustkit audit torchvision:resnet18 --weights resnet18.safetensors \\
           --data ~/imagenet/val --image-size 224 --eps 4/255 --limit 1000 \\
           --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --protocol autoattack
+      torchrun --nproc-per-node 4 -m robustkit audit cnn --weights cnn.safetensors --data mnist
     """
-    from robustkit.attacks import FMN, Transfer, create
-    from robustkit.cli import screen
-    from robustkit.cli.files import check_out, write_report
-    from robustkit.cli.recorded import typed
+    from robustkit.attacks import FMN, PGD, Transfer, create
+    from robustkit.cli import samples, screen
+    from robustkit.cli.files import check_folder, check_out, write_report
+    from robustkit.cli.recorded import as_named
+    from robustkit.cli.shards import keeping, place_of, read_shard, typed, write_shard
     from robustkit.curve import minimal_distances, security_curve
+    from robustkit.defenses import Ensemble
     from robustkit.evaluator import evaluate
+    from robustkit.parts import discard
     from robustkit.protocols import custom, get_protocol
+    from robustkit.ranks import ranks
     from robustkit.report.build import build_audit
+    from robustkit.transfer import members_of
 
     if protocol and attacks:
         raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
-    check_out(out)
     half_width, time = fraction("until", until), seconds("budget", budget)
+    early, share = half_width is not None or time is not None, read_shard(shard)
+    out = place_of(shard, out)
+    check_folder(out) if share else check_out(out)
+    if share and (early or curve or nearest):
+        raise ConfigurationError(
+            "--shard: expected an evaluation of a fixed number of samples alone, got --until, --budget, --curve or"
+            " --nearest; the first two cannot be shared, the others are for robustkit merge --option NAME"
+        )
+    keep = None if early else out if share else out.with_name(f"{out.name}.parts")
     chosen = custom([create(spec, norm=norm, eps=eps) for spec in attacks])
     case = load()
     if not attacks:
@@ -98,8 +118,9 @@ def command(
     if surrogate:
         other = load(model=surrogate, weights=surrogate_weights).classifier
         chosen = chosen.plus(Transfer(surrogate=other, norm=norm, eps=eps))
-    drawn = nearest_found = None
-    with screen.progress(quiet) as bar:
+    drawn = nearest_found = members = None
+    here = ranks()
+    with keeping(keep, resume), screen.progress(quiet or not here.first) as bar:
         evaluation = evaluate(
             case.classifier,
             case.dataset,
@@ -112,7 +133,12 @@ def command(
             budget=time,
             progress=bar.evaluation(),
             evidence=not no_evidence,
+            shard=share,
+            folder=keep,
+            finished=[*finished, *([keep] if resume and keep else [])],
         )
+        if share:
+            return write_shard(out, evaluation, shard)
         # Where the run stopped early, the extras are content with as many samples.
         common = {"batch_size": case.batch_size, "limit": len(evaluation.ledger), "seed": seed}
         if curve:
@@ -121,6 +147,19 @@ def command(
         if nearest:
             search = [FMN(norm=norm, eps="inf")]
             nearest_found = minimal_distances(case.classifier, case.dataset, search, **common)
+        if here.first and isinstance(case.classifier.module, Ensemble):
+            some = samples.read(case.dataset, min(MEMBERS, len(evaluation.ledger)))
+            members = members_of(
+                case.classifier,
+                some.x,
+                some.y,
+                attacks=[PGD(norm=norm, eps=eps, steps=20, loss=loss) for loss in ("ce", "margin")],
+                seed=seed,
+                batch_size=case.batch_size,
+                progress=lambda done, total: bar.count("attack every member", done, total),
+            )
+    if not here.first:
+        return 0
     title = name or case.spec
     audit = build_audit(
         evaluation,
@@ -131,9 +170,12 @@ def command(
         limit=limit,
         curve=drawn,
         distances=nearest_found,
+        members=members,
     )
-    line = shlex.join(["robustkit", *sys.argv[1:]])
-    write_report(out, [audit], [evaluation], title, line, seed, loads=[typed(load)], archive=archive)
+    repeat = shlex.join(["robustkit", *typed()])
+    write_report(out, [audit], [evaluation], title, repeat, seed, loads=[as_named(load)], archive=archive)
+    if keep:
+        discard(keep)
     console = screen.out()
     console.print(screen.audit_table(audit))
     console.print(screen.audit_notes(audit))

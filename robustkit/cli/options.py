@@ -251,17 +251,19 @@ def seconds(name: str, text: str | None) -> float | None:
 
 
 def find_device(name: str) -> torch.device:
-    """Returns the device called `name`; "auto" is the first GPU, or the CPU where there is none.
+    """Returns the device called `name`; "auto" is this process's GPU, or the CPU where there is none.
 
     Raises:
         ConfigurationError: If it does not exist.
     """
     import torch
 
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    from robustkit.ranks import own_gpu
+
+    if name == "auto" and not torch.cuda.is_available():
+        return torch.device("cpu")
     try:
-        device = torch.device(name)
+        device = own_gpu() if name in ("auto", "cuda") else torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = str(error).splitlines()[0][:100]

@@ -16,7 +16,7 @@ from robustkit.cli.options import Case
 _PRIVATE = {"device", "batch_size", "trust_checkpoint", "replace_head"}
 
 
-def typed(load: Callable[..., Case]) -> dict[str, Any]:
+def as_named(load: Callable[..., Case]) -> dict[str, Any]:
     """Returns the values a loader was made with, those that say what is loaded, ready for JSON."""
     values: dict[str, Any] = getattr(load, "keywords", {})
     kept = {name: value for name, value in values.items() if name not in _PRIVATE and value is not None}
@@ -25,12 +25,12 @@ def typed(load: Callable[..., Case]) -> dict[str, Any]:
 
 def recorded_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that name model and data, all of them optional; the command gets one `Again` as `load`."""
-    named = [
+    all_options = [
         click.option("--model", help="As MODEL for `robustkit audit`."),
         options._data(False),
         *options._OPTIONS,
     ]
-    return options._with(function, named, options._NAMES, lambda values: Again(values, options._given()))
+    return options._with(function, all_options, options._NAMES, lambda values: Again(values, options._given()))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Again:
         Names and files are loaded, functions only where they are typed: a record from elsewhere could name any.
 
         Args:
-            recorded: As `typed` wrote it down.
+            recorded: As `as_named` wrote it down.
             files: The names of files that came with it.
             folder: Where these are.
 

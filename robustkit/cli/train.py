@@ -101,12 +101,14 @@ def command(
       robustkit train cnn --data digits --objective trades:beta=2 --eps 0.1 --epochs 20
       robustkit train torchvision:resnet18 --weights resnet18.safetensors --replace-head \\
           --data ~/flowers/train --image-size 224 --objective standard --head-epochs 3
+      torchrun --nproc-per-node 4 -m robustkit train preact_resnet18 --data cifar10
     """
     from robustkit.attacks import PGD
     from robustkit.cli import screen
     from robustkit.cli.files import check_folder
     from robustkit.data import batches
     from robustkit.defenses import create, fit
+    from robustkit.ranks import ranks
 
     check_folder(out)
     typed = {name: value for name, value in settings.items() if value is not None}
@@ -117,7 +119,7 @@ def command(
     samples = next(batches(case.dataset, 1 << 40, limit))
     about = {"model": case.spec, "data": case.dataset.name, "split": str(case.dataset.split)}
     try:
-        with screen.progress(quiet) as bar:
+        with screen.progress(quiet or not ranks().first) as bar:
             training = fit(
                 case.classifier,
                 samples.x,
@@ -132,14 +134,18 @@ def command(
                 progress=None if quiet else bar.training(case.spec, lines=True),
             )
     except KeyboardInterrupt:
+        if not ranks().first:
+            return 130
         click.echo(f"robustkit: interrupted; {out / 'checkpoint.safetensors'}, if it is there, goes on with --resume",
                    err=True)  # fmt: skip
         return 130
-    screen.out().print(screen.training_text(training, f"{objective} training of {case.spec}", f"{norm} {eps}"))
-    click.echo(f"  weights {out / 'weights.safetensors'}")
     fatal = [finding for finding in training.findings if finding.fatal]
     if fatal and fatal[-1].epoch < len(training.epochs) and not training.stopped:
         fatal = []  # rolled back or overcome: the last epochs are sound
+    if not ranks().first:
+        return 3 if fatal else 0
+    screen.out().print(screen.training_text(training, f"{objective} training of {case.spec}", f"{norm} {eps}"))
+    click.echo(f"  weights {out / 'weights.safetensors'}")
     for finding in fatal:
         click.echo(f"robustkit: {finding}", err=True)
     return 3 if fatal else 0

@@ -46,9 +46,10 @@ class AWP(Wrapper):
             return super().backward(classifier, batch)
         x_adv = self.crafted(classifier, batch)
         weights = [p for p in classifier.module.parameters() if p.requires_grad and p.ndim > 1]
+        # Not by autograd.grad, which several processes that train together would not hear of.
         with _without_trace(classifier.module, classifier.device):
-            loss = self.loss(classifier, batch, x_adv)
-            grads = torch.autograd.grad(loss, weights, allow_unused=True)
+            self.loss(classifier, batch, x_adv.detach()).backward()  # type: ignore[no-untyped-call]
+            grads = [weight.grad for weight in weights]
         kept = [weight.detach().clone() for weight in weights]
         with torch.no_grad():
             for weight, grad in zip(weights, grads, strict=True):
@@ -67,9 +68,14 @@ class AWP(Wrapper):
 
 @contextmanager
 def _without_trace(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Context after which buffers and the random state of the model's layers are as they were."""
+    """Context after which buffers, gradients and the random state of the model's layers are as they were."""
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
+    for parameter, _ in gradients:
+        parameter.grad = None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
+    for parameter, grad in gradients:
+        parameter.grad = grad
     for buffer, value in buffers:
         buffer.copy_(value)

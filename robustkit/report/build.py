@@ -28,6 +28,7 @@ from robustkit.report.document import (
     ClassRow,
     CurvePoint,
     Data,
+    Ensemble,
     Exhibit,
     Method,
     Nearest,
@@ -41,6 +42,7 @@ from robustkit.report.document import (
 from robustkit.report.io import result_sha256
 from robustkit.report.pictures import difference, picture
 from robustkit.threat import Threat, eps_text, parse_eps
+from robustkit.transfer import Transfer
 
 DRAWN_WITH = ("jinja2", "matplotlib", "pillow")
 """What, besides robustkit, decides how the pages look to the last byte."""
@@ -64,6 +66,7 @@ def build_audit(
     limit: int | None = None,
     curve: Curve | None = None,
     distances: Distances | None = None,
+    members: Transfer | None = None,
 ) -> Audit:
     """Returns everything the evaluation found about one model, as a report holds it.
 
@@ -77,6 +80,7 @@ def build_audit(
         limit: The limit that was given to `evaluate`, if any.
         curve: From `robustkit.curve.security_curve`, if it was run.
         distances: From `robustkit.curve.minimal_distances`, if it was run.
+        members: From `robustkit.transfer.members_of`, where the model is an ensemble.
     """
     names = classifier.class_names or evaluation.dataset.class_names or ()
     if len(names) != evaluation.num_classes:
@@ -87,6 +91,7 @@ def build_audit(
         limit=limit,
         curve=None if curve is None else _curve(curve),
         nearest=None if distances is None else _nearest(distances),
+        ensemble=None if members is None else _ensemble(members, classifier),
     )
 
 
@@ -97,6 +102,7 @@ def assemble(
     limit: int | None = None,
     curve: AccuracyCurve | None = None,
     nearest: Nearest | None = None,
+    ensemble: Ensemble | None = None,
 ) -> Audit:
     """Returns what is found in the evaluation about a model that is described already; arguments as there."""
     names = subject.class_names
@@ -146,6 +152,7 @@ def assemble(
         gallery=tuple(e for example in evaluation.examples if (e := _exhibit(example, evaluation, names)) is not None),
         curve=curve,
         nearest=nearest,
+        ensemble=ensemble,
     )
 
 
@@ -235,6 +242,19 @@ def _nearest(distances: Distances) -> Nearest:
         norm=distances.norm,
         attacks=distances.attacks,
         deciles=tuple(value if np.isfinite(value) else None for value in deciles),
+    )
+
+
+def _ensemble(members: Transfer, classifier: Classifier) -> Ensemble:
+    several = range(len(members.names))
+    pairs = [members.disagreement[i][j].value or 0.0 for i in several for j in range(i)]
+    return Ensemble(
+        members=members.names,
+        combine=str(getattr(classifier.module, "rule", "unknown")),
+        clean=members.clean,
+        robust=tuple(members.accuracy[i][i] for i in several),
+        transfer=tuple(tuple(share.value or 0.0 for share in row) for row in members.carried),
+        disagreement=sum(pairs) / len(pairs),
     )
 
 

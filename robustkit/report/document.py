@@ -13,7 +13,7 @@ from robustkit.calibration import Calibration
 from robustkit.diagnostics import Diagnostic, Quality
 from robustkit.stats import Proportion
 
-SCHEMA = "robustkit.report/1.1"
+SCHEMA = "robustkit.report/1.2"
 Scalar = str | int | float | bool | None
 
 
@@ -216,6 +216,21 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """The members, each with its own accuracy; `transfer[i][j]` is the share of what breaks i that breaks j, too.
+
+    `disagreement` is the mean share of samples on which two members answer differently without an attack.
+    """
+
+    members: tuple[str, ...]
+    combine: str
+    clean: tuple[Proportion, ...]
+    robust: tuple[Proportion, ...]
+    transfer: tuple[tuple[float, ...], ...]
+    disagreement: float
+
+
+@dataclass(frozen=True)
 class Audit:
     """Everything measured about one model on one data set under one threat."""
 
@@ -233,6 +248,7 @@ class Audit:
     gallery: tuple[Exhibit, ...]
     curve: AccuracyCurve | None = None
     nearest: Nearest | None = None
+    ensemble: Ensemble | None = None
 
 
 @dataclass(frozen=True)

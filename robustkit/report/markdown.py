@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from robustkit.report import sentences, words
-from robustkit.report.document import Audit, Report
+from robustkit.report.document import Audit, Ensemble, Report
 from robustkit.stats import Proportion
 
-_ATTACKS, _CHECKS = 12, 6  # rows shown, which keeps one audit below 60 lines
+_ATTACKS, _CHECKS, _MEMBERS = 12, 6, 8  # rows shown, which keeps one audit below 60 lines
 
 
 def render_markdown(report: Report) -> str:
@@ -55,6 +55,8 @@ def _audit(audit: Audit) -> list[str]:
     if audit.curve:
         path = ", ".join(f"{_text(point.eps)}: {words.percent(point.accuracy.value)}" for point in audit.curve.points)
         lines += [f"Robust accuracy by eps ({audit.curve.norm}): {path}.", ""]
+    if group := audit.ensemble:
+        lines += [*_members(group), ""]
     clean, attacked = audit.calibration.clean, audit.calibration.attacked
     lines += [
         f"Calibration: ECE {words.decimal(clean.ece.value)} clean, {words.decimal(attacked.ece.value)} under "
@@ -79,6 +81,25 @@ def _audit(audit: Audit) -> list[str]:
     if len(open_checks) > _CHECKS:
         lines.append(f"- {len(open_checks) - _CHECKS} more remarks in the full report")
     return [*lines, ""] if open_checks else lines
+
+
+def _members(group: Ensemble) -> list[str]:
+    """Returns a table of the members: their accuracy, and how much of what breaks one breaks the others."""
+    several = range(len(group.members[:_MEMBERS]))
+    numbers = "".join(f" breaks {j + 1} |" for j in several)
+    lines = [
+        f"Members, combined by {_text(group.combine)}; two of them answer differently on "
+        f"{words.percent(group.disagreement)} of the samples. What breaks the member of a row also breaks the others:",
+        "",
+        f"| | Accuracy | Under attack |{numbers}",
+        f"|---|--:|--:|{'--:|' * len(several)}",
+    ]
+    for i in several:
+        shares = "".join(f" {words.percent(group.transfer[i][j]) if i != j else words.EMPTY} |" for j in several)
+        own = f"{words.percent(group.clean[i].value)} | {words.percent(group.robust[i].value)} |"
+        lines.append(f"| {i + 1} {_text(group.members[i], 40)} | {own}{shares}")
+    more = len(group.members) - _MEMBERS
+    return [*lines, *([f"| {more} more members | | |{' |' * len(several)}"] if more > 0 else [])]
 
 
 def _row(label: str, accuracy: Proportion, success: Proportion | None = None) -> str:

@@ -7,8 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from robustkit.errors import ConfigurationError
+from robustkit.ranks import ranks
 from robustkit.recipe import Recipe
 from robustkit.training import checkpoint
+from robustkit.training.checkpoint import Facts, Tensors
 from robustkit.training.log import make_trackers, write_log
 from robustkit.training.run import Run
 
@@ -18,7 +20,7 @@ _FREE = {"minutes", "stop_after", "save_minutes", "trackers", "on_catastrophic"}
 
 
 class Folder:
-    """Writes nothing where `path` is None.
+    """Writes nothing where `path` is None; of several processes the first writes.
 
     Args:
         path: The folder; made when it is first needed.
@@ -29,7 +31,7 @@ class Folder:
     def __init__(self, path: str | Path | None, settings: dict[str, str], trackers: Sequence[str] = ()) -> None:
         self.path = None if path is None else Path(path)
         self.settings = settings
-        self.trackers = make_trackers(trackers, self.path, settings)
+        self.trackers = make_trackers(trackers, self.path, settings) if ranks().first else []
 
     def resume(self, run: Run) -> None:
         """Takes `run` to where the checkpoint says.
@@ -39,22 +41,31 @@ class Folder:
         """
         if self.path is None:
             raise ConfigurationError("fit: expected a folder to resume from, got none; name it")
-        tensors, facts = checkpoint.read(self.path / CHECKPOINT)
+        path = self.path / CHECKPOINT
+        tensors, facts = run.team.ranks.told(lambda: self._read(path, run))
+        run.restore(run.team.split(tensors, "memory"), facts)
+
+    def _read(self, path: Path, run: Run) -> tuple[Tensors, Facts]:
+        tensors, facts = checkpoint.read(path)
         free = _FREE | ({"epochs"} if _any_length(run.recipe) else set())
         for name, there in facts["settings"].items():
             here = self.settings.get(name, "")
             if here != there and name not in free:
                 advice = "; plan all epochs at once and pause with stop_after" if name == "epochs" else ""
                 raise ConfigurationError(
-                    f"resume: expected {name} {_short(there)} as in '{self.path / CHECKPOINT}', got {_short(here)}"
+                    f"resume: expected {name} {_short(there)} as in '{path}', got {_short(here)}"
                     f"{advice or '; repeat it, or train into another folder'}"
                 )
-        run.restore(tensors, facts["run"])
+        found: Facts = facts["run"]
+        return tensors, found
 
     def save(self, run: Run) -> None:
         """Writes the checkpoint and the log."""
-        if self.path is not None:
-            tensors, facts = run.state()
+        if self.path is None:
+            return
+        tensors, facts = run.state()
+        tensors |= {f"memory.{name}": value for name, value in run.team.whole(run.memory).items()}
+        if run.team.ranks.first:
             checkpoint.write(self.path / CHECKPOINT, tensors, {"settings": self.settings, "run": facts})
             self.log(run)
 
@@ -64,13 +75,14 @@ class Folder:
         if last:
             for track in self.trackers:
                 track(last)
-        if self.path is not None and (run.best is None or (last and run.best.number == last.number)):
+        first = run.team.ranks.first
+        if self.path is not None and first and (run.best is None or (last and run.best.number == last.number)):
             checkpoint.write(self.path / WEIGHTS, run.final_weights(), {"settings": self.settings})
         self.save(run)
 
     def log(self, run: Run) -> None:
         """Writes log.csv and log.jsonl."""
-        if self.path is not None:
+        if self.path is not None and run.team.ranks.first:
             write_log(self.path, run.history, run.findings)
 
 

@@ -19,6 +19,7 @@ from robustkit.classifier import Classifier
 from robustkit.defense import Minibatch, Objective
 from robustkit.errors import ConfigurationError
 from robustkit.labels import as_labels
+from robustkit.ranks import Ranks
 from robustkit.recipe import Recipe
 from robustkit.rng import Stream
 from robustkit.training.folder import Folder, settings_of
@@ -80,6 +81,12 @@ def fit(
     seed, the epoch and the position of the batch. With a folder there are, whole at any time: weights.safetensors, to
     use; checkpoint.safetensors, from which a killed run goes on to the same bits; log.csv and log.jsonl.
 
+    In a torch process group, as under `torchrun`, every process calls this with the same arguments and takes its rows
+    of every batch. They end with the weights one process would find, up to the order in which sums are rounded, unless
+    layers look at the whole batch: BatchNorm sees the rows of its process (convert it with
+    `nn.SyncBatchNorm.convert_sync_batchnorm` where that is too few), and dropout draws other numbers. The first process
+    writes and reports, and a checkpoint may be resumed by any number of processes.
+
     Args:
         classifier: The model, wrapped; only its weights change. Parameters with requires_grad False stay as they are.
         x: Training inputs (N, ...) within the bounds.
@@ -128,15 +135,23 @@ def fit(
     if resume:
         home.resume(run)
     watch = Watch(run, held.first(recipe.val_limit) if len(held) else train.first(PROBES), chooses=bool(len(held)))
-    clock, stopped = Clock(run.seconds, recipe), ""
+    clock, team, stopped = Clock(run.seconds, recipe, run.team.ranks), run.team, ""
+    progress = progress if team.ranks.first else None
+    # What mixes samples, or may draw as it likes, has to see the whole batch.
+    whole = augment is not None or (planned is not None and planned.mixes_labels)
 
     with borrowed(classifier, layout):
         while not run.over and not stopped:
             train_only_head(run.module, run.epoch <= recipe.head_epochs, learnable)
-            seed_layers(Stream(recipe.seed, f"layers {run.epoch} {run.batch}").number, classifier.device)
-            batch = run.minibatch()
+            team.gather()
+            layers = f"layers {run.epoch} {run.batch}"
+            seed_layers(Stream(recipe.seed, layers).number, classifier.device)
+            batch = run.minibatch() if whole else team.own(run.minibatch())
             batch = planned(batch) if planned else batch
             batch = augment(batch) if augment else batch
+            batch = team.own(batch) if whole else batch
+            if not team.ranks.first:
+                seed_layers(Stream(recipe.seed, f"{layers} {team.ranks.rank}").number, classifier.device)
             for _ in range(objective.replays):
                 run.update(batch)
             run.batch, run.seconds = run.batch + 1, clock.seconds
@@ -186,10 +201,11 @@ class Clock:
     Args:
         seconds: What the run took before.
         recipe: How often to save and when to end.
+        ranks: The processes, for which the clock of the first counts.
     """
 
-    def __init__(self, seconds: float, recipe: Recipe) -> None:
-        self.recipe, self.before = recipe, seconds
+    def __init__(self, seconds: float, recipe: Recipe, ranks: Ranks) -> None:
+        self.recipe, self.before, self.ranks = recipe, seconds, ranks
         self.begun = self.saved = self.spoken = time.monotonic()
 
     @property
@@ -200,12 +216,13 @@ class Clock:
     @property
     def over(self) -> bool:
         """Whether the minutes of this call are over."""
-        return self.recipe.minutes is not None and time.monotonic() - self.begun >= 60 * self.recipe.minutes
+        minutes = self.recipe.minutes
+        return minutes is not None and self.ranks.told(lambda: time.monotonic() - self.begun >= 60 * minutes)
 
     @property
     def save_due(self) -> bool:
         """Whether the last checkpoint is old; asking makes it new."""
-        due = time.monotonic() - self.saved >= 60 * self.recipe.save_minutes
+        due = self.ranks.told(lambda: time.monotonic() - self.saved >= 60 * self.recipe.save_minutes)
         self.saved = time.monotonic() if due else self.saved
         return due
 

@@ -22,6 +22,7 @@ from robustkit.training.checkpoint import Facts, Tensors
 from robustkit.training.guards import Epoch, Figures, Finding
 from robustkit.training.optim import make_average, make_optimizer, make_schedule
 from robustkit.training.samples import Samples
+from robustkit.training.team import Team
 
 
 class Run:
@@ -40,6 +41,7 @@ class Run:
     ) -> None:
         self.classifier, self.recipe, self.train, self.attack = classifier, recipe, train, attack
         self.module = classifier.module
+        self.team = Team(classifier)
         self.objective = objective
         self.defends = objective.inner is not None and parse_eps(objective.inner.eps) > 0
         self.batches = len(train.order(recipe.seed, 1, recipe.batch_size))
@@ -100,12 +102,12 @@ class Run:
         return Minibatch(samples.x, samples.y, samples.ids, seed, self.epoch, self.memory, recipe.inner_fp32)
 
     def update(self, batch: Minibatch) -> None:
-        """Makes one step of the optimiser."""
+        """Makes one step of the optimiser; `batch` has the rows of this process only."""
         recipe, device = self.recipe, self.classifier.device.type
         self.optimizer.zero_grad(set_to_none=True)
         half = torch.autocast(device, torch.bfloat16, recipe.precision == "bf16", cache_enabled=False)
-        with half:
-            loss = self.current.backward(self.classifier, batch)
+        with half, self.team.step():
+            loss = self.current.backward(self.team.learner, batch)
         learning = [p for p in self.module.parameters() if p.grad is not None]
         if recipe.l1:
             for parameter in learning:
@@ -117,8 +119,8 @@ class Run:
         self.schedule.step()
         if self.average and recipe.average == "ema":
             self.average.update_parameters(self.module)
-        self.loss += loss.double() * len(batch.x)
-        self.seen += len(batch.x)
+        self.loss += self.team.mean(loss.double()) * self.team.rows
+        self.seen += self.team.rows
 
     def measured(self) -> Classifier:
         """Returns the classifier whose accuracy counts: with averaged weights where there are any."""
@@ -131,16 +133,18 @@ class Run:
     def measure(self, samples: Samples) -> Figures:
         """Returns the accuracies on `samples`; the model stays as it is."""
         classifier, batch_size = self.measured(), self.recipe.batch_size
-        right = torch.cat([_right(classifier, part) for part in _parts(samples, batch_size)])
-        accuracies = {"clean": float(right.double().mean())}
+        own = samples.take(torch.arange(self.team.ranks.rank, len(samples), self.team.ranks.count))
+        right = torch.cat([_right(classifier, part) for part in _parts(own, batch_size)])
+        held = {"clean": right}
         if self.attack:
             fgsm = FGSM(norm=self.attack.norm, eps=self.attack.eps)
             for name, attack in (("robust", self.attack), ("fgsm", fgsm)):
-                found = attack(
-                    classifier, samples.x, samples.y, ids=samples.ids, seed=self.recipe.seed, batch_size=batch_size
-                )
-                accuracies[name] = float((right & ~found.success).double().mean())
-        return Figures(len(samples), **accuracies)
+                held[name] = right
+                if len(own):
+                    found = attack(classifier, own.x, own.y, ids=own.ids, seed=self.recipe.seed, batch_size=batch_size)
+                    held[name] = right & ~found.success
+        counts = self.team.ranks.added(torch.stack([hits.sum() for hits in held.values()])).tolist()
+        return Figures(len(samples), **{name: k / len(samples) for name, k in zip(held, counts, strict=True)})
 
     def close_epoch(self, samples: Samples) -> Epoch:
         """Returns this epoch, measured on `samples` if that is due, and adds it to the history."""
@@ -239,5 +243,7 @@ def _parts(samples: Samples, size: int) -> list[Samples]:
 
 
 def _right(classifier: Classifier, samples: Samples) -> Tensor:
+    if not len(samples):
+        return samples.y == samples.y
     with classifier.frozen(), torch.no_grad():
         return classifier.logits(samples.x).argmax(dim=1) == samples.y

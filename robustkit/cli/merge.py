@@ -1,0 +1,66 @@
+"""`robustkit merge`: from the shards of an audit to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from robustkit.errors import ConfigurationError
+
+TRUST = "--trust-checkpoint"
+
+
+@click.command("merge", short_help="Put the shards of an audit together.")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("robustkit-report"),
+    show_default=True,
+    help="Folder for the report.",
+)
+@click.option(
+    TRUST, "trust", is_flag=True, help="Also call functions and read files that can run code, as the shards did."
+)
+@click.option("--option", "options", multiple=True, metavar="NAME[=VALUE]", help="Of audit, such as curve=2/255,4/255.")
+def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[str, ...]) -> int:
+    """Put together what `robustkit audit ... --shard I/N` left in DIR..., and write the report.
+
+    Report and ledger are those of one process, but for times and machine. Model and data are loaded once more, by the
+    command line that the shards wrote down. An option that differs on this machine, or that shards cannot do, is given
+    by name.
+
+    \b
+    Examples:
+      robustkit merge shard-1 shard-2 shard-3
+      robustkit merge shard-* --option data-root=/scratch/data --option nearest
+    """
+    from robustkit.cli import audit
+    from robustkit.cli.shards import read_arguments
+
+    words = read_arguments(folders)
+    if not trust:
+        refuse_calls(words)
+    for option in options:
+        name, equals, value = option.partition("=")
+        words += [f"--{name}", value] if equals else [f"--{name}"]
+    words += ["--out", str(out)]
+    parts = [word for folder in folders for word in ("--finished", str(folder))]
+    code: int = audit.command.main([*words[1:], *parts], "robustkit audit", standalone_mode=False, obj=words)
+    return code
+
+
+def refuse_calls(words: Sequence[str]) -> None:
+    """Raises ConfigurationError where a command line, which a folder from elsewhere may hold, would run other code."""
+    from robustkit.cli import audit
+
+    named = audit.command.make_context("audit", [*words[1:]], resilient_parsing=True).params
+    calls = [str(named[name]) for name in ("model", "surrogate", "data") if ":" in str(named.get(name))]
+    risky = [call for call in calls if not call.startswith(("torchvision:", "timm:")) and not Path(call).exists()]
+    if risky or TRUST in words:
+        raise ConfigurationError(
+            f"merge: expected shards that call nobody's code, got {risky[0] if risky else TRUST!r}; {TRUST} does it all"
+            " the same: use it only if you trust who made the shards"
+        )
