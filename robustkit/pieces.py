@@ -19,7 +19,7 @@ from robustkit.ranks import Ranks
 logger = logging.getLogger("robustkit")
 FIRST = 16  # samples to begin with where the run may stop early
 CHUNK = 4  # most batches that go through all attacks together; the only samples in memory at any time
-FEWEST = 4  # pieces that small data are cut into, if there are as many batches, so that several can share them
+FEWEST = 2  # pieces that small data are cut into, if they fill more than a batch, so that several can share them
 
 
 class Meter:
@@ -109,7 +109,7 @@ def batches_per_piece(size: int | None, batch_size: int) -> int:
         size: How many samples there are, if known.
         batch_size: Rows the model sees at once.
     """
-    return CHUNK if size is None else max(1, min(CHUNK, size // (FEWEST * batch_size)))
+    return CHUNK if size is None else min(CHUNK, -(-size // (FEWEST * batch_size)))
 
 
 def cut(

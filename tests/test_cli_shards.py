@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from robustkit.cli import run
 from robustkit.cli.shards import without
 
-COMMON = ["--weights", "cnn.safetensors", "--data", "digits", "--eps", "0.1", "--limit", "70", "--batch-size", "16"]
+COMMON = ["--weights", "cnn.safetensors", "--data", "digits", "--eps", "0.1", "--limit", "70", "--batch-size", "4"]
 ATTACKS = ["--attack", "pgd:steps=3", "--attack", "fgsm"]
 # All that may differ: who ran it, when, where and how long it took.
 FREE = {"id", "created", "command", "environment", "seconds"}
@@ -127,13 +127,13 @@ def test_merging_the_wrong_folders_is_refused(folder, capsys):
 
 
 def test_a_shard_that_names_code_to_run_has_to_be_trusted(folder, capsys):
-    (folder / "mine.py").write_text(
+    (folder / "nets_of_a_shard.py").write_text(
         "from nets import digits_cnn as net, digits\ndef samples():\n    return digits(40)\n"
     )
-    words = ["audit", "mine:net", "--data", "mine:samples", "--eps", "0.1", *ATTACKS, "--quiet"]
+    words = ["audit", "nets_of_a_shard:net", "--data", "nets_of_a_shard:samples", "--eps", "0.1", *ATTACKS, "--quiet"]
     assert run([*words, "--shard", "1/1"]) == 0
     assert run(["merge", "robustkit-shard-1-of-1"]) == 2
-    assert "expected shards that call nobody's code, got 'mine:net'" in capsys.readouterr().err
+    assert "expected shards that call nobody's code, got 'nets_of_a_shard:net'" in capsys.readouterr().err
     assert run(["merge", "robustkit-shard-1-of-1", "--trust-checkpoint"]) in (0, 3)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustkit.cli.device import find_device
 from robustkit.errors import ConfigurationError, RobustkitError
 
 if TYPE_CHECKING:
@@ -248,27 +249,6 @@ def seconds(name: str, text: str | None) -> float | None:
         raise ConfigurationError(
             f"--{name}: expected a time such as 90s, 10m or 1h, got {text!r}; correct it"
         ) from None
-
-
-def find_device(name: str) -> torch.device:
-    """Returns the device called `name`; "auto" is this process's GPU, or the CPU where there is none.
-
-    Raises:
-        ConfigurationError: If it does not exist.
-    """
-    import torch
-
-    from robustkit.ranks import own_gpu
-
-    if name == "auto" and not torch.cuda.is_available():
-        return torch.device("cpu")
-    try:
-        device = own_gpu() if name in ("auto", "cuda") else torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = str(error).splitlines()[0][:100]
-        raise ConfigurationError(f"--device: expected cpu, cuda or cuda:N, got {name!r} ({why}); use auto") from None
-    return device
 
 
 def _load(

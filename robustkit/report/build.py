@@ -28,7 +28,6 @@ from robustkit.report.document import (
     ClassRow,
     CurvePoint,
     Data,
-    Ensemble,
     Exhibit,
     Method,
     Nearest,
@@ -40,6 +39,7 @@ from robustkit.report.document import (
     WorstCase,
 )
 from robustkit.report.io import result_sha256
+from robustkit.report.members import ensemble_of
 from robustkit.report.pictures import difference, picture
 from robustkit.threat import Threat, eps_text, parse_eps
 from robustkit.transfer import Transfer
@@ -91,7 +91,7 @@ def build_audit(
         limit=limit,
         curve=None if curve is None else _curve(curve),
         nearest=None if distances is None else _nearest(distances),
-        ensemble=None if members is None else _ensemble(members, classifier),
+        ensemble=None if members is None else ensemble_of(members, classifier),
     )
 
 
@@ -242,19 +242,6 @@ def _nearest(distances: Distances) -> Nearest:
         norm=distances.norm,
         attacks=distances.attacks,
         deciles=tuple(value if np.isfinite(value) else None for value in deciles),
-    )
-
-
-def _ensemble(members: Transfer, classifier: Classifier) -> Ensemble:
-    several = range(len(members.names))
-    pairs = [members.disagreement[i][j].value or 0.0 for i in several for j in range(i)]
-    return Ensemble(
-        members=members.names,
-        combine=str(getattr(classifier.module, "rule", "unknown")),
-        clean=members.clean,
-        robust=tuple(members.accuracy[i][i] for i in several),
-        transfer=tuple(tuple(share.value or 0.0 for share in row) for row in members.carried),
-        disagreement=sum(pairs) / len(pairs),
     )
 
 

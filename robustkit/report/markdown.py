@@ -89,7 +89,7 @@ def _members(group: Ensemble) -> list[str]:
     numbers = "".join(f" breaks {j + 1} |" for j in several)
     lines = [
         f"Members, combined by {_text(group.combine)}; two of them answer differently on "
-        f"{words.percent(group.disagreement)} of the samples. What breaks the member of a row also breaks the others:",
+        f"{words.percent(group.disagreement)} of the samples. On the right, how much of what breaks one breaks others:",
         "",
         f"| | Accuracy | Under attack |{numbers}",
         f"|---|--:|--:|{'--:|' * len(several)}",
@@ -97,7 +97,7 @@ def _members(group: Ensemble) -> list[str]:
     for i in several:
         shares = "".join(f" {words.percent(group.transfer[i][j]) if i != j else words.EMPTY} |" for j in several)
         own = f"{words.percent(group.clean[i].value)} | {words.percent(group.robust[i].value)} |"
-        lines.append(f"| {i + 1} {_text(group.members[i], 40)} | {own}{shares}")
+        lines.append(f"| {_text(group.members[i], 40)} | {own}{shares}")
     more = len(group.members) - _MEMBERS
     return [*lines, *([f"| {more} more members | | |{' |' * len(several)}"] if more > 0 else [])]
 
