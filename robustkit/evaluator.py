@@ -20,6 +20,7 @@ from robustkit.diagnostics import Diagnostic, diagnostic
 from robustkit.doctor import examine
 from robustkit.errors import ConfigurationError, InvalidEvaluation
 from robustkit.evaluation import Evaluation
+from robustkit.gallery import with_saliency
 from robustkit.labels import as_labels
 from robustkit.pace import Pace
 from robustkit.protocols import Protocol, custom
@@ -117,7 +118,7 @@ def evaluate(
         early=pace.early,
         stopped=pace.reason,
         planned=size,
-        examples=bench.gallery.examples(),
+        examples=with_saliency(bench.judge, bench.gallery.examples()),
         seconds=time.perf_counter() - start,
     )
 

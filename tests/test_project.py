@@ -57,6 +57,7 @@ LAYERS = (
         "doctor",
         "ledger",
         "gallery",
+        "card",
         "evaluation",
         "bench",
         "faster",

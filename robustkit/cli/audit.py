@@ -41,6 +41,7 @@ DEFAULT_PROTOCOL = "fast"
     help="Folder for report.json, report.html, report.md and ledger.csv.",
 )
 @click.option("--name", help="What to call the model  [default: MODEL]")
+@click.option("--about", type=click.Path(path_type=Path), help="TOML file: purpose, harm, auditor, [signoff], ...")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
     load: Callable[..., Case],
@@ -60,6 +61,7 @@ def command(
     expected_clean_accuracy: float | None,
     out: Path,
     name: str | None,
+    about: Path | None,
     quiet: bool,
 ) -> int:
     """Measure clean and robust accuracy and calibration of MODEL, and write the report.
@@ -79,11 +81,13 @@ def command(
     from robustkit.curve import minimal_distances, security_curve
     from robustkit.evaluator import evaluate
     from robustkit.protocols import custom, get_protocol
+    from robustkit.report import read_about
     from robustkit.report.build import build_audit
 
     if protocol and attacks:
         raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
     check_folder(out)
+    record = None if about is None else read_about(about)
     half_width, time = fraction("until", until), seconds("budget", budget)
     chosen = custom([create(spec, norm=norm, eps=eps) for spec in attacks])
     case = load()
@@ -127,7 +131,7 @@ def command(
         distances=nearest_found,
     )
     typed = shlex.join(["robustkit", *sys.argv[1:]])
-    write_report(out, [audit], {"ledger.csv": evaluation.ledger.to_csv()}, title, typed, seed)
+    write_report(out, [audit], {"ledger.csv": evaluation.ledger.to_csv()}, title, typed, seed, record)
     console = screen.out()
     console.print(screen.audit_table(audit))
     console.print(screen.audit_notes(audit))

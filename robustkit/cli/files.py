@@ -12,7 +12,7 @@ from robustkit.errors import ConfigurationError
 from robustkit.files import write_atomically
 
 if TYPE_CHECKING:
-    from robustkit.report import Audit
+    from robustkit.report import About, Audit
 
 
 def check_folder(folder: Path) -> None:
@@ -25,14 +25,20 @@ def check_folder(folder: Path) -> None:
 
 
 def write_report(
-    folder: Path, audits: Sequence[Audit], ledgers: Mapping[str, str], title: str, command: str, seed: int
+    folder: Path,
+    audits: Sequence[Audit],
+    ledgers: Mapping[str, str],
+    title: str,
+    command: str,
+    seed: int,
+    about: About | None = None,
 ) -> None:
     """Writes report.json, report.html, report.md and the ledgers (CSV by file name) into `folder`."""
     from robustkit.report import Artefact, render_html, render_markdown, to_json
     from robustkit.report.build import build_report
 
     artefacts = [Artefact(name, hashlib.sha256(text.encode()).hexdigest()) for name, text in ledgers.items()]
-    report = build_report(audits, title=title, command=command, seed=seed, artefacts=artefacts)
+    report = build_report(audits, title=title, command=command, seed=seed, artefacts=artefacts, about=about)
     pages = {"report.html": render_html(report), "report.md": render_markdown(report), "report.json": to_json(report)}
     for name, text in {**ledgers, **pages}.items():
         write_atomically(folder / name, text)
