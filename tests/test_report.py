@@ -50,8 +50,7 @@ EXAMPLES = {
         audit(HOSTILE[4], 0.5, names=HOSTILE, target=2),
         title=HOSTILE[1],
     ),
-    "every part": report(complete(audit(quality="unreliable")), about=ABOUT),
-    "every part, defended": report(complete(audit(robust=0.62, defended=True)), about=ABOUT),
+    "every part": report(complete(audit(robust=0.62, defended=True)), about=ABOUT),
 }
 each_example = pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES.keys())
 PAGES = {name: render_html(example) for name, example in EXAMPLES.items()}
@@ -621,5 +620,5 @@ class TestClaims:
 
     def test_no_view_claims_more_than_was_measured(self):
         for name in EXAMPLES.keys() - {"hostile names"}:
-            said = Page(PAGES[name]).everything() + render_markdown(EXAMPLES[name])
+            said = Page(PAGES[name]).everything() + render_markdown(EXAMPLES[name]).replace("\\", "")
             assert [match[0] for match in CLAIMS.finditer(said)] == []

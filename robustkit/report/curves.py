@@ -113,7 +113,15 @@ def leads(margins: Margins, ident: str) -> Markup:
     share = -edges[0] / span
     for tick in sorted({edges[0], 0.0, edges[-1]} if 0.12 < share < 0.88 else {edges[0], edges[-1]}):
         side = "left" if tick == edges[0] else "right" if tick == edges[-1] else "center"
-        plot.text(tick, -0.075 * (tallest or 1), words.decimal(tick), ha=side, va="center", size=10, color=MUTED)
+        plot.text(
+            tick,
+            -0.075 * (tallest or 1),
+            f"{tick:g}".replace("-", "\N{MINUS SIGN}"),
+            ha=side,
+            va="center",
+            size=10,
+            color=MUTED,
+        )
     note = "lead of the right class (logits)"
     plot.text(edges[0] + span / 2, -0.2 * (tallest or 1), note, ha="center", va="center", size=11, color=MUTED)
     return sheet.svg(

@@ -99,6 +99,7 @@ def _matrix(
         top.text(at, 33, sheet.name(name, room + 2), ha="center", va="center", size=size, color=INK)
     top.text(labels + side / 2, 10, f"{sides[0]} \N{RIGHTWARDS ARROW}", ha="center", va="center", size=11, color=MUTED)
     top.text(0.93 * labels, 33, f"{sides[1]} \N{DOWNWARDS ARROW}", ha="right", va="center", size=10, color=MUTED)
+    axes.add_patch(Rectangle((0, 0), len(columns), len(rows), facecolor=TRACK, edgecolor="none"))
     for i in range(len(rows)):
         for j in range(len(columns)):
             _cell(axes, i, j, shade(i, j), cell, len(columns) <= _NUMBERS)
@@ -107,11 +108,10 @@ def _matrix(
 
 def _cell(axes: Axes, i: int, j: int, shade: Shade, cell: float, numbered: bool) -> None:
     strength, colour, text = shade
-    gap = min(1.5 / cell, 0.1)
-    box = (j + gap / 2, i + gap / 2), 1 - gap, 1 - gap
-    axes.add_patch(Rectangle(*box, facecolor=TRACK, edgecolor="none"))
     if strength > 0:
-        axes.add_patch(Rectangle(*box, facecolor=colour, alpha=0.12 + 0.88 * min(strength, 1), edgecolor="none"))
+        gap = min(1.5 / cell, 0.1)
+        alpha = 0.12 + 0.88 * min(strength, 1)
+        axes.add_patch(Rectangle((j + gap / 2, i + gap / 2), 1 - gap, 1 - gap, facecolor=colour, alpha=alpha, lw=0))
     if numbered and text:
         light = colour == WORST_CASE and strength > 0.5
         size = max(min(12, 0.3 * cell), 7)

@@ -36,7 +36,7 @@ def tables(audit: Audit) -> dict[str, str]:
         ),
         "convergence": _csv(
             ("attack", "step", "loss"),
-            ((attack.name, step, loss) for attack in audit.attacks for step, loss in enumerate(attack.loss_path)),
+            ((attack.name, *point) for attack in audit.attacks for point in _moves(attack.loss_path)),
         ),
         "reliability": _csv(
             ("inputs", "above", "up to", "mean confidence", *_SHARE),
@@ -91,6 +91,12 @@ def link(name: str, text: str) -> Markup:
         f'<a class="csv" download="{escape(name)}.csv" href="data:text/csv;charset=utf-8;base64,{data}">'
         f'Data<span class="for"> of this figure</span> (CSV)</a>'
     )
+
+
+def _moves(path: Sequence[float]) -> list[tuple[int, float]]:
+    """Returns step and loss where the path moved, and its ends: thousands of steps are mostly flat."""
+    last = len(path) - 1
+    return [(i, loss) for i, loss in enumerate(path) if i in (0, last) or loss != path[i - 1]]
 
 
 def _share(value: Proportion) -> Sequence[Cell]:
