@@ -102,7 +102,7 @@ class TestRisks:
         found = risks(EVERYTHING.audits[0])
         assert len(found) == 5
         for risk in found:
-            assert f'href="#audit-1-{risk.evidence}">Evidence' in PAGE
+            assert f'href="#audit-1-{risk.evidence}">Evidence: section ' in PAGE
             assert f'id="audit-1-{risk.evidence}"' in PAGE
         for one in (audit(), audit(quality="invalid")):
             assert 1 <= len(risks(one)) <= 5

@@ -41,6 +41,11 @@ def title(key: str) -> str:
     return TITLES.get(key) or f"{TITLES['results']}: {PARTS_OF_RESULTS[key]}"
 
 
+def number(key: str) -> str:
+    """Returns the number of a section, or of the results for a part of them."""
+    return TITLES.get(key, TITLES["results"]).split()[0]
+
+
 def address(key: str, ident: str) -> str:
     """Returns the link to a section, which belongs to the whole report or to the audit `ident`."""
     return f"#{key}" if key in OF_THE_REPORT else f"#{ident}-{key}"
