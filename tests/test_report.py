@@ -578,7 +578,7 @@ class TestWords:
 
 # 2C of what a report must hold: claims that no measurement of this kind can carry.
 CLAIMS = re.compile(
-    r"\b(in)?secur\w*|\bcertif\w*|\bcomplian\w*|\bcomply\b|\bconforms\b|\bsafe(ly|ty)?\b|\bguarant\w*|\bproven\b|"
+    r"\b(in)?secur\w*|\bcertif\w*|\bcomplian\w*|\bcomply\b|\bconform(s|ing|ant)?\b|\bsafe(ly|ty)?\b|\bguarant\w*|\bproven\b|"
     r"\bunbreakable\b|\bbulletproof\b|\b(robustness|security|safety) score\b|\bout of 100\b|\d ?/ ?100\b|"
     r"\brobust(ly)?\b(?![ _-]accurac)",
     re.IGNORECASE,
@@ -588,7 +588,7 @@ CLAIMS = re.compile(
 def fixed_texts() -> dict[str, str]:
     """Every text of ours that can reach a reader, whichever branch it stands in."""
     texts = {}
-    for path in FOLDER.glob("*.py"):
+    for path in (*FOLDER.glob("*.py"), FOLDER.parent / "card.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         strings = [
@@ -605,7 +605,16 @@ def fixed_texts() -> dict[str, str]:
 class TestClaims:
     @pytest.mark.parametrize(
         "claim",
-        ["The model is secure.", "certified", "EU compliant", "a robust model", "Robust: 3", "robustness score 81/100"],
+        [
+            "The model is secure.",
+            "certified",
+            "It conforms to the act",
+            "conforming",
+            "EU compliant",
+            "a robust model",
+            "Robust: 3",
+            "robustness score 81/100",
+        ],
     )
     def test_the_net_catches_claims(self, claim):
         assert CLAIMS.search(claim)

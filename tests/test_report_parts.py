@@ -27,7 +27,18 @@ from robustkit.cli.audit import command as audit_command
 from robustkit.diagnostics import TITLES
 from robustkit.errors import ConfigurationError
 from robustkit.ledger import Ledger
-from robustkit.report import About, SignOff, annex, failures, from_json, monitoring, read_about, render_html, to_json
+from robustkit.report import (
+    About,
+    Audit,
+    SignOff,
+    annex,
+    failures,
+    from_json,
+    monitoring,
+    read_about,
+    render_html,
+    to_json,
+)
 from robustkit.report.build import build_audit, build_report
 from robustkit.report.risks import confident_share, risks
 from robustkit.report.sections import OF_THE_REPORT, PARTS_OF_RESULTS
@@ -97,6 +108,13 @@ class TestAbout:
         assert "--about" in CliRunner().invoke(audit_command, ["--help"]).output
 
 
+def weakened(one: Audit, k: int) -> Audit:
+    """The audit in which class 3, "three", keeps `k` of 50 samples and every other class all; without curves."""
+    rows = [dataclasses.replace(row, robust=proportion(50, 50)) for row in one.per_class]
+    rows[3] = dataclasses.replace(rows[3], name="three", robust=proportion(k, 50))
+    return dataclasses.replace(one, per_class=tuple(rows), curve=None, nearest=None)
+
+
 class TestRisks:
     def test_at_most_five_are_named_and_each_points_to_a_section_that_is_there(self):
         found = risks(EVERYTHING.audits[0])
@@ -108,7 +126,8 @@ class TestRisks:
             assert 1 <= len(risks(one)) <= 5
 
     def test_in_doubt_the_doubt_comes_first_and_the_number_is_not_repeated(self):
-        one = audit(quality="unreliable")
+        one = weakened(audit(quality="unreliable"), 0)
+        assert any("all classes together" in risk.text for risk in risks(weakened(audit(), 0)))
         found = risks(one)
         assert "unreliable: likely too high. Even an attacker who may change nearly everything" in found[0].text
         robust = f"{100 * (one.worst_case.accuracy.value or 0):.1f}{SPACE}%"
@@ -131,12 +150,8 @@ class TestRisks:
         assert "show none of the risks it looks for" in render_html(report(flawless))
 
     def test_the_weakest_class_is_a_risk_only_if_its_interval_lies_below_the_whole(self):
-        one = dataclasses.replace(audit(defended=True, robust=0.62), nearest=None, curve=None)
-
         def weak(k: int) -> bool:
-            row = dataclasses.replace(one.per_class[3], name="three", robust=proportion(k, 50))
-            rows = (*one.per_class[:3], row, *one.per_class[4:])
-            return any("three" in risk.text for risk in risks(dataclasses.replace(one, per_class=rows)))
+            return any("three" in risk.text for risk in risks(weakened(audit(defended=True, robust=0.62), k)))
 
         assert weak(5)
         assert not weak(29)
@@ -267,6 +282,13 @@ class TestTallies:
         assert found.clean == ((2, 1, 0), (0, 2, 0), (0, 0, 1))
         assert found.attacked == ((1, 2, 0), (0, 1, 1), (0, 0, 1))
         assert [(p.label, p.answer, p.clean, p.attacked) for p in found.pairs] == [("x", "y", 1, 2), ("y", "z", 0, 1)]
+
+    def test_a_right_answer_is_no_mistake_even_if_an_attack_added_it(self):
+        ledger = self.ledger()
+        ledger.write(slice(2, 3), worst_prediction=[0])  # a random model may come to its senses
+        assert [(p.label, p.answer) for p in confusion(ledger, ("x", "y", "z")).pairs] == [("y", "z")]
+        ledger.write(slice(None), clean_prediction=[1] * 6, worst_prediction=[0, 0, 0, 1, 1, 2])
+        assert confusion(ledger, ("x", "y", "z")).pairs == ()
 
     def test_many_classes_keep_their_pairs_but_no_matrix(self):
         found = confusion(self.ledger(), tuple(map(str, range(26))))
