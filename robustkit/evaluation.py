@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from robustkit.attack import Attack
 from robustkit.calibration import Calibration, ClasswiseBins, measure
+from robustkit.card import card
 from robustkit.data import Dataset
 from robustkit.diagnostics import Diagnostic, Quality, Status, complete, diagnostic, quality
 from robustkit.doctor import gradient_diagnostic
@@ -186,6 +188,25 @@ class Evaluation:
     def quality(self) -> Quality:
         """How far the evaluation can be trusted; never part of the robust accuracy itself."""
         return quality(self.diagnostics)
+
+    def to_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """Returns the ledger as arrays by column name."""
+        return self.ledger.to_dict()
+
+    def to_frame(self) -> Any:
+        """Returns the ledger as a pandas DataFrame; raises ConfigurationError where pandas is not installed."""
+        return self.ledger.to_frame()
+
+    def _repr_html_(self) -> str:
+        """Returns the figures for a notebook."""
+        doubt = f"{self.quality}: likely too high" if self.quality in ("unreliable", "invalid") else None
+        under = [(run.label, self.accuracy(run.label), True) for run in self.runs]
+        notes = [
+            f"{self.threat.norm} {self.threat.eps} on {self.dataset.name}; attacks: {self.protocol.label}; evaluation "
+            f"{self.quality}. Robust accuracy is an upper limit: a stronger attack can only lower it."
+        ]
+        shares = [("clean", self.clean_accuracy, False), *under, ("robust", self.robust_accuracy, True)]
+        return card("Evaluation", notes, shares, doubt)
 
     def __str__(self) -> str:
         """Returns clean and robust accuracy in one line."""

@@ -162,6 +162,7 @@ def evaluate(
             if share.mine(done):
                 bench = Bench(classifier, protocol, bench.fits, seed, search, meter.tell, examples, evidence)
                 bench.work(chunk)
+                bench.gallery.add_saliency(bench.judge.problem)
                 part = _part(blank, bench, place)
                 meter.add(part)
                 store.add(part)
@@ -178,7 +179,12 @@ def evaluate(
         others = here.gathered(pack(whole))
         whole = joined([blank, *(unpack(*other, blank) for other in others)])
         whole = joined([blank, unpack(*here.told(lambda: pack(whole)), blank)])
-    return dataclasses.replace(whole, total=place, stopped=pace.reason, seconds=time.perf_counter() - start)
+    return dataclasses.replace(
+        whole,
+        total=place,
+        stopped=pace.reason,
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _part(blank: Evaluation, bench: Bench, place: int) -> Evaluation:

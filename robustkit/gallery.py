@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from robustkit.errors import InvalidEvaluation
 from robustkit.ledger import Ledger
+from robustkit.losses import one_hot
+from robustkit.rows import Problem, Rows
 
 
 @dataclass(frozen=True)
 class Example:
-    """One sample with the point that an attack found for it, on the CPU."""
+    """One sample with the point that an attack found for it, on the CPU.
+
+    `saliency`, shape (1, H, W), is how strongly each pixel of `x` moves the score of the class the model answers there;
+    `saliency_adv` is the same at `x_adv`. None for other inputs than images and for models without gradients.
+    """
 
     id: int
     label: int
@@ -23,6 +33,8 @@ class Example:
     adversarial_prediction: int
     adversarial_confidence: float
     distance: float
+    saliency: Tensor | None = None
+    saliency_adv: Tensor | None = None
 
 
 class Gallery:
@@ -44,7 +56,7 @@ class Gallery:
             label, id = int(ledger["label"][place]), int(ledger["id"][place])
             shelf = self.kept.setdefault(label, [])
             broken = ledger["clean_prediction"][place] == label != ledger["worst_prediction"][place]
-            if not broken or (len(shelf) == self.share and id > shelf[-1].id):
+            if not broken or not self.room or (len(shelf) == self.share and id > shelf[-1].id):
                 continue
             attack = ledger.attacks[ledger["worst_attack"][place]]
             example = Example(
@@ -66,7 +78,53 @@ class Gallery:
         for label, shelf in other.kept.items():
             self.kept[label] = sorted([*self.kept.get(label, []), *shelf], key=lambda e: e.id)[: self.share]
 
+    def add_saliency(self, problem: Problem) -> None:
+        """Adds saliency maps to what is kept, where the examples are images and the model has gradients."""
+        kept = [example for shelf in self.kept.values() for example in shelf]
+        mapped = iter(_with_saliency(problem, kept))
+        self.kept = {label: [next(mapped) for _ in shelf] for label, shelf in self.kept.items()}
+
     def examples(self) -> tuple[Example, ...]:
         """Returns what is kept, one sample of each class before the second of any."""
         ranked = [(rank, e.id, e) for shelf in self.kept.values() for rank, e in enumerate(shelf)]
         return tuple(e for *_, e in sorted(ranked, key=lambda item: item[:2])[: self.room])
+
+
+def _with_saliency(problem: Problem, examples: Sequence[Example]) -> tuple[Example, ...]:
+    """Returns the examples with their saliency maps, where they are images and the model has gradients.
+
+    The map is the largest absolute input gradient over the channels, of the score of the class answered (Simonyan et
+    al. 2014, arXiv 1312.6034, section 3).
+    """
+    if not examples or examples[0].x.ndim != 3:
+        return tuple(examples)
+    try:
+        before, after = (_saliency(problem, examples, attacked) for attacked in (False, True))
+    except (InvalidEvaluation, RuntimeError):  # cut off from the input, or a graph for inference only
+        return tuple(examples)
+    return tuple(
+        dataclasses.replace(example, saliency=clean, saliency_adv=adversarial)
+        for example, clean, adversarial in zip(examples, before, after, strict=True)
+    )
+
+
+def _saliency(problem: Problem, examples: Sequence[Example], attacked: bool) -> Tensor:
+    """Returns the maps (N, 1, H, W) at the clean or at the attacked inputs, on the CPU."""
+    device = problem.classifier.device
+    ids = torch.tensor([e.id for e in examples], device=device)
+    answers = [e.adversarial_prediction if attacked else e.clean_prediction for e in examples]
+    rows = Rows(
+        x=torch.stack([e.x for e in examples]).to(device),
+        ids=ids,
+        restart=torch.zeros_like(ids),
+        step=torch.zeros_like(ids),
+        goal=torch.tensor(answers, device=device),
+    )
+    x = torch.stack([e.x_adv if attacked else e.x for e in examples]).to(device)
+    with problem.classifier.frozen():
+        return problem.gradient(rows, x, _score).grad.abs().amax(dim=1, keepdim=True).cpu()
+
+
+def _score(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the score of class `y` and its gradient."""
+    return z.gather(1, y.unsqueeze(1)).squeeze(1), one_hot(y, z)

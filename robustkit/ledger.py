@@ -130,12 +130,32 @@ class Ledger:
         """Returns a copy of every column by name, ready for `pandas.DataFrame`."""
         return {name: self[name].copy() for name in self._columns}
 
+    def to_frame(self) -> Any:
+        """Returns the table as a pandas DataFrame, with the names where the data have them; what is unknown is NA.
+
+        Raises:
+            ConfigurationError: If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ConfigurationError(
+                "to_frame: expected pandas, which is not installed; run 'pip install pandas', or use to_dict()"
+            ) from None
+        frame = pd.DataFrame(self.to_dict())
+        for name in _may_be_unknown(self.columns):
+            if frame[name].dtype.kind == "i":
+                frame[name] = frame[name].astype("Int64").mask(frame[name] == -1)
+        if self.names:
+            frame.insert(0, "name", self.names)
+        return frame
+
     def to_csv(self) -> str:
         """Returns the table as CSV, one line per sample in the order they were seen; empty cells are unknown."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow([*(["name"] if self.names else []), *self._columns])
-        attacked = {c for c in self._columns if "/" in c or c == "worst_attack"}
+        attacked = _may_be_unknown(self.columns)
         for row in range(self._rows):
             cells = [_cell(self._columns[c][row], c in attacked) for c in self._columns]
             writer.writerow([*([self.names[row]] if self.names else []), *cells])
@@ -166,6 +186,11 @@ class Ledger:
             except (ValueError, OverflowError) as error:
                 raise ConfigurationError(f"{name}: expected numbers in column {column}, got {error}") from None
         return ledger
+
+
+def _may_be_unknown(columns: Iterable[str]) -> set[str]:
+    """Returns the columns in which -1 says that a sample was not attacked."""
+    return {name for name in columns if "/" in name or name == "worst_attack"}
 
 
 def _cell(value: Any, may_be_unknown: bool) -> str:

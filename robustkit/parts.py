@@ -23,6 +23,7 @@ from robustkit.merging import joined
 from robustkit.training.checkpoint import Facts, Tensors, read, under, write
 
 EVERY = 60.0  # seconds between two writings
+_SHOWN = ("x", "x_adv", "saliency", "saliency_adv")
 _FILES = "part-*.safetensors"
 
 
@@ -33,7 +34,8 @@ def pack(part: Evaluation) -> tuple[Tensors, Facts]:
     shelves = part.gallery.kept if part.gallery else {}
     examples = [example for shelf in shelves.values() for example in shelf]
     for row, example in enumerate(examples):
-        tensors |= {f"example.{row}.x": example.x, f"example.{row}.x_adv": example.x_adv}
+        shown = {name: getattr(example, name) for name in _SHOWN}
+        tensors |= {f"example.{row}.{name}": image for name, image in shown.items() if image is not None}
     if part.evidence:
         columns, points = part.evidence.tensors()
         tensors |= {f"evidence.{name}": torch.from_numpy(column) for name, column in columns.items()}
@@ -57,7 +59,8 @@ def unpack(tensors: Tensors, facts: Facts, blank: Evaluation) -> Evaluation:
     ledger.write(ledger.extend(len(tensors["places"]), facts["names"]), "", **under(tensors, "ledger"))
     gallery = Gallery(blank.gallery.room if blank.gallery else 0, blank.num_classes)
     for row, values in enumerate(facts["examples"]):
-        example = Example(x=tensors[f"example.{row}.x"], x_adv=tensors[f"example.{row}.x_adv"], **values)
+        shown: dict[str, Any] = under(tensors, f"example.{row}")
+        example = Example(**shown, **values)
         gallery.kept.setdefault(example.label, []).append(example)
     return dataclasses.replace(
         blank,

@@ -83,9 +83,13 @@ class Ranked:
 
     def aurc(self, weights: Weights) -> float:
         """Returns the mean error rate over all shares of samples answered, the most confident first."""
-        rejected, wrong = np.arange(self.n), 1 - self.correct
+        return float(self.risk(np.arange(self.n), weights).mean())
+
+    def risk(self, rejected: Index, weights: Weights) -> Array:
+        """Returns the error rate among the samples left when so many of the least confident are withheld."""
+        wrong = 1 - self.correct
         errors = wrong @ weights - self._sum_of_first(rejected, wrong, weights)
-        return float((errors / (self.n - rejected)).mean())
+        return np.asarray(errors / (self.n - rejected))
 
     def bars(self) -> tuple[Bin, ...]:
         """Returns the reliability diagram."""

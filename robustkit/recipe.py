@@ -137,7 +137,7 @@ class Recipe:
         return cls.of(read_toml(path))
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
+def read_toml(path: str | Path, who: str = "recipe") -> dict[str, Any]:
     """Returns the settings in a TOML file, "-" in their names read as "_".
 
     Raises:
@@ -147,7 +147,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         with Path(path).open("rb") as file:
             return {name.replace("-", "_"): value for name, value in tomllib.load(file).items()}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"recipe '{path}': expected a TOML file, got {error}; correct it") from None
+        raise ConfigurationError(f"{who} '{path}': expected a TOML file, got {error}; correct it") from None
 
 
 _HUGE = float("inf")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+
 import numpy as np
 
 from robustkit.calibration import ClasswiseBins, columns, measure
+from robustkit.ledger import Ledger
 from robustkit.report import (
+    About,
     AccuracyCurve,
     Artefact,
     AttackResult,
@@ -15,10 +20,14 @@ from robustkit.report import (
     CurvePoint,
     Data,
     Diagnostic,
+    Ensemble,
     Exhibit,
+    GateResult,
     Method,
     Nearest,
     Report,
+    SignOff,
+    SliceRow,
     Subject,
     ThreatModel,
     Verdict,
@@ -27,6 +36,7 @@ from robustkit.report import (
 from robustkit.report.document import SCHEMA, Quality
 from robustkit.report.io import result_sha256
 from robustkit.report.pictures import difference, picture
+from robustkit.report.tallies import confusion, margins, risk_coverage
 from robustkit.stats import proportion
 
 HOSTILE = (
@@ -41,7 +51,21 @@ HOSTILE = (
 )
 
 
-def report(*audits: Audit, title: str = "Digits under attack") -> Report:
+ABOUT = About(
+    purpose="Sorting of parcels by the digits of the postcode",
+    users="Operators of the sorting line",
+    harm="A parcel goes to the wrong town and is a day late",
+    domain="Printed and handwritten digits, one at a time, scanned at 8 x 8 pixels",
+    thresholds="Answers below 80 % confidence go to a person",
+    requirement_origin="Head of operations: what the present machine reaches",
+    auditor="A. Auditor",
+    organisation="Parcels Ltd",
+    party="3rd",
+    signoff=SignOff(name="R. Officer", role="Head of risk", date="2026-03-05"),
+)
+
+
+def report(*audits: Audit, title: str = "Digits under attack", about: About | None = None) -> Report:
     """A report over these audits, as the command line would write it."""
     audits = audits or (audit("standard CNN", 0.04), audit("adversarially trained CNN", 0.62, defended=True))
     return Report(
@@ -63,9 +87,46 @@ def report(*audits: Audit, title: str = "Digits under attack") -> Report:
         audits=audits,
         artefacts=(Artefact("ledger.csv", "ab" * 32), Artefact("adversarial.safetensors", "cd" * 32)),
         result_sha256=result_sha256(audits),
+        about=about,
     )
 
 
+def complete(one: Audit) -> Audit:
+    """The audit with every optional part present."""
+    n = one.data.n
+    wide = CurvePoint("1", 1.0, proportion(3, n))
+    shares = (proportion(int(0.9 * n), n), proportion(int(0.3 * n), n))
+    return dataclasses.replace(
+        one,
+        slices=(
+            SliceRow("scanner", "old", proportion(80, 90), proportion(9, 90), 0.0004, 0.0012),
+            SliceRow("scanner", "new", proportion(390, 400), proportion(160, 400), 0.03, 0.06),
+            SliceRow("ink", HOSTILE[0], proportion(9, 10), proportion(0, 0), None, None),
+        ),
+        gates=(
+            GateResult("robust_accuracy >= 0.60", "not met", 0.31, 0.35, None, "the upper bound lies below the limit"),
+            GateResult("clean_accuracy >= 0.96", "undecided", 0.97, 0.95, 2400, "the interval holds the limit"),
+            GateResult("clean_ece <= 0.50", "met", 0.02, 0.04, None, "the upper bound lies below the limit"),
+        ),
+        ensemble=Ensemble(
+            members=("CNN, seed 0", "CNN, seed 1", "a vision transformer with a long name"),
+            combine="mean probability",
+            clean=(shares[0],) * 3,
+            robust=(shares[1],) * 3,
+            transfer=((1.0, 0.82, 0.4), (0.79, 1.0, 0.35), (0.5, 0.55, 1.0)),
+            disagreement=0.07,
+        ),
+        worst_case=dataclasses.replace(
+            one.worst_case,
+            stored=proportion(one.worst_case.accuracy.k + 2, n),
+            anytime=(0.2, 0.5),
+            clustered=(0.25, 0.4),
+        ),
+        curve=AccuracyCurve("Linf", "fast", (*(one.curve.points if one.curve else ()), wide)),
+    )
+
+
+@functools.cache
 def audit(
     name: str = "standard CNN",
     robust: float = 0.31,
@@ -90,6 +151,7 @@ def audit(
     right = {key: clean_right & (luck + hard < robust + more) for key, more in members.items()}
     worst = np.logical_and.reduce(list(right.values()))
     started = int(clean_right.sum())
+    ledger = _ledger(rng, labels, clean_right, right, len(names))
 
     def result(key: str) -> AttackResult:
         steps = {"fgsm": 1, "pgd": 40, "square": 1000}.get(key, 100)
@@ -211,7 +273,33 @@ def audit(
             ),
         ),
         nearest=Nearest(norm, ("fmn", "fab"), (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, None, None)),
+        confusion=confusion(ledger, names),
+        margins=margins(ledger),
+        risk_coverage=risk_coverage(ledger),
     )
+
+
+def _ledger(rng, labels, clean_right, right, num_classes: int) -> Ledger:
+    """A ledger of these verdicts; mistakes go to one of the two next classes."""
+    n = len(labels)
+    ledger = Ledger(right)
+    other = (labels + rng.integers(1, min(3, num_classes), n)) % num_classes
+    standing = np.logical_and.reduce(list(right.values()))
+    sure = rng.beta(4, 1, (2, n))
+    ledger.extend(n)
+    ledger.write(
+        slice(None),
+        id=np.arange(n),
+        label=labels,
+        clean_prediction=np.where(clean_right, labels, other),
+        clean_confidence=np.where(clean_right, sure[0], sure[0] / 2),
+        worst_prediction=np.where(standing, labels, other),
+        worst_confidence=sure[1],
+    )
+    for key, mask in right.items():
+        lead = np.where(mask, rng.gamma(2, 1.5, n), -0.3 * rng.random(n))
+        ledger.write(slice(None), f"{key}/", margin=np.where(clean_right, -lead, np.nan))
+    return ledger
 
 
 def _calibration(rng, labels, correct, num_classes, sure):
@@ -292,4 +380,6 @@ def _exhibit(rng, index, names, shape, norm) -> Exhibit:
         clean=before,
         adversarial=after,
         difference=shown[0],
+        saliency=picture(np.abs(clean[:1] - 0.5), (0.0, 0.5)),
+        saliency_adversarial=picture(np.abs(attacked[:1] - 0.5), (0.0, 0.5)),
     )

@@ -60,6 +60,7 @@ LAYERS = (
         "evidence",
         "ledger",
         "gallery",
+        "card",
         "evaluation",
         "merging",
         "parts",

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from robustkit.report.document import Exhibit, Picture
+from robustkit.report.exhibit import Exhibit, Picture
 from robustkit.report.pictures import difference, picture
 
 

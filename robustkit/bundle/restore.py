@@ -163,6 +163,9 @@ def _examples(stated: Audit, ledger: Ledger) -> Iterator[Example]:
         )
 
 
+_PICTURES = ("clean", "adversarial", "difference", "saliency", "saliency_adversarial", "gain")
+
+
 def derive(stated: Audit, evaluation: Evaluation) -> Audit:
     """Returns the audit again, made by the code that made it, with everything in it that follows from the ledger.
 
@@ -180,10 +183,7 @@ def derive(stated: Audit, evaluation: Evaluation) -> Audit:
     pictured = zip(audit.gallery, stated.gallery, strict=True)
     audit = dataclasses.replace(
         audit,
-        gallery=tuple(
-            dataclasses.replace(a, clean=b.clean, adversarial=b.adversarial, difference=b.difference, gain=b.gain)
-            for a, b in pictured
-        ),
+        gallery=tuple(dataclasses.replace(a, **{name: getattr(b, name) for name in _PICTURES}) for a, b in pictured),
     )
     if stated.verdict.rule is not None:  # a requirement is judged by whoever made it
         verdict = dataclasses.replace(audit.verdict, requirement=stated.verdict.requirement, rule=stated.verdict.rule)

@@ -46,6 +46,7 @@ MEMBERS = 500  # samples on which the members of an ensemble are looked at one b
 @click.option("--resume", is_flag=True, help="Go on where the same command was interrupted.")
 @click.option("--finished", multiple=True, type=click.Path(path_type=Path), hidden=True)
 @click.option("--name", help="What to call the model  [default: MODEL]")
+@click.option("--about", type=click.Path(path_type=Path), help="TOML file: purpose, harm, auditor, [signoff], ...")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
     load: Callable[..., Case],
@@ -70,6 +71,7 @@ def command(
     resume: bool,
     finished: tuple[Path, ...],
     name: str | None,
+    about: Path | None,
     quiet: bool,
 ) -> int:
     """Measure clean and robust accuracy and calibration of MODEL, and write the report.
@@ -95,11 +97,13 @@ def command(
     from robustkit.parts import discard
     from robustkit.protocols import custom, get_protocol
     from robustkit.ranks import ranks
+    from robustkit.report import read_about
     from robustkit.report.build import build_audit
     from robustkit.transfer import members_of
 
     if protocol and attacks:
         raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
+    record = None if about is None else read_about(about)
     half_width, time = fraction("until", until), seconds("budget", budget)
     early, share = half_width is not None or time is not None, read_shard(shard)
     out = place_of(shard, out)
@@ -173,7 +177,7 @@ def command(
         members=members,
     )
     repeat = shlex.join(["robustkit", *typed()])
-    write_report(out, [audit], [evaluation], title, repeat, seed, loads=[as_named(load)], archive=archive)
+    write_report(out, [audit], [evaluation], title, repeat, seed, loads=[as_named(load)], archive=archive, about=record)
     if keep:
         discard(keep)
     console = screen.out()

@@ -11,7 +11,7 @@ from robustkit.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from robustkit.evaluation import Evaluation
-    from robustkit.report import Audit
+    from robustkit.report import About, Audit
 
 
 def check_folder(folder: Path) -> None:
@@ -42,10 +42,11 @@ def write_report(
     loads: Sequence[Mapping[str, Any]],
     files: Mapping[str, bytes] | None = None,
     archive: bool = False,
+    about: About | None = None,
 ) -> None:
     """Writes report and evidence into `folder`; arguments as for `build_report` and `save_bundle`."""
     from robustkit.bundle import save_bundle
     from robustkit.report.build import build_report
 
-    report = build_report(audits, title=title, command=command, seed=seed)
+    report = build_report(audits, title=title, command=command, seed=seed, about=about)
     save_bundle(report, evaluations, folder, loads=loads, files=files, archive=archive)

@@ -1,6 +1,7 @@
 """The audit report: plain data, its JSON, and the pages drawn from it."""
 
 from robustkit.diagnostics import Diagnostic
+from robustkit.report.about import About, SignOff, read_about
 from robustkit.report.document import (
     SCHEMA,
     AccuracyCurve,
@@ -12,38 +13,48 @@ from robustkit.report.document import (
     CurvePoint,
     Data,
     Ensemble,
-    Exhibit,
+    GateResult,
     Method,
     Nearest,
-    Picture,
     Report,
+    SliceRow,
     Subject,
     ThreatModel,
     Verdict,
     WorstCase,
 )
+from robustkit.report.exhibit import Exhibit, Picture
 from robustkit.report.html import render_html
 from robustkit.report.io import from_json, load, result_sha256, save, schema, to_json
 from robustkit.report.markdown import render_markdown
 from robustkit.report.pictures import difference, picture
+from robustkit.report.tallies import ConfusedPair, Confusion, Margins, RiskCoverage
 
 __all__ = [
     "SCHEMA",
+    "About",
     "AccuracyCurve",
     "Artefact",
     "AttackResult",
     "Audit",
     "CalibrationPair",
     "ClassRow",
+    "ConfusedPair",
+    "Confusion",
     "CurvePoint",
     "Data",
     "Diagnostic",
     "Ensemble",
     "Exhibit",
+    "GateResult",
+    "Margins",
     "Method",
     "Nearest",
     "Picture",
     "Report",
+    "RiskCoverage",
+    "SignOff",
+    "SliceRow",
     "Subject",
     "ThreatModel",
     "Verdict",
@@ -52,6 +63,7 @@ __all__ = [
     "from_json",
     "load",
     "picture",
+    "read_about",
     "render_html",
     "render_markdown",
     "result_sha256",

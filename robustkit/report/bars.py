@@ -75,6 +75,21 @@ def per_class(audit: Audit, ident: str) -> Markup:
 
 
 @plain_style()
+def slices(audit: Audit, ident: str) -> Markup:
+    """Returns pairs of bars, clean and under attack, for the groups of the data with the lowest robust accuracy."""
+    ranked = sentences.ranked_slices(audit)[:MOST_CLASSES]
+    doubtful = sentences.doubtful(audit) is not None
+    rows = [
+        _Row(f"{row.column} = {row.value}", _drop(row.clean, row.robust),
+             ((row.clean, CLEAN), (row.robust, WORST_CASE)), doubtful)
+        for row in ranked
+    ]  # fmt: skip
+    said = "; ".join(f"{words.shorten(str(row.name), 60)}: {row.note}" for row in rows[:5])
+    title = "Clean and robust accuracy by group"
+    return _bars(ident, rows, 8, title, f"Pairs of bars with Wilson intervals, lowest first: {said}.")
+
+
+@plain_style()
 def comparison(audits: Sequence[Audit], ident: str) -> Markup:
     """Returns pairs of bars, clean and under attack, per model."""
     rows = []

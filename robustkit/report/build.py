@@ -17,7 +17,7 @@ from robustkit.checkpoints import sha256, weights_sha256
 from robustkit.classifier import Classifier
 from robustkit.curve import Curve, Distances
 from robustkit.evaluation import AttackRun, Evaluation
-from robustkit.gallery import Example
+from robustkit.report.about import About
 from robustkit.report.document import (
     SCHEMA,
     AccuracyCurve,
@@ -28,7 +28,7 @@ from robustkit.report.document import (
     ClassRow,
     CurvePoint,
     Data,
-    Exhibit,
+    Ensemble,
     Method,
     Nearest,
     Report,
@@ -40,7 +40,8 @@ from robustkit.report.document import (
 )
 from robustkit.report.io import result_sha256
 from robustkit.report.members import ensemble_of
-from robustkit.report.pictures import difference, picture
+from robustkit.report.pictures import exhibit
+from robustkit.report.tallies import confusion, margins, risk_coverage
 from robustkit.threat import Threat, eps_text, parse_eps
 from robustkit.transfer import Transfer
 
@@ -149,9 +150,14 @@ def assemble(
             "an attack stops at the first wrong answer, and samples wrong from the start are left as they are",
         ),
         diagnostics=evaluation.diagnostics,
-        gallery=tuple(e for example in evaluation.examples if (e := _exhibit(example, evaluation, names)) is not None),
+        gallery=tuple(
+            shown for one in evaluation.examples if (shown := exhibit(one, names, evaluation.threat)) is not None
+        ),
         curve=curve,
         nearest=nearest,
+        confusion=confusion(evaluation.ledger, names),
+        margins=margins(evaluation.ledger),
+        risk_coverage=risk_coverage(evaluation.ledger),
         ensemble=ensemble,
     )
 
@@ -163,6 +169,7 @@ def build_report(
     command: str | None = None,
     seed: int = 0,
     artefacts: Sequence[Artefact] = (),
+    about: About | None = None,
 ) -> Report:
     """Returns the report over some audits, with the environment of this process.
 
@@ -172,6 +179,7 @@ def build_report(
         command: The command line that repeats it.
         seed: Seed of the runs.
         artefacts: Files that belong to it.
+        about: What the people concerned say about the model and the audit; see `robustkit.report.about`.
     """
     return Report(
         schema=SCHEMA,
@@ -185,6 +193,7 @@ def build_report(
         audits=tuple(audits),
         artefacts=tuple(artefacts),
         result_sha256=result_sha256(audits),
+        about=about,
     )
 
 
@@ -308,27 +317,4 @@ def _attack(evaluation: Evaluation, run: AttackRun) -> AttackResult:
         rechecked_changes=run.rechecked_changes,
         zero_gradient_rows=run.zero_gradients,
         nonfinite_gradient_rows=run.nonfinite_gradients,
-    )
-
-
-def _exhibit(example: Example, evaluation: Evaluation, names: tuple[str, ...]) -> Exhibit | None:
-    bounds = evaluation.threat.bounds
-    clean, adversarial = picture(example.x.numpy(), bounds), picture(example.x_adv.numpy(), bounds)
-    change = difference(example.x.numpy(), example.x_adv.numpy(), bounds)
-    if clean is None or adversarial is None or change is None:
-        return None
-    return Exhibit(
-        id=example.id,
-        label=names[example.label],
-        attack=example.attack,
-        clean_prediction=names[example.clean_prediction],
-        clean_confidence=example.clean_confidence,
-        adversarial_prediction=names[example.adversarial_prediction],
-        adversarial_confidence=example.adversarial_confidence,
-        norm=evaluation.threat.norm,
-        distance=example.distance,
-        gain=change[1],
-        clean=clean,
-        adversarial=adversarial,
-        difference=change[0],
     )

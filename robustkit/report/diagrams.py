@@ -11,9 +11,8 @@ from matplotlib.patches import Rectangle
 from robustkit.calibration import Bin, Calibration
 from robustkit.evaluation import last_tenth
 from robustkit.report import words
-from robustkit.report.document import AccuracyCurve, AttackResult, CalibrationPair
+from robustkit.report.document import AttackResult, CalibrationPair
 from robustkit.report.svg import ATTACK, CLEAN, GAP, INK, MUTED, TRACK, WIDTH, WORST_CASE, Sheet, plain_style
-from robustkit.stats import Proportion
 
 
 @plain_style()
@@ -52,39 +51,6 @@ def convergence(attacks: Sequence[AttackResult], ident: str) -> Markup | None:
         for attack in shown
     )
     return sheet.svg("Best loss so far over the steps of each attack", f"{said}.")
-
-
-@plain_style()
-def accuracy_curve(curve: AccuracyCurve, clean: Proportion, ident: str) -> Markup:
-    """Returns robust accuracy against the radius, from the clean accuracy at 0, with its interval as a band."""
-    radii = [0.0, *(point.eps_value for point in curve.points)]
-    shares = [clean, *(point.accuracy for point in curve.points)]
-    values = [share.value or 0.0 for share in shares]
-    sheet = Sheet(ident, WIDTH, 330)
-    left, side = 42, WIDTH - 58
-    plot = sheet.axes(left, 14, side, 262)
-    end = radii[-1] or 1.0
-    plot.set(xlim=(0, end), ylim=(0, 1))
-    plot.axhline(0, color=MUTED, linewidth=1, clip_on=False)
-    for tick in (0, 0.25, 0.5, 0.75, 1):
-        if tick:
-            plot.axhline(tick, color=TRACK, linewidth=0.8, zorder=0)
-        plot.text(
-            -0.015 * plot.get_xlim()[1], tick, f"{100 * tick:.0f} %", ha="right", va="center", size=10, color=MUTED
-        )
-    lows, highs = zip(*(share.wilson for share in shares), strict=True)
-    plot.fill_between(radii, lows, highs, color=TRACK, linewidth=0)
-    plot.plot(radii, values, color=WORST_CASE, linewidth=2, solid_joinstyle="round", clip_on=False)
-    plot.plot(radii, values, "o", color=WORST_CASE, markersize=5, clip_on=False)
-    plot.plot([0], values[:1], "o", color=CLEAN, markersize=6, clip_on=False)
-    last = -1.0
-    for radius, text in zip(radii, ["0", *(point.eps for point in curve.points)], strict=True):
-        if (radius - last) / end > 0.09:
-            plot.text(radius, -0.045, sheet.name(text, 10), ha="center", va="center", size=10, color=MUTED)
-            last = radius
-    plot.text(end / 2, -0.13, f"eps ({curve.norm})", ha="center", va="center", size=11, color=MUTED)
-    said = "; ".join(f"{point.eps}: {words.percent(point.accuracy.value)}" for point in curve.points)
-    return sheet.svg("Robust accuracy against the budget", f"Clean {words.percent(clean.value)}; {said}.")
 
 
 def _reliability(measured: Calibration, tallest: int, ident: str, title: str) -> Markup:

@@ -11,6 +11,9 @@ from typing import Literal
 
 from robustkit.calibration import Calibration
 from robustkit.diagnostics import Diagnostic, Quality
+from robustkit.report.about import About
+from robustkit.report.exhibit import Exhibit
+from robustkit.report.tallies import Confusion, Margins, RiskCoverage
 from robustkit.stats import Proportion
 
 SCHEMA = "robustkit.report/1.2"
@@ -131,7 +134,8 @@ class WorstCase:
     """Right under every attack, per sample; `broken_by` counts for each attack the samples it broke.
 
     `stored` is the accuracy after rounding every adversarial input to 8 bits, where the clean inputs are such images.
-    `anytime` is the interval of the accuracy that allows for stopping early.
+    `anytime` is the interval of the accuracy that allows for stopping early, `clustered` the one that allows for
+    samples that belong together.
     """
 
     accuracy: Proportion
@@ -139,6 +143,7 @@ class WorstCase:
     broken_by: dict[str, int]
     stored: Proportion | None = None
     anytime: tuple[float, float] | None = None
+    clustered: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -188,31 +193,27 @@ class CalibrationPair:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image at its own resolution: base64 of a PNG, `height` x `width` pixels."""
+class SliceRow:
+    """Accuracy where `column` of the data has this value; `p_value` is against the rest, `p_holm` allows for many."""
 
-    height: int
-    width: int
-    png: str
+    column: str
+    value: str
+    clean: Proportion
+    robust: Proportion
+    p_value: float | None
+    p_holm: float | None
 
 
 @dataclass(frozen=True)
-class Exhibit:
-    """One sample of the gallery; `gain` is the factor by which the difference was multiplied to be seen."""
+class GateResult:
+    """A requirement judged on the bound of its interval; `needed` samples would decide one that is undecided."""
 
-    id: int
-    label: str
-    attack: str
-    clean_prediction: str
-    clean_confidence: float
-    adversarial_prediction: str
-    adversarial_confidence: float
-    norm: str
-    distance: float
-    gain: float
-    clean: Picture
-    adversarial: Picture
-    difference: Picture
+    rule: str
+    status: Literal["met", "not met", "undecided"]
+    value: float | None
+    bound: float | None
+    needed: int | None
+    message: str
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,11 @@ class Audit:
     gallery: tuple[Exhibit, ...]
     curve: AccuracyCurve | None = None
     nearest: Nearest | None = None
+    confusion: Confusion | None = None
+    margins: Margins | None = None
+    risk_coverage: RiskCoverage | None = None
+    slices: tuple[SliceRow, ...] = ()
+    gates: tuple[GateResult, ...] = ()
     ensemble: Ensemble | None = None
 
 
@@ -263,8 +269,8 @@ class Artefact:
 class Report:
     """One or more audits, the environment they ran in and the command that repeats them.
 
-    `result_sha256` is over the canonical JSON of `audits` without timings and device: two runs that found the
-    same agree in it.
+    `result_sha256` is over the canonical JSON of `audits` without timings, device and saliency maps: two runs that
+    found the same agree in it. `about` is what the people concerned say; it is no finding and not in the hash.
     """
 
     schema: str
@@ -278,3 +284,10 @@ class Report:
     audits: tuple[Audit, ...]
     artefacts: tuple[Artefact, ...]
     result_sha256: str
+    about: About | None = None
+
+    def _repr_html_(self) -> str:
+        """Returns the headline of every audit for a notebook."""
+        from robustkit.report.notebook import report_card
+
+        return report_card(self)

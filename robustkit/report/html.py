@@ -9,23 +9,34 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from robustkit.evaluation import last_tenth
-from robustkit.report import bars, diagrams, sentences, words
-from robustkit.report.document import Audit, Exhibit, Report
+from robustkit.report import (
+    annex,
+    bars,
+    curves,
+    diagrams,
+    failures,
+    matrices,
+    monitoring,
+    risks,
+    sections,
+    sentences,
+    tables,
+    words,
+)
+from robustkit.report.document import Audit, Report
+from robustkit.report.exhibit import Exhibit
 
 _PICTURES = 1_500_000  # characters of base64 on the whole page, which keeps it below 3 MB
 
 
 @dataclass(frozen=True)
 class _Page:
-    """An audit with the figures drawn from it; `ident` begins every id it has on the page."""
+    """An audit with the figures drawn from it and their tables; `ident` begins every id it has on the page."""
 
     ident: str
     audit: Audit
-    accuracy: Markup
-    reliability: tuple[Markup, Markup]
-    per_class: Markup | None
-    convergence: Markup | None
-    curve: Markup | None
+    figures: dict[str, Markup]
+    data: dict[str, Markup]
     gallery: tuple[Exhibit, ...]
 
 
@@ -40,19 +51,38 @@ def _page(audit: Audit, ident: str, among: int) -> _Page:
     return _Page(
         ident=ident,
         audit=audit,
-        accuracy=bars.accuracy(audit, f"{ident}-accuracy-figure"),
-        reliability=diagrams.reliability(audit.calibration, f"{ident}-reliability"),
-        per_class=bars.per_class(audit, f"{ident}-classes-figure") if sentences.ranked(audit) else None,
-        convergence=diagrams.convergence(audit.attacks, f"{ident}-convergence-figure"),
-        curve=diagrams.accuracy_curve(audit.curve, audit.clean, f"{ident}-curve-figure") if audit.curve else None,
+        figures=_figures(audit, ident),
+        data={name: tables.link(f"{ident}-{name}", text) for name, text in tables.tables(audit).items()},
         gallery=_affordable(audit.gallery, _PICTURES // among),
     )
+
+
+def _figures(audit: Audit, ident: str) -> dict[str, Markup]:
+    """Every figure the audit has something for, by name."""
+    clean, attacked = diagrams.reliability(audit.calibration, f"{ident}-reliability")
+    found = {
+        "accuracy": bars.accuracy(audit, f"{ident}-accuracy-figure"),
+        "classes": bars.per_class(audit, f"{ident}-classes-figure") if sentences.ranked(audit) else None,
+        "slices": bars.slices(audit, f"{ident}-slices-figure") if audit.slices else None,
+        "convergence": diagrams.convergence(audit.attacks, f"{ident}-convergence-figure"),
+        "curve": curves.accuracy_curve(audit, f"{ident}-curve-figure"),
+        "margins": curves.leads(audit.margins, f"{ident}-margins-figure") if audit.margins else None,
+        "risk": curves.risk_coverage(audit.risk_coverage, f"{ident}-risk-figure") if audit.risk_coverage else None,
+        "transfer": matrices.transfer(audit.ensemble, f"{ident}-transfer-figure") if audit.ensemble else None,
+        "reliability clean": clean,
+        "reliability attacked": attacked,
+    }
+    if audit.confusion and (
+        pair := matrices.confusion(audit.confusion, audit.subject.class_names, f"{ident}-confusion-figure")
+    ):
+        found["confusion"], found["confusion change"] = pair
+    return {name: figure for name, figure in found.items() if figure is not None}
 
 
 def _affordable(gallery: tuple[Exhibit, ...], room: int) -> tuple[Exhibit, ...]:
     """The first exhibits whose pictures fit into the page; the JSON holds them all."""
     for number, exhibit in enumerate(gallery):
-        room -= sum(len(shown.png) for shown in (exhibit.clean, exhibit.adversarial, exhibit.difference))
+        room -= sum(len(shown.png) for shown in exhibit.pictures)
         if room < 0:
             return gallery[:number]
     return gallery
@@ -72,7 +102,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(words=words, sentences=sentences, last_tenth=last_tenth)
+    modules = (annex, failures, monitoring, risks, sections, sentences, words)
+    environment.globals.update({module.__name__.rsplit(".", 1)[1]: module for module in modules})
+    environment.globals.update(last_tenth=last_tenth)
     return environment
 
 

@@ -101,7 +101,7 @@ def schema() -> dict[str, Any]:
 
 
 def result_sha256(audits: Sequence[Audit]) -> str:
-    """Returns the SHA-256 over what was found: the canonical JSON of `audits` without timings and device.
+    """Returns the SHA-256 over what was found: the canonical JSON of `audits` without timings, device and saliency.
 
     Canonical: keys sorted, no spaces, ASCII, numbers as Python's `repr` writes them.
     """
@@ -110,6 +110,8 @@ def result_sha256(audits: Sequence[Audit]) -> str:
         del audit["subject"]["device"]
         for attack in audit["attacks"]:
             del attack["seconds"]
+        for exhibit in audit["gallery"]:  # pictures of gradients, which differ in the last bits between machines
+            del exhibit["saliency"], exhibit["saliency_adversarial"]
     return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -6,6 +6,7 @@ import re
 
 from robustkit.report import sentences, words
 from robustkit.report.document import Audit, Ensemble, Report
+from robustkit.report.risks import risks
 from robustkit.stats import Proportion
 
 _ATTACKS, _CHECKS, _MEMBERS = 12, 6, 8  # rows shown, which keeps one audit below 60 lines
@@ -40,6 +41,8 @@ def _audit(audit: Audit) -> list[str]:
         f"- **Not tested:** {'; '.join(map(_text, verdict.coverage)) or 'no gaps were stated'}",
         "",
         sentence.replace(_text(robust), f"~~{_text(robust)}~~", 1) if doubt else sentence,
+        "",
+        *[f"{place}. **{risk.name}.** {_text(risk.text, 300)}" for place, risk in enumerate(risks(audit), 1)],
         "",
         _text(sentences.method(audit), 10_000),
         "",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from robustkit.report.document import Picture
+from robustkit.gallery import Example
+from robustkit.report.exhibit import Exhibit, Picture
+from robustkit.threat import Threat
 
 
 def picture(x: ArrayLike, bounds: tuple[float, float]) -> Picture | None:
@@ -42,6 +45,34 @@ def difference(clean: ArrayLike, adversarial: ArrayLike, bounds: tuple[float, fl
     gain = _round_gain(float(np.abs(change).max(initial=0.0)))
     shown = _png(0.5 + gain * change)
     return None if shown is None else (shown, gain)
+
+
+def exhibit(example: Example, names: Sequence[str], threat: Threat) -> Exhibit | None:
+    """Returns an example as the report shows it, its classes under their names; None where it is no image."""
+    before, after = example.x.numpy(), example.x_adv.numpy()
+    clean, adversarial = picture(before, threat.bounds), picture(after, threat.bounds)
+    change = difference(before, after, threat.bounds)
+    if clean is None or adversarial is None or change is None:
+        return None
+    maps = [None if found is None else found.numpy() for found in (example.saliency, example.saliency_adv)]
+    saliency = [None if found is None else picture(found, (0.0, float(found.max()) or 1.0)) for found in maps]
+    return Exhibit(
+        id=example.id,
+        label=names[example.label],
+        attack=example.attack,
+        clean_prediction=names[example.clean_prediction],
+        clean_confidence=example.clean_confidence,
+        adversarial_prediction=names[example.adversarial_prediction],
+        adversarial_confidence=example.adversarial_confidence,
+        norm=threat.norm,
+        distance=example.distance,
+        gain=change[1],
+        clean=clean,
+        adversarial=adversarial,
+        difference=change[0],
+        saliency=saliency[0],
+        saliency_adversarial=saliency[1],
+    )
 
 
 def _round_gain(largest: float) -> float:

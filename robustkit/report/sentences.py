@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robustkit.report.document import Audit, ClassRow, Report, ThreatModel
+from robustkit.report.document import Audit, ClassRow, Report, SliceRow, ThreatModel
 from robustkit.report.words import EMPTY, interval, percent, shorten
 
 
@@ -79,6 +79,12 @@ def method(audit: Audit) -> str:
             f"The run was allowed to stop early; an interval of the robust accuracy that allows for this is "
             f"{100 * low:.1f}{EMPTY}{100 * high:.1f}\N{NO-BREAK SPACE}%."
         )
+    if worst.clustered is not None:
+        low, high = worst.clustered
+        said.append(
+            f"Some samples belong together; an interval of the robust accuracy that allows for this is "
+            f"{100 * low:.1f}{EMPTY}{100 * high:.1f}\N{NO-BREAK SPACE}%."
+        )
     if how.stopped:
         left = "" if how.planned is None else f" ({how.planned - worst.accuracy.n:,} samples were not looked at)"
         said.append(f"It stopped because {how.stopped}{left}.")
@@ -124,6 +130,24 @@ def ranked(audit: Audit) -> list[ClassRow]:
     """Returns the classes that have samples, lowest robust accuracy first."""
     rows = [row for row in audit.per_class if row.robust.value is not None]
     return sorted(rows, key=lambda row: (row.robust.value or 0.0, row.clean.value or 0.0, row.index))
+
+
+def every_class(audit: Audit) -> list[ClassRow]:
+    """Returns the ranked classes and then those without samples."""
+    return [*ranked(audit), *(row for row in audit.per_class if row.robust.value is None)]
+
+
+def ranked_slices(audit: Audit) -> list[SliceRow]:
+    """Returns the groups of the data, lowest robust accuracy first; those without samples come last."""
+    return sorted(audit.slices, key=lambda row: 2.0 if row.robust.value is None else row.robust.value)
+
+
+def class_sizes(audit: Audit) -> str:
+    """Returns how many samples the classes have."""
+    sizes = [row.clean.n for row in audit.per_class]
+    if not sizes:
+        return EMPTY
+    return f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
 
 
 def limitations(audit: Audit) -> list[str]:

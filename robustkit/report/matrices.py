@@ -1,0 +1,118 @@
+"""Matrices as figures: who is taken for whom, and what carries over between members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from robustkit.report import words
+from robustkit.report.document import Ensemble
+from robustkit.report.svg import GAP, INK, MUTED, PAPER, TRACK, WIDTH, WORST_CASE, Sheet, plain_style
+from robustkit.report.tallies import Confusion
+
+_NUMBERS = 12  # classes up to which every cell holds its number
+Shade = tuple[float, str, str]  # how strong from 0 to 1, the colour, and the number in the cell
+
+
+@plain_style()
+def confusion(found: Confusion, names: Sequence[str], ident: str) -> tuple[Markup, Markup] | None:
+    """Returns the answers under attack by class, and how they differ from those without attack."""
+    if found.attacked is None or found.clean is None:
+        return None
+    attacked, clean = found.attacked, found.clean
+    change = [[a - c for a, c in zip(*rows, strict=True)] for rows in zip(attacked, clean, strict=True)]
+    most = max((abs(value) for row in change for value in row), default=0) or 1
+    sizes = [sum(row) or 1 for row in attacked]
+
+    def share(i: int, j: int) -> Shade:
+        return attacked[i][j] / sizes[i], WORST_CASE, str(attacked[i][j] or "")
+
+    def moved(i: int, j: int) -> Shade:
+        value = change[i][j]
+        text = f"{value:+d}".replace("-", "\N{MINUS SIGN}") if value else ""
+        return abs(value) / most, WORST_CASE if value > 0 else GAP, text
+
+    said = "; ".join(
+        f"{words.shorten(p.label, 40)} taken for {words.shorten(p.answer, 40)}: {p.clean} times clean, "
+        f"{p.attacked} under attack"
+        for p in found.pairs[:3]
+    )
+    said = said or "The attacks added no mistake."
+    return (
+        _matrix(ident, names, names, share, "Answers under attack", f"Classes by answers, counts of samples. {said}."),
+        _matrix(f"{ident}-change", names, names, moved, "Answers under attack minus answers without",
+                f"Classes by answers; right answers are lost on the diagonal, mistakes gained off it. {said}."),
+    )  # fmt: skip
+
+
+@plain_style()
+def transfer(group: Ensemble, ident: str) -> Markup:
+    """Returns which share of what breaks one member breaks another."""
+
+    def share(i: int, j: int) -> Shade:
+        value = group.transfer[i][j]
+        return value, WORST_CASE, f"{100 * value:.0f} %"
+
+    said = "; ".join(
+        f"{words.shorten(name, 40)}: " + ", ".join(words.percent(value) for value in row)
+        for name, row in zip(group.members, group.transfer, strict=True)
+    )
+    return _matrix(
+        ident, group.members, group.members, share, "What breaks one member breaks another",
+        f"Rows: made on this member; columns, in the same order: breaks that one. {said}.",
+        ("breaks", "made on"),
+    )  # fmt: skip
+
+
+def _matrix(
+    ident: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    shade: Callable[[int, int], Shade],
+    title: str,
+    description: str,
+    sides: tuple[str, str] = ("answer", "class"),
+) -> Markup:
+    """A square of cells, rows and columns under their names, the stronger the larger the number."""
+    labels, letters = (76, 10) if len(columns) > 6 else (132, 19)  # what the names on the left may take
+    side = WIDTH - labels - 2
+    cell = side / max(len(columns), 1)
+    sheet = Sheet(ident, WIDTH, side + 46)
+    axes = sheet.axes(labels, 42, side, side)
+    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+    names = sheet.axes(0, 42, labels, side)
+    names.set(xlim=(0, 1), ylim=(len(rows), 0))
+    top = sheet.axes(0, 0, WIDTH, 42)
+    top.set(xlim=(0, WIDTH), ylim=(42, 0))
+    size = max(min(11, 0.42 * cell + 3), 7)
+    room = int(cell / (0.62 * size))
+    if any(len(name) > room for name in columns):  # columns that are too narrow for names get the number of their row
+        rows = [f"{i}  {name}" for i, name in enumerate(rows, 1)]
+        columns = [str(j) for j in range(1, len(columns) + 1)]
+    for i, name in enumerate(rows):
+        names.text(0.93, i + 0.5, sheet.name(name, letters), ha="right", va="center", size=size, color=INK)
+    for j, name in enumerate(columns):
+        at = labels + (j + 0.5) * cell
+        top.text(at, 33, sheet.name(name, room + 2), ha="center", va="center", size=size, color=INK)
+    top.text(labels + side / 2, 10, f"{sides[0]} \N{RIGHTWARDS ARROW}", ha="center", va="center", size=11, color=MUTED)
+    top.text(0.93 * labels, 33, f"{sides[1]} \N{DOWNWARDS ARROW}", ha="right", va="center", size=10, color=MUTED)
+    axes.add_patch(Rectangle((0, 0), len(columns), len(rows), facecolor=TRACK, edgecolor="none"))
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            _cell(axes, i, j, shade(i, j), cell, len(columns) <= _NUMBERS)
+    return sheet.svg(title, description)
+
+
+def _cell(axes: Axes, i: int, j: int, shade: Shade, cell: float, numbered: bool) -> None:
+    strength, colour, text = shade
+    if strength > 0:
+        gap = min(1.5 / cell, 0.1)
+        alpha = 0.12 + 0.88 * min(strength, 1)
+        axes.add_patch(Rectangle((j + gap / 2, i + gap / 2), 1 - gap, 1 - gap, facecolor=colour, alpha=alpha, lw=0))
+    if numbered and text:
+        light = colour == WORST_CASE and strength > 0.5
+        size = max(min(12, 0.3 * cell), 7)
+        axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", size=size, color=PAPER if light else INK)

@@ -1,0 +1,32 @@
+"""A report in a notebook: the headline of every audit."""
+
+from __future__ import annotations
+
+from html import escape
+
+from robustkit.card import card
+from robustkit.report import sentences
+from robustkit.report.document import Audit, Report
+from robustkit.report.words import shorten
+
+
+def report_card(report: Report) -> str:
+    """Returns the audits of a report, one card each."""
+    title = escape(shorten(report.title, 120))
+    heading = f'<div style="font:600 1.3em system-ui,sans-serif;margin-bottom:.4em">{title}</div>'
+    return heading + "".join(f'<div style="margin-bottom:1em">{_audit(audit)}</div>' for audit in report.audits)
+
+
+def _audit(audit: Audit) -> str:
+    doubt = sentences.doubtful(audit)
+    rule = f" ({audit.verdict.rule})" if audit.verdict.rule else ""
+    return card(
+        shorten(audit.subject.name, 80),
+        [
+            *([] if doubt else [sentences.plain_sentence(audit)]),
+            f"Requirement: {shorten(audit.verdict.requirement + rule, 120)}. Evaluation: {audit.verdict.quality}, "
+            f"{sentences.checks(audit)}.",
+        ],
+        [("clean accuracy", audit.clean, False), ("robust accuracy", audit.worst_case.accuracy, True)],
+        doubt,
+    )
