@@ -22,6 +22,7 @@ from robustkit.errors import ConfigurationError, InvalidEvaluation
 from robustkit.evaluation import Evaluation
 from robustkit.labels import as_labels
 from robustkit.pace import Pace
+from robustkit.probes import Probed, Probes
 from robustkit.protocols import Protocol, custom
 from robustkit.stats import proportion
 
@@ -43,6 +44,8 @@ def evaluate(
     accelerate: bool = True,
     progress: Callable[[Progress], None] | None = None,
     examples: int = 8,
+    probes: int = 0,
+    tuning: Any = None,
 ) -> Evaluation:
     """Returns clean accuracy, accuracy under every attack and their per-sample worst case, with a ledger of all rows.
 
@@ -69,6 +72,10 @@ def evaluate(
             the fresh pass that decides is always the model's own.
         progress: Called with a `Progress` after every piece of work.
         examples: How many broken samples to keep with their worst points, one of each class first.
+        probes: On how many samples to check the evaluation itself after the attacks (see `robustkit.probes`); 64 are
+            enough. Without, the quality is at best "reliable with remarks", because the checks were not run.
+        tuning: What the model was trained or tuned on, data or the SHA-256 of a report's data; audited samples among
+            them are counted (Q23).
 
     Raises:
         ConfigurationError: If the attacks do not share one threat or an argument cannot be meant.
@@ -87,6 +94,10 @@ def evaluate(
     total = None if size is None else size * (1 + len(protocol.attacks))
     bench = Bench(classifier, protocol, batch_size, seed, accelerate, progress, examples, total)
     pace = Pace(until, budget)
+    after = Probes(bench, probes, tuning)
+    checked = bool(probes) or tuning is not None
+    if bench.total is not None and size is not None:
+        bench.total += after.stages * min(probes, size)
     found: list[Diagnostic] = []
     if expected_clean_accuracy is not None:
         found.append(_expect(classifier, dataset, batch_size, limit, expected_clean_accuracy))
@@ -96,6 +107,9 @@ def evaluate(
         if not len(bench.ledger):
             found += examine(classifier, chunk.x, chunk.y)
         bench.work(chunk)
+        if checked:
+            after.offer(chunk)
+    probed = after.run() if checked else Probed()
     return Evaluation(
         ledger=bench.ledger,
         threat=bench.threat,
@@ -109,7 +123,7 @@ def evaluate(
         draws=classifier.draws,
         ids_sha256=hashlib.sha256(np.sort(bench.ledger["id"]).tobytes()).hexdigest(),
         data_sha256=bench.data_sha256,
-        found=tuple(found),
+        found=(*found, *probed.found),
         clean_bins=bench.clean_bins,
         attacked_bins=bench.attacked_bins,
         on_grid=bench.on_grid,
@@ -119,6 +133,9 @@ def evaluate(
         planned=size,
         examples=bench.gallery.examples(),
         seconds=time.perf_counter() - start,
+        curve=probed.curve,
+        probed=probed.n,
+        probe_seconds=probed.seconds,
     )
 
 
