@@ -81,7 +81,7 @@ class Copies:
         if tuning is None:
             return None, "no tuning data were given to compare with"
         if isinstance(tuning, str):
-            if not _HASH.fullmatch(tuning):
+            if not is_hash(tuning):
                 raise ConfigurationError(
                     f"tuning data: expected data or the 64 hexadecimal digits of their SHA-256, got {tuning!r}; "
                     "a report gives it as data.sha256"
@@ -99,7 +99,7 @@ class Copies:
                 small = reduced(x)
                 if small.shape[1:] != self.small[0].shape[1:]:
                     raise ConfigurationError(
-                        f"tuning data: expected inputs like those of the audit, got {tuple(x.shape[1:])}; load them alike"
+                        f"tuning data: expected inputs like the audited ones, got {tuple(x.shape[1:])}; load them alike"
                     )
                 known |= dict.fromkeys(name for name, _ in self._near(small))
         if not known:
@@ -124,6 +124,11 @@ class Copies:
             nearest: Array = neighbours(there, here, count=1)[0][:, 0]
             pairs = {self.names[i]: "" for i in np.flatnonzero(nearest <= radius)}
         return [(name, other) for name, other in pairs.items() if name not in exact or others is not None]
+
+
+def is_hash(text: str) -> bool:
+    """Returns whether a text is a SHA-256 in hexadecimal digits."""
+    return _HASH.fullmatch(text) is not None
 
 
 def _digests(x: Tensor) -> list[bytes]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
+from itertools import chain
+from typing import Any
 
 import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
 from robustkit.classifier import Classifier
+from robustkit.copies import Copies
+from robustkit.data import batches
 from robustkit.diagnostics import Diagnostic, diagnostic
 from robustkit.errors import InvalidEvaluation, RobustkitError
 from robustkit.inner import inner_optimisation
 from robustkit.labels import as_labels
 from robustkit.losses import cross_entropy
+from robustkit.smoothness import smooth
 
+LOOKED_AT = 2000  # samples among which it looks for copies
 ROWS = 64  # samples the doctor looks at; the parts of 1 and 7 below are chosen to divide them unevenly
 
 
@@ -53,6 +59,35 @@ def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, .
     for item in found:
         if item.status == "fail" and item.id in ("Q02", "Q04"):
             raise InvalidEvaluation(f"doctor {item.id}: {item.message}")
+    return tuple(found)
+
+
+def checkup(classifier: Classifier, data: Any, tuning: Any = None, batch_size: int = 256) -> tuple[Diagnostic, ...]:
+    """Returns every check that needs no attack: those of `examine`, the loss surface (Q18) and copies (Q23).
+
+    Args:
+        classifier: The model, wrapped.
+        data: As for `robustkit.evaluate`; the first 2000 samples are looked at, and read only once.
+        tuning: What the model was trained or tuned on; see `robustkit.evaluate`.
+        batch_size: Rows the model sees at once.
+
+    Raises:
+        InvalidEvaluation: As for `examine`.
+    """
+    stream, copies = batches(data, ROWS, LOOKED_AT), Copies()
+    first = next(stream)
+    found = [*examine(classifier, first.x, first.y)]
+    with classifier.frozen():
+        x = classifier.accept(first.x)
+        y = as_labels(first.y, classifier.classes(x[:1])).to(x.device)
+        with torch.no_grad():
+            right = classifier.logits(x).argmax(1) == y
+        ids = first.ids.to(x.device)
+        if bool(right.any()) and not any(item.id == "Q07" and item.value == "none" for item in found):
+            found.append(smooth(classifier, x[right], y[right], ids[right], batch_size=batch_size))
+        for batch in chain([first], stream):
+            copies.add(classifier.accept(batch.x), batch)
+        found.append(copies.diagnostic(classifier, tuning))
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""Does a model optimise, or change itself, while it answers? Then neither its gradient nor its memory is what it seems."""
+"""Does a model optimise, or change itself, while it answers? Then its gradient is not what it seems."""
 
 from __future__ import annotations
 

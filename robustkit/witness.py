@@ -90,7 +90,9 @@ def silent_success(
         message = f"{len(attacks)} attacks met {met} adversarial points on {len(x)} samples and returned one for each"
         return diagnostic("Q17", 0, limit, "pass", message)
     who = ", ".join(f"{label} ({number})" for label, number in dropped.items())
-    message = f"{who} of {len(x)} samples met adversarial points and returned none; try pgd or apgd, which keep the best"
+    message = (
+        f"{who} of {len(x)} samples met adversarial points and returned none; try pgd or apgd, which keep the best"
+    )
     return diagnostic("Q17", count, limit, "fail", f"{message}, or restarts=5")
 
 

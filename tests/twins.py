@@ -144,7 +144,7 @@ def twins(net: nn.Module | None = None) -> dict[str, nn.Module]:
     def twin(before=lambda x: x, after=lambda z: z, of=net):
         return Twin(before, after, of)
 
-    return {
+    made = {
         "quantised input": twin(lambda x: (x * 8).round() / 8),
         "sign of the input": twin(lambda x: (x > 0.5).to(x.dtype)),
         "sign activation": signs(),
@@ -169,3 +169,4 @@ def twins(net: nn.Module | None = None) -> dict[str, nn.Module]:
         "wrong sign": twin(Rough.apply),
         "ripples on the logits": twin(after=lambda z: z + 0.3 * z.std(1, keepdim=True) * torch.sin(300 * z)),
     }
+    return {name: model.eval() for name, model in made.items()}

@@ -10,7 +10,16 @@ from typing import Any
 
 import click
 
-from robustkit.cli.options import Case, attack_options, case_options, fraction, seconds
+from robustkit.cli.options import (
+    Case,
+    attack_options,
+    case_options,
+    fraction,
+    load_tuning,
+    probe_options,
+    seconds,
+    tuning_option,
+)
 from robustkit.errors import ConfigurationError
 
 DEFAULT_PROTOCOL = "fast"
@@ -33,6 +42,8 @@ DEFAULT_PROTOCOL = "fast"
 @click.option("--budget", metavar="TIME", help="Stop after, say, 10m; in random order.")
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--expected-clean-accuracy", type=float, help="Stop unless the clean accuracy agrees, such as 0.938.")
+@probe_options
+@tuning_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -58,6 +69,8 @@ def command(
     budget: str | None,
     seed: int,
     expected_clean_accuracy: float | None,
+    probes: int,
+    tuning: str | None,
     out: Path,
     name: str | None,
     quiet: bool,
@@ -106,6 +119,8 @@ def command(
             until=half_width,
             budget=time,
             progress=bar.evaluation(),
+            probes=probes,
+            tuning=load_tuning(load, tuning),
         )
         # Where the run stopped early, the extras are content with as many samples.
         common = {"batch_size": case.batch_size, "limit": len(evaluation.ledger), "seed": seed}
@@ -123,7 +138,7 @@ def command(
         source=case.spec,
         weights=case.weights,
         limit=limit,
-        curve=drawn,
+        curve=drawn or evaluation.curve,
         distances=nearest_found,
     )
     typed = shlex.join(["robustkit", *sys.argv[1:]])
@@ -133,7 +148,7 @@ def command(
     console.print(screen.audit_notes(audit))
     click.echo(f"  report {out / 'report.html'}")
     if audit.verdict.quality in ("unreliable", "invalid"):
-        failed = ", ".join(item.id for item in audit.diagnostics if item.status == "fail")
-        click.echo(f"robustkit: the evaluation is {audit.verdict.quality}: {failed} failed", err=True)
+        failed = ", ".join(f"{item.id} ({item.title})" for item in audit.diagnostics if item.status == "fail")
+        click.echo(f"robustkit: the evaluation is {audit.verdict.quality}; failed: {failed}", err=True)
         return 3
     return 0

@@ -56,9 +56,18 @@ def convergence(attacks: Sequence[AttackResult], ident: str) -> Markup | None:
 
 @plain_style()
 def accuracy_curve(curve: AccuracyCurve, clean: Proportion, ident: str) -> Markup:
-    """Returns robust accuracy against the radius, from the clean accuracy at 0, with its interval as a band."""
-    radii = [0.0, *(point.eps_value for point in curve.points)]
-    shares = [clean, *(point.accuracy for point in curve.points)]
+    """Returns robust accuracy against the radius, from the clean accuracy at 0, with its interval as a band.
+
+    A last radius far beyond the others, such as the whole box, stands behind a break in the axis.
+    """
+    own_start = curve.points[0].eps_value == 0
+    names = [*([] if own_start else ["0"]), *(point.eps for point in curve.points)]
+    radii = [*([] if own_start else [0.0]), *(point.eps_value for point in curve.points)]
+    shares = [*([] if own_start else [clean]), *(point.accuracy for point in curve.points)]
+    broken = len(radii) > 2 and radii[-1] > 4 * radii[-2] > 0
+    if broken:
+        radii[-1] = 1.35 * radii[-2]
+    solid = len(radii) - broken
     values = [share.value or 0.0 for share in shares]
     sheet = Sheet(ident, WIDTH, 330)
     left, side = 42, WIDTH - 58
@@ -73,18 +82,23 @@ def accuracy_curve(curve: AccuracyCurve, clean: Proportion, ident: str) -> Marku
             -0.015 * plot.get_xlim()[1], tick, f"{100 * tick:.0f} %", ha="right", va="center", size=10, color=MUTED
         )
     lows, highs = zip(*(share.wilson for share in shares), strict=True)
-    plot.fill_between(radii, lows, highs, color=TRACK, linewidth=0)
-    plot.plot(radii, values, color=WORST_CASE, linewidth=2, solid_joinstyle="round", clip_on=False)
+    plot.fill_between(radii[:solid], lows[:solid], highs[:solid], color=TRACK, linewidth=0)
+    plot.plot(radii[:solid], values[:solid], color=WORST_CASE, linewidth=2, solid_joinstyle="round", clip_on=False)
+    if broken:
+        plot.plot(radii[-2:], values[-2:], color=WORST_CASE, linewidth=2, linestyle=(0, (1, 2)), clip_on=False)
     plot.plot(radii, values, "o", color=WORST_CASE, markersize=5, clip_on=False)
     plot.plot([0], values[:1], "o", color=CLEAN, markersize=6, clip_on=False)
     last = -1.0
-    for radius, text in zip(radii, ["0", *(point.eps for point in curve.points)], strict=True):
+    for radius, text in zip(radii, names, strict=True):
         if (radius - last) / end > 0.09:
             plot.text(radius, -0.045, sheet.name(text, 10), ha="center", va="center", size=10, color=MUTED)
             last = radius
-    plot.text(end / 2, -0.13, f"eps ({curve.norm})", ha="center", va="center", size=11, color=MUTED)
+    plot.text(
+        end / 2, -0.13, f"eps ({curve.norm}), {shares[-1].n:,} samples", ha="center", va="center", size=11, color=MUTED
+    )
     said = "; ".join(f"{point.eps}: {words.percent(point.accuracy.value)}" for point in curve.points)
-    return sheet.svg("Robust accuracy against the budget", f"Clean {words.percent(clean.value)}; {said}.")
+    start = f"Clean {words.percent(shares[0].value)}, {shares[-1].n:,} samples"
+    return sheet.svg("Robust accuracy against the budget", f"{start}; {said}.")
 
 
 def _reliability(measured: Calibration, tallest: int, ident: str, title: str) -> Markup:

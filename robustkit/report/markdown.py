@@ -54,7 +54,10 @@ def _audit(audit: Audit) -> list[str]:
     lines += [worst.replace(robust, f"~~{robust}~~ {doubt}", 1) if doubt else worst, ""]
     if audit.curve:
         path = ", ".join(f"{_text(point.eps)}: {words.percent(point.accuracy.value)}" for point in audit.curve.points)
-        lines += [f"Robust accuracy by eps ({audit.curve.norm}): {path}.", ""]
+        lines += [
+            f"Robust accuracy by eps ({audit.curve.norm}, {audit.curve.points[0].accuracy.n:,} samples): {path}.",
+            "",
+        ]
     clean, attacked = audit.calibration.clean, audit.calibration.attacked
     lines += [
         f"Calibration: ECE {words.decimal(clean.ece.value)} clean, {words.decimal(attacked.ece.value)} under "
