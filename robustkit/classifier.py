@@ -230,7 +230,8 @@ class Classifier:
         peak = torch.linalg.vector_norm(grad.flatten(1), ord=torch.inf, dim=1)
         self.tally.nonfinite_gradients = self.tally.nonfinite_gradients + (~peak.isfinite()).sum()
         self.tally.zero_gradients = self.tally.zero_gradients + (peak == 0).sum()
-        return grad.nan_to_num_(0.0, 0.0, 0.0).contiguous()
+        # Contiguous first: the gradient of a sum is one number seen many times, which cannot be changed in place.
+        return grad.contiguous().nan_to_num_(0.0, 0.0, 0.0)
 
     def _scores(self, output: Any) -> Tensor:
         scores = self._find(output)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from robustkit.stats import Proportion
 
 Status = Literal["pass", "remark", "fail", "not run"]
 Quality = Literal["reliable", "reliable with remarks", "unreliable", "invalid"]
@@ -56,10 +58,35 @@ def diagnostic(id: str, value: str | int | float | None, limit: str, status: Sta
 
 
 def complete(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Returns the diagnostics in order, each one that nobody ran entered as "not run"."""
-    by_id = {item.id: item for item in found}
-    blank = {id: diagnostic(id, None, "", "not run", "not part of this evaluation") for id in TITLES}
-    return tuple({**blank, **by_id}[id] for id in TITLES)
+    """Returns the diagnostics in order, each one that nobody ran entered as "not run".
+
+    Where a check was made twice the worse answer counts, and both are told where they are equally bad.
+    """
+    by_id = {id: diagnostic(id, None, "", "not run", "not part of this evaluation") for id in TITLES}
+    for item in found:
+        by_id[item.id] = _worse(by_id[item.id], item)
+    return tuple(by_id.values())
+
+
+def judged(share: Proportion, remark: float, fail: float) -> Status:
+    """Returns what a share of samples that should not be there means, chance allowed for.
+
+    Whether even the lower end of its exact 95 % interval is above `fail`, above `remark`, or neither.
+    """
+    least = share.clopper_pearson[0] if share.n else 0.0
+    return "fail" if least > fail else "remark" if least > remark else "pass"
+
+
+_SEVERITY: tuple[Status, ...] = ("not run", "pass", "remark", "fail")
+
+
+def _worse(one: Diagnostic, other: Diagnostic) -> Diagnostic:
+    apart = _SEVERITY.index(other.status) - _SEVERITY.index(one.status)
+    if apart > 0 or one.status == "not run":
+        return other
+    if apart < 0 or f"; {one.message}".endswith(f"; {other.message}"):  # it may hold the other already
+        return one
+    return replace(other, message=f"{one.message}; {other.message}")
 
 
 def quality(diagnostics: Iterable[Diagnostic]) -> Quality:

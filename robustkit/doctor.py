@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+from itertools import chain
+from typing import Any
+
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from robustkit.classifier import Classifier
+from robustkit.copies import Copies
+from robustkit.data import batches
 from robustkit.diagnostics import Diagnostic, diagnostic
 from robustkit.errors import InvalidEvaluation, RobustkitError
+from robustkit.inner import inner_optimisation
 from robustkit.labels import as_labels
 from robustkit.losses import cross_entropy
+from robustkit.smoothness import smooth
 
+LOOKED_AT = 2000  # samples among which it looks for copies
 ROWS = 64  # samples the doctor looks at; the parts of 1 and 7 below are chosen to divide them unevenly
 
 
@@ -42,10 +52,42 @@ def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, .
             _batches(classifier, accepted, logits) if repeat.status == "pass" else _unstable(),
             _gradients(classifier, accepted, labels),
             _scale(logits, classifier.model_dtype),
+            inner_optimisation(classifier, accepted[:8]),
         ]
+        if classifier.mean is not None or classifier.std is not None:
+            found.insert(0, _parity(classifier, accepted, labels, logits))
     for item in found:
         if item.status == "fail" and item.id in ("Q02", "Q04"):
             raise InvalidEvaluation(f"doctor {item.id}: {item.message}")
+    return tuple(found)
+
+
+def checkup(classifier: Classifier, data: Any, tuning: Any = None, batch_size: int = 256) -> tuple[Diagnostic, ...]:
+    """Returns every check that needs no attack: those of `examine`, the loss surface (Q18) and copies (Q23).
+
+    Args:
+        classifier: The model, wrapped.
+        data: As for `robustkit.evaluate`; the first 2000 samples are looked at, and read only once.
+        tuning: What the model was trained or tuned on; see `robustkit.evaluate`.
+        batch_size: Rows the model sees at once.
+
+    Raises:
+        InvalidEvaluation: As for `examine`.
+    """
+    stream, copies = batches(data, ROWS, LOOKED_AT), Copies()
+    first = next(stream)
+    found = [*examine(classifier, first.x, first.y)]
+    with classifier.frozen():
+        x = classifier.accept(first.x)
+        y = as_labels(first.y, classifier.classes(x[:1])).to(x.device)
+        with torch.no_grad():
+            right = classifier.logits(x).argmax(1) == y
+        ids = first.ids.to(x.device)
+        if bool(right.any()) and not any(item.id == "Q07" and item.value == "none" for item in found):
+            found.append(smooth(classifier, x[right], y[right], ids[right], batch_size=batch_size))
+        for batch in chain([first], stream):
+            copies.add(classifier.accept(batch.x), batch)
+        found.append(copies.diagnostic(classifier, tuning))
     return tuple(found)
 
 
@@ -91,6 +133,20 @@ def _input(classifier: Classifier, x: Tensor) -> Diagnostic:
         message = f"inputs use only {float(x.min()):.4g}..{float(x.max()):.4g} of the declared {low:g}..{high:g}; "
         return diagnostic("Q02", text, limit, "fail", message + "were they scaled twice, or are the bounds wrong?")
     return diagnostic("Q02", text, limit, "pass", "inputs are finite and inside the declared range")
+
+
+def _parity(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor) -> Diagnostic:
+    """Returns Q01: the model as it is audited against itself without mean and std, which it may apply itself."""
+    bare = copy.copy(classifier)
+    bare.mean = bare.std = None
+    wrapped, plain = (z.argmax(1) == y for z in (logits, bare.logits(x)))
+    gained, lost = int((wrapped & ~plain).sum()), int((plain & ~wrapped).sum())
+    seen = f"of {len(x)} samples {int(wrapped.sum())} are right with mean and std, {int(plain.sum())} without"
+    limit = "not significantly fewer right with mean and std than without"
+    if lost > gained and binomtest(lost, lost + gained).pvalue < 1e-3:
+        message = f"{seen}: the model seems to normalise its input itself; leave mean and std out"
+        return diagnostic("Q01", f"{int(wrapped.sum())} of {len(x)}", limit, "fail", message)
+    return diagnostic("Q01", f"{int(wrapped.sum())} of {len(x)}", limit, "pass", seen)
 
 
 def _mode(training: list[str]) -> Diagnostic:
@@ -186,7 +242,8 @@ def gradient_diagnostic(zero: int, nonfinite: int, n: int) -> Diagnostic:
     share = (zero + nonfinite) / max(n, 1)
     message = (
         f"{zero} of {n} input gradients are all zero and {nonfinite} hold NaN or infinity: something in the model "
-        "(quantisation, saturation, a detached part) hides the gradient, and gradient attacks overrate it"
+        "(quantisation, saturation, a detached part) hides the gradient, and gradient attacks overrate it; "
+        "try BPDA around that part, or Square"
     )
     return diagnostic("Q07", share, limit, "fail" if share > 0.05 else "remark", message)
 

@@ -31,6 +31,7 @@ from robustkit.merging import joined
 from robustkit.pace import Pace
 from robustkit.parts import Parts, pack, unpack
 from robustkit.pieces import Meter, Share, cut
+from robustkit.probes import Probed, Probes
 from robustkit.protocols import Protocol, custom
 from robustkit.ranks import ranks
 from robustkit.stats import proportion
@@ -56,6 +57,8 @@ def evaluate(
     shard: tuple[int, int] | None = None,
     folder: str | Path | None = None,
     finished: Sequence[str | Path] = (),
+    probes: int = 0,
+    tuning: Any = None,
 ) -> Evaluation:
     """Returns clean accuracy, accuracy under every attack and their per-sample worst case, with a ledger of all rows.
 
@@ -91,6 +94,10 @@ def evaluate(
         folder: Write what is finished there, once a minute and at the end. Processes share it.
         finished: Folders with finished parts to take over; with `folder` among them a killed run goes on, with those
             of all shards nothing is left to do.
+        probes: On how many samples to check the evaluation itself after the attacks (see `robustkit.probes`); 64 are
+            enough. Without, the quality is at best "reliable with remarks", because the checks were not run.
+        tuning: What the model was trained or tuned on, data or the SHA-256 of a report's data; audited samples among
+            them are counted (Q23).
 
     Raises:
         ConfigurationError: If the attacks do not share one threat, an argument cannot be meant, or finished parts
@@ -108,7 +115,8 @@ def evaluate(
         )
     here, pace, size = ranks(), Pace(until, budget), _size(dataset.source, limit)
     share = Share(shard, here, pace, folder is not None)
-    meter = Meter(progress if here.first else None, 1 + len(protocol.attacks))
+    after = Probes(classifier, seed, probes, tuning)
+    meter = Meter(progress if here.first else None, 1 + len(protocol.attacks), after.visits(size))
     bench = Bench(classifier, protocol, batch_size, seed, classifier, meter.tell, examples, evidence)
     found: list[Diagnostic] = []
     if expected_clean_accuracy is not None:
@@ -169,6 +177,8 @@ def evaluate(
                 parts = [*parts, part] if len(parts) < MANY else [joined([*parts, part])]
             elif done and here.first:
                 again += _sum(classifier, chunk)
+            if after.wanted and not share.by_hand:
+                after.offer(chunk, place)
             place += len(chunk)
     finally:
         store.write()
@@ -179,10 +189,15 @@ def evaluate(
         others = here.gathered(pack(whole))
         whole = joined([blank, *(unpack(*other, blank) for other in others)])
         whole = joined([blank, unpack(*here.told(lambda: pack(whole)), blank)])
+    probed = after.run(whole, bench.fits, meter) if after.wanted and not share.by_hand else Probed()
     return dataclasses.replace(
         whole,
         total=place,
         stopped=pace.reason,
+        found=(*whole.found, *probed.found),
+        curve=probed.curve,
+        probed=probed.n,
+        probe_seconds=probed.seconds,
         seconds=time.perf_counter() - start,
     )
 

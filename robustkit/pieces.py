@@ -28,10 +28,11 @@ class Meter:
     Args:
         progress: Whom to tell.
         stages: How often every sample is visited.
+        extra: How many visits follow at the end.
     """
 
-    def __init__(self, progress: Callable[[Progress], None] | None, stages: int) -> None:
-        self.progress, self.stages = progress, stages
+    def __init__(self, progress: Callable[[Progress], None] | None, stages: int, extra: int = 0) -> None:
+        self.progress, self.stages, self.extra = progress, stages, extra
         self.total: int | None = None  # visits
         self.robust = self.seen = 0
 
@@ -41,11 +42,15 @@ class Meter:
             done, robust, seen = now.done + self.seen * self.stages, now.robust + self.robust, now.seen + self.seen
             self.progress(Progress(now.stage, done, self.total, robust, seen))
 
+    def finish(self, stage: str, visits: int) -> None:
+        """Says that so many of the visits at the end are made."""
+        self.tell(Progress(stage, visits, None, 0, 0))
+
     def begin(self, kept: Sequence[Evaluation], rows: int | None) -> None:
         """Notes what is done already and how many samples are still to do, if known."""
         for part in kept:
             self.add(part)
-        self.total = None if rows is None else (self.seen + rows) * self.stages
+        self.total = None if rows is None else (self.seen + rows) * self.stages + self.extra
 
     def add(self, part: Evaluation) -> None:
         """Notes a finished piece."""

@@ -92,12 +92,16 @@ class Planted:
 
     @property
     def verdict(self) -> Status:
-        """Pass, fail, a remark where luck does as well, or "not run" where nothing could be planted."""
+        """Pass, fail, or "not run" where nothing could be planted.
+
+        A remark where luck does as well, or where too few were solved to pass but chance may be the reason: the limit
+        lies within the exact 95 % interval.
+        """
         if self.success.value is None or self.random.value is None:
             return "not run"
-        if self.success.value < PASS:
+        if self.success.clopper_pearson[1] < PASS:
             return "fail"
-        return "pass" if self.random.value <= LUCK else "remark"
+        return "pass" if self.random.value <= LUCK and self.success.value >= PASS else "remark"
 
     @property
     def diagnostic(self) -> Diagnostic:
@@ -106,8 +110,8 @@ class Planted:
         message = f"{hit.k} of {hit.n} planted adversarial inputs found, {luck.k} by random search"
         if missing := len(self.trials) - hit.n:
             message += f"; nothing could be planted in {missing} of {len(self.trials)} samples"
-        if self.verdict == "fail":
-            message += "; the attack is too weak or the gradient hidden: more steps, another loss, a black-box attack"
+        if hit.value is not None and hit.value < PASS:
+            message += "; the attack is too weak or the gradient hidden: try loss=margin, steps=200, or Square"
         elif self.verdict == "remark":
             message += "; that is too easy to prove anything: test with a smaller eps"
         limit = f"at least {PASS:g}, and at most {LUCK:g} by random search"

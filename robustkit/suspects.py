@@ -149,8 +149,13 @@ def _robust_z(values: Array) -> Array:
     return apart / spread if spread > 1e-6 else np.zeros_like(apart)
 
 
-def _flat(x: Tensor) -> Any:
+def reduced(x: Tensor) -> Tensor:
+    """Returns images (N, C, H, W) averaged down to 16 pixels a side, anything else as it is, in float32."""
     x = x.detach().cpu().float()
     if x.ndim == 4 and max(x.shape[2:]) > PIXELS:
         x = torch.nn.functional.adaptive_avg_pool2d(x, (min(PIXELS, x.shape[2]), min(PIXELS, x.shape[3])))
-    return x.flatten(1).double().numpy()
+    return x
+
+
+def _flat(x: Tensor) -> Any:
+    return reduced(x).flatten(1).double().numpy()

@@ -216,7 +216,7 @@ def test_an_unreliable_evaluation_is_written_and_exits_3(case, capsys):
         "def noisy(): return Noisy()\n"
     )
     assert run(["audit", "noisy_of_mine:noisy", "--data", "digits.npz", "--attack", "fgsm"]) == 3
-    assert "the evaluation is unreliable: Q05" in capsys.readouterr().err
+    assert "the evaluation is unreliable; failed: Q05 (two passes give the same output)" in capsys.readouterr().err
     assert (
         json.loads(Path("robustkit-report/report.json").read_text())["audits"][0]["verdict"]["quality"] == "unreliable"
     )

@@ -45,7 +45,7 @@ def same(folder, first, second):
 
 
 def test_torchrun_gives_the_report_of_one_process(folder):
-    curve = ["--curve", "0.05,0.1", "--nearest"]
+    curve = ["--curve", "0.05,0.1", "--nearest", "--probes", "0"]
     assert audit("--out", "one", *curve) in (0, 3)
     done = torchrun("-m", "robustkit", "audit", "cnn", *COMMON, *ATTACKS, "--quiet", *curve, "--out", "two", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -150,7 +150,7 @@ def test_torchrun_is_refused_by_commands_that_cannot_share(monkeypatch, capsys):
 
 
 def test_every_process_takes_the_gpu_of_its_own_number(monkeypatch, capsys):
-    from robustkit.cli.options import find_device
+    from robustkit.cli.device import find_device
     from robustkit.errors import ConfigurationError
 
     taken = []

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
-from nets import digits, digits_cnn
-from torch import nn
+from nets import digits, digits_cnn, linear
+from twins import Twin, twins
 
 import robustkit
 from robustkit.attacks import APGD, FGSM, PGD, Noise, Square
 from robustkit.bpda import BPDA
 from robustkit.classifier import Classifier
+from robustkit.data import batches
+from robustkit.datasets import load_data
+from robustkit.defenses import PGDTraining, fit
+from robustkit.models import create
+from robustkit.protocols import get_protocol
 
 EPS = 0.1
 ATTACKS = [
@@ -23,17 +26,6 @@ ATTACKS = [
     APGD(eps=EPS, steps=20, loss="dlr", targets=9),
     Square(eps=EPS, queries=100),
 ]
-
-
-class Twin(nn.Module):
-    """The digits network behind a change of its input or its output."""
-
-    def __init__(self, before=lambda x: x, after=lambda z: z):
-        super().__init__()
-        self.net, self.before, self.after = copy.deepcopy(digits_cnn()), before, after
-
-    def forward(self, x):
-        return self.after(self.net(self.before(x)))
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +109,92 @@ class TestRandomModels:
         classifier = Classifier(digits_cnn(), num_classes=10, output="logits")
         PGD(eps=0.001, steps=5, eot=3)(classifier, x, y)
         assert (classifier.tally.forwards, classifier.tally.backwards) == (8 * 3 * 6, 8 * 3 * 5)
+
+
+MASKED = twins()
+QUICK = [
+    "quantised input", "saturated tanh", "random noise", "fast sine", "purified", "rounded logits", "winners take all",
+    "false gradient",
+]  # fmt: skip
+
+
+def convicted(name, attacks, truth, n, probes, seed=0):
+    """Whether a masked network gets the truth within two points, or the evaluation says that it cannot be trusted."""
+    try:
+        found = robustkit.evaluate(MASKED[name], digits(n), attacks, probes=probes, seed=seed)
+    except robustkit.errors.InvalidEvaluation:
+        return True
+    near = abs(found.robust_accuracy.value - truth) <= 0.02 + 1e-9
+    return near or found.quality in ("unreliable", "invalid")
+
+
+class TestProbes:
+    """The hardest case for the probes: an audit by one gradient attack, which a masked gradient fools completely."""
+
+    @pytest.mark.parametrize(
+        "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MASKED]
+    )
+    def test_a_masked_network_is_never_called_reliable(self, name):
+        n = 12 if name == "purified" else 32
+        alone = [PGD(eps=EPS, steps=10)]
+        truth = robustkit.evaluate(digits_cnn(), digits(n), alone).robust_accuracy.value
+        assert convicted(name, alone, truth, n, probes=6 if name == "purified" else 24)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("seed", [0, 1, 2])
+    @pytest.mark.parametrize("name", MASKED)
+    def test_nor_under_any_attacks_or_seed(self, name, seed):
+        n = 32 if name == "purified" else 100
+        for attacks in (
+            [PGD(eps=EPS, steps=40)],
+            [APGD(eps=EPS, steps=30)],
+            get_protocol("fast", norm="Linf", eps=EPS, classes=10),
+        ):
+            truth = robustkit.evaluate(digits_cnn(), digits(n), attacks, seed=seed).robust_accuracy.value
+            assert convicted(name, attacks, truth, n, probes=64, seed=seed), attacks
+
+
+@pytest.fixture(scope="module")
+def hardened():
+    """The digits network after a few epochs of adversarial training."""
+    classifier = Classifier(create("cnn", (1, 8, 8), 10))
+    train = next(iter(batches(load_data("digits", split="train"), 2000)))
+    fit(classifier, train.x, train.y, PGDTraining(attack=PGD(eps=0.15, steps=3)), epochs=3)
+    classifier.module.eval()
+    return classifier
+
+
+class TestHonest:
+    @pytest.mark.parametrize(("kind", "seed"), [
+        *[(kind, seed) for seed, kind in enumerate(("standard", "adversarial", "linear"))],
+        *[
+            pytest.param(kind, seed, marks=pytest.mark.slow)
+            for kind in ("standard", "adversarial", "linear")
+            for seed in range(3, 6)
+        ],
+    ])  # fmt: skip
+    def test_an_honest_model_is_always_reliable(self, kind, seed, hardened):
+        x, y = digits(64)
+        line = linear(torch.randn(10, 64, generator=torch.Generator().manual_seed(seed))).eval()
+        model, eps = {"standard": (digits_cnn(), 0.1), "adversarial": (hardened, 0.15), "linear": (line, 0.01)}[kind]
+        labels = line(x).argmax(1) if kind == "linear" else y
+        found = robustkit.evaluate(model, (x, labels), [APGD(eps=eps, steps=20)], probes=48, seed=seed)
+        assert found.quality == "reliable", [i for i in found.diagnostics if i.status in ("fail", "remark")]
+
+
+AT = {
+    "mnist_trades": 0.3, "mnist_convex_eps01": 0.1, "mnist_cnn_a_adv": 0.3, "mnist_fmn_standard": 0.1,
+    "mnist_autoattack_tf": 0.3, "cifar10_akamaster_resnet20": "1/255", "cifar10_resnet2b": "2/255",
+    "cifar10_oval_sgd": "1/255",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AT)
+def test_foreign_networks_are_reliable_at_their_own_radius(name, pretrained, shared_data):
+    file = "mnist/test.npz" if name.startswith("mnist") else "cifar10_lossless/test406.npz"
+    data, model = load_data(shared_data / "data" / file), pretrained(name)
+    attacks = [APGD(eps=AT[name], steps=30), APGD(eps=AT[name], steps=30, loss="dlr", targets=9)]
+    for seed in range(3):
+        found = robustkit.evaluate(model, data, attacks, limit=64, probes=64, seed=seed)
+        assert found.quality == "reliable", [i for i in found.diagnostics if i.status in ("fail", "remark")]

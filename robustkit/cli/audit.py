@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from robustkit.cli.options import Case, attack_options, case_options, fraction, seconds
+from robustkit.cli.case import Case, load_tuning
+from robustkit.cli.options import attack_options, case_options, probe_options, tuning_option
+from robustkit.cli.values import fraction, seconds
 from robustkit.errors import ConfigurationError
 
 DEFAULT_PROTOCOL = "fast"
@@ -33,6 +35,8 @@ MEMBERS = 500  # samples on which the members of an ensemble are looked at one b
 @click.option("--budget", metavar="TIME", help="Stop after, say, 10m; in random order.")
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--expected-clean-accuracy", type=float, help="Stop unless the clean accuracy agrees, such as 0.938.")
+@probe_options
+@tuning_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -64,6 +68,8 @@ def command(
     budget: str | None,
     seed: int,
     expected_clean_accuracy: float | None,
+    probes: int,
+    tuning: str | None,
     out: Path,
     archive: bool,
     no_evidence: bool,
@@ -115,7 +121,7 @@ def command(
         )
     keep = None if early else out if share else out.with_name(f"{out.name}.parts")
     chosen = custom([create(spec, norm=norm, eps=eps) for spec in attacks])
-    case = load()
+    case = load().in_eval_mode()
     if not attacks:
         named = protocol or DEFAULT_PROTOCOL
         chosen = get_protocol(named, norm=norm, eps=eps, classes=case.count_classes(), strict=strict)
@@ -140,6 +146,8 @@ def command(
             shard=share,
             folder=keep,
             finished=[*finished, *([keep] if resume and keep else [])],
+            probes=probes,
+            tuning=load_tuning(load, tuning),
         )
         if share:
             return write_shard(out, evaluation, shard)
@@ -172,7 +180,7 @@ def command(
         source=case.spec,
         weights=case.weights,
         limit=limit,
-        curve=drawn,
+        curve=drawn or evaluation.curve,
         distances=nearest_found,
         members=members,
     )
@@ -185,7 +193,7 @@ def command(
     console.print(screen.audit_notes(audit))
     click.echo(f"  report {out / 'report.html'}")
     if audit.verdict.quality in ("unreliable", "invalid"):
-        failed = ", ".join(item.id for item in audit.diagnostics if item.status == "fail")
-        click.echo(f"robustkit: the evaluation is {audit.verdict.quality}: {failed} failed", err=True)
+        failed = ", ".join(f"{item.id} ({item.title})" for item in audit.diagnostics if item.status == "fail")
+        click.echo(f"robustkit: the evaluation is {audit.verdict.quality}; failed: {failed}", err=True)
         return 3
     return 0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from robustkit.cli.options import Case, case_options
+from robustkit.cli.case import Case
+from robustkit.cli.options import case_options
 
 
 @click.command("calibrate", short_help="Fit a calibrator on held-out samples.")

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
-from robustkit.cli.options import Case, case_options, numbers
+from robustkit.cli.case import Case
+from robustkit.cli.options import case_options
+from robustkit.cli.values import numbers
 
 
 @click.command("certify", short_help="Prove radii by randomised smoothing.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.cli.options import numbers
+from robustkit.cli.values import numbers
 from robustkit.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustkit.cli.options import Case, case_options
+from robustkit.cli.case import Case
+from robustkit.cli.options import case_options
 from robustkit.errors import ConfigurationError
 
 if TYPE_CHECKING:

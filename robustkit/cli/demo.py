@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from robustkit.cli.options import probe_options
+
 EPS = "0.15"  # about two of the sixteen grey levels of these images: a person is not fooled, an ordinary network is
 
 
@@ -18,8 +20,9 @@ EPS = "0.15"  # about two of the sixteen grey levels of these images: a person i
     help="Folder for the report and its evidence.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of training and attacks.")
+@probe_options
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(out: Path, seed: int, quiet: bool) -> None:
+def command(out: Path, seed: int, probes: int, quiet: bool) -> None:
     """Train a small network on scikit-learn's digits, normally and adversarially, audit both, write one report."""
     from safetensors.torch import save as save_tensors
 
@@ -50,9 +53,20 @@ def command(out: Path, seed: int, quiet: bool) -> None:
             model = create_model("cnn", (1, 8, 8), 10, seed=seed)
             classifier = Classifier(model, class_names=test.class_names)
             fit(classifier, samples.x, samples.y, objective, epochs=epochs, seed=seed, progress=bar.training(name))
-            show = bar.evaluation(name)
-            evaluations.append(evaluate(classifier, test, attacks, seed=seed, progress=show, evidence=True))
-            audits.append(build_audit(evaluations[-1], classifier, name=name, source="cnn", defences=defences))
+            evaluation = evaluate(
+                classifier,
+                test,
+                attacks,
+                seed=seed,
+                progress=bar.evaluation(name),
+                evidence=True,
+                probes=probes,
+                tuning=(samples.x, samples.y),
+            )
+            evaluations.append(evaluation)
+            audits.append(
+                build_audit(evaluation, classifier, name=name, source="cnn", defences=defences, curve=evaluation.curve)
+            )
             file = f"weights-{name.split()[0]}.safetensors"
             weights[file] = save_tensors(model.state_dict())
             loads.append({"model": "cnn", "weights": file, "data": "digits"})

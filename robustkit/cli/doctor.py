@@ -6,26 +6,26 @@ from collections.abc import Callable
 
 import click
 
-from robustkit.cli.options import Case, case_options
+from robustkit.cli.case import Case, load_tuning
+from robustkit.cli.options import case_options, tuning_option
 
 
 @click.command("doctor", short_help="Check a model and its data before any attack.")
 @case_options
-def command(load: Callable[[], Case]) -> int:
-    """Check MODEL with its data before any attack: range, labels, mode, determinism, batches, gradients.
+@tuning_option
+def command(load: Callable[..., Case], tuning: str | None) -> int:
+    """Check MODEL with its data before any attack: range, labels, mode, determinism, batches, gradients, copies.
 
     \b
     Example:
       robustkit doctor mypackage.models:resnet --weights resnet.safetensors --data images.npz
     """
     from robustkit.cli import screen
-    from robustkit.data import batches
-    from robustkit.doctor import ROWS, examine
+    from robustkit.doctor import checkup
     from robustkit.report.build import environment
 
-    case = load()
-    batch = next(iter(batches(case.dataset, ROWS)))
-    found = examine(case.classifier, batch.x, batch.y)
+    case = load().in_eval_mode()
+    found = checkup(case.classifier, case.dataset, load_tuning(load, tuning), case.batch_size)
     console = screen.out()
     console.print(screen.diagnostics_table(found))
     versions = environment()

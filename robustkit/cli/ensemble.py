@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.cli.options import Case, attack_options, cases_options
+from robustkit.cli.case import Case
+from robustkit.cli.options import attack_options, cases_options
 from robustkit.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from robustkit.cli import options
-from robustkit.cli.options import Case
+from robustkit.cli.case import Case, load_case
 
 # Where something runs and whether files may run code is for each user to say.
 _PRIVATE = {"device", "batch_size", "trust_checkpoint", "replace_head"}
@@ -80,4 +80,4 @@ class Again:
             chosen[name] = folder / chosen[name] if came_along else Path(chosen[name])
             if not chosen[name].exists():
                 return f"'{chosen[name]}' is not here: give {option}"
-        return options._load(**chosen)
+        return load_case(**chosen)

@@ -157,7 +157,7 @@ def audit_notes(audit: Audit) -> Text:
         lines.append(f"\n  rounded to 8 bits {audit.worst_case.stored}")
     if audit.curve:
         path = ", ".join(f"{100 * (p.accuracy.value or 0):.1f} % at {p.eps}" for p in audit.curve.points)
-        lines.append(f"\n  curve {path}")
+        lines.append(f"\n  curve of {audit.curve.points[0].accuracy.n} samples {path}")
     if audit.nearest and (median := audit.nearest.deciles[4]) is not None:
         lines.append(f"\n  half of the samples can be broken within {audit.nearest.norm} {median:.4g}")
     for item in audit.diagnostics:

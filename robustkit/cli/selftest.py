@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import click
 
-from robustkit.cli.options import Case, attack_options, optional_case_options
+from robustkit.cli.case import Case
+from robustkit.cli.options import attack_options, optional_case_options
 
 DEFAULT_ATTACKS = ("pgd", "pgd:loss=margin")
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from robustkit.cli.options import Case, training_options
+from robustkit.cli.case import Case
+from robustkit.cli.options import training_options
 from robustkit.errors import ConfigurationError, suggest
 from robustkit.recipe import Recipe, read_toml
 

@@ -57,7 +57,8 @@ def _audit(audit: Audit) -> list[str]:
     lines += [worst.replace(robust, f"~~{robust}~~ {doubt}", 1) if doubt else worst, ""]
     if audit.curve:
         path = ", ".join(f"{_text(point.eps)}: {words.percent(point.accuracy.value)}" for point in audit.curve.points)
-        lines += [f"Robust accuracy by eps ({audit.curve.norm}): {path}.", ""]
+        n = audit.curve.points[0].accuracy.n
+        lines += [f"Robust accuracy by eps ({audit.curve.norm}, {n:,} samples): {path}.", ""]
     if group := audit.ensemble:
         lines += [*_members(group), ""]
     clean, attacked = audit.calibration.clean, audit.calibration.attacked
