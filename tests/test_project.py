@@ -17,7 +17,7 @@ PACKAGE = ROOT / "robustkit"
 # Lower layers first; a file may import from its own layer and from those before it.
 LAYERS = (
     {"errors", "files"},
-    {"norms", "hyperplane", "rng", "losses", "stats", "calibration", "ranked", "labels", "suspects"},
+    {"norms", "hyperplane", "rng", "losses", "stats", "calibration", "ranked", "labels", "suspects", "paired", "sizes"},
     {
         "threat",
         "frozen",
@@ -68,6 +68,7 @@ LAYERS = (
         "planting",
         "planted",
         "transfer",
+        "groups",
     },
     {"report"},
     {"cli"},

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from robustkit.cli.gate import REQUIRE, complain
 from robustkit.cli.options import Case, attack_options, case_options, fraction, seconds
 from robustkit.errors import ConfigurationError
 
@@ -28,6 +29,8 @@ DEFAULT_PROTOCOL = "fast"
 @click.option("--surrogate-weights", type=click.Path(path_type=Path), help="Its weights.")
 @click.option("--curve", metavar="EPS,EPS,...", help="Robust accuracy at these radii, too.")
 @click.option("--nearest", is_flag=True, help="The distance of the nearest adversarial input of every sample, too.")
+@REQUIRE
+@click.option("--groups", type=click.Path(path_type=Path), help="CSV of id, cluster and slices; accuracy by slice.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
 @click.option("--until", metavar="SHARE", help="Stop when the robust accuracy is known to, say, 2%; in random order.")
 @click.option("--budget", metavar="TIME", help="Stop after, say, 10m; in random order.")
@@ -53,6 +56,8 @@ def command(
     surrogate_weights: Path | None,
     curve: str | None,
     nearest: bool,
+    rules: tuple[str, ...],
+    groups: Path | None,
     limit: int | None,
     until: str | None,
     budget: str | None,
@@ -74,16 +79,23 @@ def command(
           --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --protocol autoattack
     """
     from robustkit.attacks import FMN, Transfer, create
+    from robustkit.bench import labels
     from robustkit.cli import screen
     from robustkit.cli.files import check_folder, write_report
+    from robustkit.cli.gate import gates_table
     from robustkit.curve import minimal_distances, security_curve
     from robustkit.evaluator import evaluate
+    from robustkit.groups import read_groups
     from robustkit.protocols import custom, get_protocol
+    from robustkit.report import measures
     from robustkit.report.build import build_audit
+    from robustkit.report.gates import Requirement, check_names, exit_code, judged
 
     if protocol and attacks:
         raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
     check_folder(out)
+    requirements = [Requirement.parse(rule) for rule in rules]
+    table = None if groups is None else read_groups(groups)
     half_width, time = fraction("until", until), seconds("budget", budget)
     chosen = custom([create(spec, norm=norm, eps=eps) for spec in attacks])
     case = load()
@@ -93,6 +105,12 @@ def command(
     if surrogate:
         other = load(model=surrogate, weights=surrogate_weights).classifier
         chosen = chosen.plus(Transfer(surrogate=other, norm=norm, eps=eps))
+    radii = [radius.strip() for radius in curve.split(",")] if curve else []
+    if table:
+        table.check(case.dataset)
+    if requirements:  # what cannot be judged is said before the work
+        slices = table.slices() if table else ()
+        check_names(requirements, measures.names(case.names(), labels(chosen.attacks), slices, radii))
     drawn = nearest_found = None
     with screen.progress(quiet) as bar:
         evaluation = evaluate(
@@ -111,7 +129,7 @@ def command(
         common = {"batch_size": case.batch_size, "limit": len(evaluation.ledger), "seed": seed}
         if curve:
             show = bar.evaluation("curve")
-            drawn = security_curve(case.classifier, case.dataset, chosen, curve.split(","), progress=show, **common)
+            drawn = security_curve(case.classifier, case.dataset, chosen, radii, progress=show, **common)
         if nearest:
             search = [FMN(norm=norm, eps="inf")]
             nearest_found = minimal_distances(case.classifier, case.dataset, search, **common)
@@ -125,15 +143,17 @@ def command(
         limit=limit,
         curve=drawn,
         distances=nearest_found,
+        groups=table,
     )
+    if requirements:
+        audit = judged(audit, requirements)
     typed = shlex.join(["robustkit", *sys.argv[1:]])
     write_report(out, [audit], {"ledger.csv": evaluation.ledger.to_csv()}, title, typed, seed)
     console = screen.out()
     console.print(screen.audit_table(audit))
     console.print(screen.audit_notes(audit))
+    if audit.gates:
+        console.print(gates_table(audit))
     click.echo(f"  report {out / 'report.html'}")
-    if audit.verdict.quality in ("unreliable", "invalid"):
-        failed = ", ".join(item.id for item in audit.diagnostics if item.status == "fail")
-        click.echo(f"robustkit: the evaluation is {audit.verdict.quality}: {failed} failed", err=True)
-        return 3
-    return 0
+    complain([audit])
+    return exit_code([audit])

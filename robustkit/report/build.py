@@ -18,6 +18,7 @@ from robustkit.classifier import Classifier
 from robustkit.curve import Curve, Distances
 from robustkit.evaluation import AttackRun, Evaluation
 from robustkit.gallery import Example
+from robustkit.groups import FEW_ORIGINS, Groups, accuracy_by_slice, clustered_interval
 from robustkit.report.document import (
     SCHEMA,
     AccuracyCurve,
@@ -33,6 +34,7 @@ from robustkit.report.document import (
     Nearest,
     Report,
     Scalar,
+    SliceRow,
     Subject,
     ThreatModel,
     Verdict,
@@ -61,6 +63,7 @@ def build_audit(
     limit: int | None = None,
     curve: Curve | None = None,
     distances: Distances | None = None,
+    groups: Groups | None = None,
 ) -> Audit:
     """Returns everything the evaluation found about one model, as a report holds it.
 
@@ -74,11 +77,13 @@ def build_audit(
         limit: The limit that was given to `evaluate`, if any.
         curve: From `robustkit.curve.security_curve`, if it was run.
         distances: From `robustkit.curve.minimal_distances`, if it was run.
+        groups: Slices and origins of the samples, from `robustkit.groups.read_groups`.
     """
     names = classifier.class_names or evaluation.dataset.class_names or ()
     if len(names) != evaluation.num_classes:
         names = tuple(map(str, range(evaluation.num_classes)))
-    clean = evaluation.clean_accuracy
+    clean, seed = evaluation.clean_accuracy, evaluation.seed
+    origins = groups.origins(evaluation.ledger) if groups else None
     return Audit(
         subject=_subject(classifier, evaluation, names, name, source, weights, defences),
         data=Data(
@@ -89,7 +94,7 @@ def build_audit(
             input_shape=evaluation.input_shape,
             ids_sha256=evaluation.ids_sha256,
             sha256=evaluation.data_sha256,
-            notes=evaluation.dataset.notes,
+            notes=(*evaluation.dataset.notes, *_group_notes(groups, evaluation)),
         ),
         threat=_threat(evaluation.threat),
         verdict=Verdict(requirement="none given", quality=evaluation.quality, coverage=_not_tested(evaluation)),
@@ -112,6 +117,7 @@ def build_audit(
             broken_by={run.label: evaluation.attack_success(run.label).k for run in evaluation.runs},
             stored=evaluation.robust_accuracy_stored,
             anytime=evaluation.anytime_interval,
+            clustered=None if origins is None else clustered_interval(evaluation.ledger.robust, origins, seed),
         ),
         per_class=tuple(ClassRow(k, names[k], right, robust) for k, right, robust in evaluation.per_class()),
         calibration=CalibrationPair(
@@ -124,6 +130,8 @@ def build_audit(
         gallery=tuple(e for example in evaluation.examples if (e := _exhibit(example, evaluation, names)) is not None),
         curve=None if curve is None else _curve(curve),
         nearest=None if distances is None else _nearest(distances),
+        clean_clustered=None if origins is None else clustered_interval(evaluation.ledger.right, origins, seed),
+        slices=tuple(SliceRow(*row) for row in accuracy_by_slice(evaluation.ledger, groups, seed)) if groups else (),
     )
 
 
@@ -185,6 +193,17 @@ def _selection(evaluation: Evaluation, limit: int | None) -> str:
         return "all samples" if limit is None else f"the first {n} samples"
     of = "" if evaluation.planned is None else f" of {evaluation.planned}"
     return f"{n}{of} samples in random order" + (f"; {evaluation.stopped}" if evaluation.stopped else "")
+
+
+def _group_notes(groups: Groups | None, evaluation: Evaluation) -> tuple[str, ...]:
+    """Returns what a reader of the slices has to know."""
+    if groups is None:
+        return ()
+    origins = groups.origins(evaluation.ledger)
+    count = None if origins is None else int(origins.max()) + 1
+    few = f"; fewer than {FEW_ORIGINS}, so intervals over them are too narrow" if count and count < FEW_ORIGINS else ""
+    said = () if count is None else (f"the samples come from {count} origins ({groups.name}){few}",)
+    return (*groups.notes, *said)
 
 
 def _not_tested(evaluation: Evaluation) -> tuple[str, ...]:

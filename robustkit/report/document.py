@@ -13,7 +13,7 @@ from robustkit.calibration import Calibration
 from robustkit.diagnostics import Diagnostic, Quality
 from robustkit.stats import Proportion
 
-SCHEMA = "robustkit.report/1.1"
+SCHEMA = "robustkit.report/1.2"
 Scalar = str | int | float | bool | None
 
 
@@ -131,7 +131,8 @@ class WorstCase:
     """Right under every attack, per sample; `broken_by` counts for each attack the samples it broke.
 
     `stored` is the accuracy after rounding every adversarial input to 8 bits, where the clean inputs are such images.
-    `anytime` is the interval of the accuracy that allows for stopping early.
+    `anytime` is the interval of the accuracy that allows for stopping early, `clustered` the one that allows for
+    samples that share an origin.
     """
 
     accuracy: Proportion
@@ -139,6 +140,7 @@ class WorstCase:
     broken_by: dict[str, int]
     stored: Proportion | None = None
     anytime: tuple[float, float] | None = None
+    clustered: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,42 @@ class ClassRow:
     name: str
     clean: Proportion
     robust: Proportion
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """Clean and robust accuracy where a column of the groups file has one value.
+
+    `p_value` is of "robust accuracy is the same on all other samples", `p_holm` the same with all slices of the audit
+    counted in; both are None where there are no other samples.
+    """
+
+    column: str
+    value: str
+    clean: Proportion
+    robust: Proportion
+    p_value: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One requirement and whether it is met, with the uncertainty of the sample counted in.
+
+    `bound` is the end of the interval that was held against the limit; `needed` the number of samples that would settle
+    an undecided one if `value` stays what it is. `p_value` is the exact one-sided p value of what
+    contradicts the value (that the requirement is not met, or that it is), `p_holm` the same with all gates on classes
+    and slices counted in.
+    """
+
+    rule: str
+    status: Literal["met", "not met", "undecided"]
+    value: float | None
+    bound: float | None
+    needed: int | None
+    message: str
+    p_value: float | None = None
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +255,10 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything measured about one model on one data set under one threat."""
+    """Everything measured about one model on one data set under one threat.
+
+    `clean_clustered` is the interval of the clean accuracy that allows for samples that share an origin.
+    """
 
     subject: Subject
     data: Data
@@ -233,6 +274,9 @@ class Audit:
     gallery: tuple[Exhibit, ...]
     curve: AccuracyCurve | None = None
     nearest: Nearest | None = None
+    clean_clustered: tuple[float, float] | None = None
+    slices: tuple[SliceRow, ...] = ()
+    gates: tuple[GateResult, ...] = ()
 
 
 @dataclass(frozen=True)
