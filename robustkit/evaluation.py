@@ -182,6 +182,9 @@ def _after(evaluation: Evaluation) -> list[Diagnostic]:
     if backwards:
         zero, bad = sum(run.zero_gradients for run in runs), sum(run.nonfinite_gradients for run in runs)
         found.append(gradient_diagnostic(zero, bad, backwards))
+    elif any(item.id == "Q07" and item.status == "fail" for item in evaluation.found):
+        message = "the model gives no usable gradient, and no attack here asked for one: black-box and transfer alone"
+        found.append(diagnostic("Q07", "none", "gradients, where an attack needs them", "remark", message))
     groups: dict[str, list[str]] = {}
     for run in runs:
         single = run.attack.kind == "white-box" and run.attack.steps_per_start == 0

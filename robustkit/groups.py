@@ -57,6 +57,15 @@ class Groups:
         number = {origin: i for i, origin in enumerate(dict.fromkeys(named))}
         return np.array([number[origin] for origin in named], dtype=np.int64)
 
+    def describe(self, ledger: Ledger) -> tuple[str, ...]:
+        """Returns what a reader of slices and intervals has to know, one sentence each."""
+        origins = self.origins(ledger)
+        if origins is None:
+            return self.notes
+        count = int(origins.max()) + 1
+        few = f"; fewer than {FEW_ORIGINS}, so intervals over them are too narrow" if count < FEW_ORIGINS else ""
+        return (*self.notes, f"the samples come from {count} origins ({self.name}){few}")
+
     def check(self, dataset: Dataset) -> None:
         """Looks at the first samples, where data can be read twice.
 

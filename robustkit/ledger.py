@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from robustkit.errors import ConfigurationError
+
 Mask = npt.NDArray[np.bool_]
 _CLEAN = {
     "id": np.int64, "label": np.int64, "clean_prediction": np.int64, "clean_confidence": np.float64,
@@ -120,6 +122,33 @@ class Ledger:
             cells = [_cell(self._columns[c][row], c in attacked) for c in self._columns]
             writer.writerow([*([self.names[row]] if self.names else []), *cells])
         return out.getvalue()
+
+    @classmethod
+    def from_csv(cls, text: str, name: str = "ledger") -> Ledger:
+        """Returns the table that `to_csv` wrote.
+
+        Args:
+            text: Of the file.
+            name: What to call it in an error.
+
+        Raises:
+            ConfigurationError: If it is no such table.
+        """
+        header, *rows = [*csv.reader(io.StringIO(text))] or [[]]
+        ledger = cls(column.removesuffix("/prediction") for column in header if column.endswith("/prediction"))
+        names = ["name"] if header[:1] == ["name"] else []
+        if header != [*names, *ledger.columns] or any(len(row) != len(header) for row in rows):
+            raise ConfigurationError(f"{name}: expected a ledger as an audit writes it, got other columns; audit again")
+        cells = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {}
+        where = ledger.extend(len(rows), list(cells["name"]) if names and rows else None)
+        try:
+            for column, found in cells.items():
+                if column != "name":
+                    blank = "-1" if ledger[column].dtype.kind == "i" else "nan"
+                    ledger.write(where, "", **{column: [ledger[column].dtype.type(cell or blank) for cell in found]})
+        except ValueError as error:
+            raise ConfigurationError(f"{name}: expected numbers, got {error}; audit again") from None
+        return ledger
 
 
 def _cell(value: Any, may_be_unknown: bool) -> str:

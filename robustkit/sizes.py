@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from scipy.special import betaincinv
 from scipy.stats import norm
 
 from robustkit.errors import ConfigurationError
+from robustkit.stats import exact_lower
 
 Method = Literal["wilson", "clopper-pearson"]
 MOST = 10**9  # beyond this no test set is large enough
@@ -32,7 +32,8 @@ def half_width(p: float, n: int, method: Method, level: float = 0.95) -> float:
     if method == "wilson":
         z = float(norm.ppf((1 + level) / 2))
         return z / (n + z * z) * math.sqrt(k * (1 - p) + z * z / 4)
-    return (_upper(k, n, (1 + level) / 2) - _lower(k, n, (1 + level) / 2)) / 2
+    low, high = (exact_lower(hits, n, (1 + level) / 2) for hits in (k, n - k))
+    return (1 - high - low) / 2
 
 
 def samples_for_half_width(half: float, p: float = 0.5, method: Method = "wilson", level: float = 0.95) -> int:
@@ -74,8 +75,8 @@ def samples_to_decide(p: float, limit: float, at_least: bool = True, level: floa
     met_from_below = p > limit
     if met_from_below:
         # p >= limit is met at the limit; p <= limit fails only beyond it. For real numbers that is the same.
-        return _smallest(lambda n: _lower(p * n, n, level) >= limit)
-    return _smallest(lambda n: _upper(p * n, n, level) <= limit)
+        return _smallest(lambda n: exact_lower(p * n, n, level) >= limit)
+    return _smallest(lambda n: 1 - exact_lower((1 - p) * n, n, level) <= limit)
 
 
 def samples_for_mcnemar(difference: float, discordance: float, power: float = 0.8, level: float = 0.95) -> int:
@@ -105,14 +106,6 @@ def samples_for_mcnemar(difference: float, discordance: float, power: float = 0.
     error, wanted = float(norm.ppf((1 + level) / 2)), float(norm.ppf(power))
     root = error * math.sqrt(discordance) + wanted * math.sqrt(discordance - size * size)
     return math.ceil((root / size) ** 2)
-
-
-def _lower(k: float, n: int, level: float) -> float:
-    return float(betaincinv(k, n - k + 1, 1 - level)) if k > 0 else 0.0
-
-
-def _upper(k: float, n: int, level: float) -> float:
-    return float(betaincinv(k + 1, n - k, level)) if k < n else 1.0
 
 
 def _smallest(enough: Callable[[int], bool]) -> int | None:

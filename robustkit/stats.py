@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import betaln, xlog1py
+from scipy.special import betaincinv, betaln, xlog1py
 from scipy.stats import binomtest
 
 from robustkit.errors import ConfigurationError, InvalidEvaluation
@@ -82,7 +82,14 @@ def one_sided(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
         InvalidEvaluation: k is negative or larger than n.
         ConfigurationError: level is not between 1/2 and 1.
     """
-    return proportion(k, n, 2 * level - 1).clopper_pearson
+    _check_level(2 * level - 1)
+    k, n = _counts("one_sided", k, n)
+    return exact_lower(k, n, level), 1 - exact_lower(n - k, n, level)
+
+
+def exact_lower(k: float, n: int, level: float) -> float:
+    """Returns the lower Clopper-Pearson bound of coverage `level`; `k` may be an expected count, no whole number."""
+    return float(betaincinv(k, n - k + 1, 1 - level)) if k > 0 else 0.0
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:

@@ -110,7 +110,7 @@ def command(
         table.check(case.dataset)
     if requirements:  # what cannot be judged is said before the work
         slices = table.slices() if table else ()
-        check_names(requirements, measures.names(case.names(), labels(chosen.attacks), slices, radii))
+        check_names(requirements, measures.names(_class_names(case), labels(chosen.attacks), slices, radii))
     drawn = nearest_found = None
     with screen.progress(quiet) as bar:
         evaluation = evaluate(
@@ -157,3 +157,9 @@ def command(
     click.echo(f"  report {out / 'report.html'}")
     complain([audit])
     return exit_code([audit])
+
+
+def _class_names(case: Case) -> tuple[str, ...]:
+    """Returns what the report will call the classes: their names where each has one, else their numbers."""
+    named, count = case.classifier.class_names or case.dataset.class_names or (), case.count_classes()
+    return named if len(named) == count else tuple(map(str, range(count)))

@@ -79,14 +79,6 @@ class Case:
         with classifier.frozen():
             return classifier.classes(classifier.accept(first.x[:1]))
 
-    def names(self) -> tuple[str, ...]:
-        """Returns what reports call the classes: their names where each has one, else their numbers.
-
-        Raises: As `count_classes`.
-        """
-        named, count = self.classifier.class_names or self.dataset.class_names or (), self.count_classes()
-        return named if len(named) == count else tuple(map(str, range(count)))
-
     def part(self, x: torch.Tensor) -> Part:
         """Returns how a composition names this model, which takes inputs like `x` (N, ...)."""
         from robustkit.composition import Part

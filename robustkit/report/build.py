@@ -18,7 +18,7 @@ from robustkit.classifier import Classifier
 from robustkit.curve import Curve, Distances
 from robustkit.evaluation import AttackRun, Evaluation
 from robustkit.gallery import Example
-from robustkit.groups import FEW_ORIGINS, Groups, accuracy_by_slice, clustered_interval
+from robustkit.groups import Groups, accuracy_by_slice, clustered_interval
 from robustkit.report.document import (
     SCHEMA,
     AccuracyCurve,
@@ -44,6 +44,8 @@ from robustkit.report.io import result_sha256
 from robustkit.report.pictures import difference, picture
 from robustkit.threat import Threat, eps_text, parse_eps
 
+WHITE_BOX = "white-box: weights, architecture and defences are known"
+ANY_ACCESS = "gradients, scores and labels; no limit on queries"
 EXCLUDED = (
     "physical changes and patches",
     "changes of meaning such as rotation or weather",
@@ -94,9 +96,9 @@ def build_audit(
             input_shape=evaluation.input_shape,
             ids_sha256=evaluation.ids_sha256,
             sha256=evaluation.data_sha256,
-            notes=(*evaluation.dataset.notes, *_group_notes(groups, evaluation)),
+            notes=(*evaluation.dataset.notes, *(groups.describe(evaluation.ledger) if groups else ())),
         ),
-        threat=_threat(evaluation.threat),
+        threat=_threat(evaluation.threat, {run.attack.kind for run in evaluation.runs}),
         verdict=Verdict(requirement="none given", quality=evaluation.quality, coverage=_not_tested(evaluation)),
         method=Method(
             protocol=evaluation.protocol.label,
@@ -195,17 +197,6 @@ def _selection(evaluation: Evaluation, limit: int | None) -> str:
     return f"{n}{of} samples in random order" + (f"; {evaluation.stopped}" if evaluation.stopped else "")
 
 
-def _group_notes(groups: Groups | None, evaluation: Evaluation) -> tuple[str, ...]:
-    """Returns what a reader of the slices has to know."""
-    if groups is None:
-        return ()
-    origins = groups.origins(evaluation.ledger)
-    count = None if origins is None else int(origins.max()) + 1
-    few = f"; fewer than {FEW_ORIGINS}, so intervals over them are too narrow" if count and count < FEW_ORIGINS else ""
-    said = () if count is None else (f"the samples come from {count} origins ({groups.name}){few}",)
-    return (*groups.notes, *said)
-
-
 def _not_tested(evaluation: Evaluation) -> tuple[str, ...]:
     kinds = {run.attack.kind for run in evaluation.runs}
     missing = [kind for kind in ("black-box", "transfer") if kind not in kinds]
@@ -265,11 +256,13 @@ def _subject(
     )
 
 
-def _threat(threat: Threat) -> ThreatModel:
+def _threat(threat: Threat, kinds: set[str]) -> ThreatModel:
+    blind = not kinds & {"white-box", "adapter"}  # nobody looked into the model, so nobody who can is spoken for
+    own = " and a surrogate of their own" if "transfer" in kinds else ""
     return ThreatModel(
         goal="integrity, untargeted" if threat.target is None else f"integrity, targeted at class {threat.target}",
-        knowledge="white-box: weights, architecture and defences are known",
-        access="gradients, scores and labels; no limit on queries",
+        knowledge=f"black-box: the scores of the model{own}" if blind else WHITE_BOX,
+        access="scores and labels; as many queries as the attacks list" if blind else ANY_ACCESS,
         norm=threat.norm,
         eps=eps_text(threat.eps),
         eps_value=threat.radius,

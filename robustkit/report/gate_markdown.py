@@ -77,8 +77,8 @@ def _change(audit: Audit, base: Report, rows: int) -> list[str]:
         say = words.percent if new[name].hits else words.decimal
         change = words.EMPTY
         if then is not None and now is not None:
-            points = f"{100 * (now - then):+.1f} points" if new[name].hits else f"{now - then:+.3f}"
-            change = points.replace("-", "\N{MINUS SIGN}")
+            share = new[name].hits is not None
+            change = f"{words.signed(100 * (now - then), 1)} points" if share else words.signed(now - then, 3)
         lines.append(f"| {_text(name)} | {say(then)} | {say(now)} | {change} |")
     same = before.data.sha256 == audit.data.sha256
     note = (

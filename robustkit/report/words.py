@@ -50,6 +50,12 @@ def estimate(value: Estimate | None) -> str:
     return f"{decimal(value.value)} ({decimal(value.low)}{between}{decimal(value.high)})"
 
 
+def signed(value: float, places: int) -> str:
+    """Returns a difference with its sign, none where it rounds to zero."""
+    text = f"{value:+.{places}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text[1:]
+
+
 def p_value(value: float | None) -> str:
     """Returns a p value to three places; none is exactly 0."""
     if value is None:
