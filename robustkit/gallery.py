@@ -44,7 +44,7 @@ class Gallery:
             label, id = int(ledger["label"][place]), int(ledger["id"][place])
             shelf = self.kept.setdefault(label, [])
             broken = ledger["clean_prediction"][place] == label != ledger["worst_prediction"][place]
-            if not broken or (len(shelf) == self.share and id > shelf[-1].id):
+            if not broken or not self.share or (len(shelf) == self.share and id > shelf[-1].id):
                 continue
             attack = ledger.attacks[ledger["worst_attack"][place]]
             example = Example(

@@ -69,8 +69,10 @@ LAYERS = (
         "planted",
         "transfer",
         "groups",
+        "probe",
     },
     {"report"},
+    {"testing"},
     {"cli"},
 )
 

@@ -14,7 +14,7 @@ from robustkit.errors import RobustkitError, suggest
 
 COMMANDS = (
     *("audit", "demo", "corrupt", "clean-data", "train", "doctor", "selftest", "attacks"),
-    *("ensemble", "calibrate", "certify", "report", "gate", "compare"),
+    *("ensemble", "calibrate", "certify", "report", "gate", "compare", "plan"),
 )
 INTERRUPTED = 130
 
