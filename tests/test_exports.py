@@ -82,7 +82,10 @@ def test_the_data_of_every_figure_come_as_csv():
     assert float(first[-1]["value"]) == MODEL.worst_case.accuracy.value
     assert float(first[-1]["exact_low"]) == MODEL.worst_case.accuracy.clopper_pearson[0]
     assert {row["class"] for row in rows["classes.csv"]} >= set(HOSTILE)
-    assert [(row["figure"], row["p"]) for row in rows["slices.csv"]] == [("clean", ""), ("robust", "0.5")]
+    assert [(row["figure"], row["p"]) for row in rows["slices.csv"]] == [
+        ("clean_accuracy", ""),
+        ("robust_accuracy", "0.5"),
+    ]
     assert len(rows["reliability.csv"]) == 2 * 2 * 15
     assert rows["nearest.csv"][8]["distance"] == ""
     for text in found.values():

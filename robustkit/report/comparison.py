@@ -222,7 +222,7 @@ def _caveats(first: _Part, second: _Part, common: Sequence[str]) -> list[str]:
     if a.threat.knowledge != b.threat.knowledge:
         kinds = [one.threat.knowledge.split(":")[0] for one in (a, b)]
         said.append(
-            f"The attackers differ: {kinds[0]} before, {kinds[1]} after. A weaker one makes a model look more robust."
+            f"The attackers differ: {kinds[0]} before, {kinds[1]} after. A weaker one breaks less of any model."
         )
     alone = [sorted({*x.ledger.attacks} - {*common}) for x in (first, second)]
     for side, names in zip(("before", "after"), alone, strict=True):

@@ -70,12 +70,13 @@ def tables(report: Report) -> dict[str, str]:
             [name, under, *_cells(accuracy)] for name, audit in models for under, accuracy in _accuracies(audit)]),
         "classes.csv": (["model", "class", "figure", *share], [
             [name, row.name, figure, *_cells(accuracy)] for name, audit in models for row in audit.per_class
-            for figure, accuracy in (("clean", row.clean), ("robust", row.robust))]),
+            for figure, accuracy in (("clean_accuracy", row.clean), ("robust_accuracy", row.robust))]),
         "slices.csv": (["model", "column", "slice", "figure", *share, "p", "p_holm"], [
             [name, row.column, row.value, figure, *_cells(accuracy), *p_values]
             for name, audit in models for row in audit.slices
             for figure, accuracy, p_values in (
-                ("clean", row.clean, (None, None)), ("robust", row.robust, (row.p_value, row.p_holm)))]),
+                ("clean_accuracy", row.clean, (None, None)),
+                ("robust_accuracy", row.robust, (row.p_value, row.p_holm)))]),
         "curve.csv": (["model", "eps", "eps_value", *share], [
             [name, point.eps, point.eps_value, *_cells(point.accuracy)] for name, audit in models if audit.curve
             for point in audit.curve.points]),
