@@ -126,11 +126,15 @@ def sha256(path: str | Path) -> str:
 def weights_sha256(module: nn.Module) -> str:
     """Returns the SHA-256 over all tensors of the state dict: name, dtype, shape and bytes, sorted by name.
 
-    The same weights give the same value on every device, in every memory layout, from every file format.
+    The same weights give the same value on every device, in every memory layout, from every file format. Quantised
+    weights, which may come packed in tuples, count by the numbers they stand for.
     """
     digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        if isinstance(value, Tensor):
+    for name, held in sorted(module.state_dict().items()):
+        for value in held if isinstance(held, tuple) else (held,):
+            if not isinstance(value, Tensor):
+                continue
+            value = value.dequantize() if value.is_quantized else value
             digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
             # Through uint8, because numpy knows no bfloat16.
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -191,7 +191,10 @@ class Evaluation:
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Every check of the evaluation, also those that were not run."""
-        return complete([*self.found, *_after(self)])
+        after = _after(self)
+        # What attacks need of gradients is known better afterwards: score-based ones need none.
+        found = [item for item in self.found if item.id != "Q07" or all(other.id != "Q07" for other in after)]
+        return complete([*found, *after])
 
     @property
     def quality(self) -> Quality:
@@ -247,6 +250,9 @@ def _after(evaluation: Evaluation) -> list[Diagnostic]:
     if backwards:
         zero, bad = sum(run.zero_gradients for run in runs), sum(run.nonfinite_gradients for run in runs)
         found.append(gradient_diagnostic(zero, bad, backwards))
+    elif any(item.id == "Q07" and item.status == "fail" for item in evaluation.found):
+        message = "the model gives no usable gradient, and no attack here asked for one: black-box and transfer alone"
+        found.append(diagnostic("Q07", "none", "gradients, where an attack needs them", "remark", message))
     groups: dict[str, list[str]] = {}
     for run in runs:
         single = run.attack.kind == "white-box" and run.attack.steps_per_start == 0

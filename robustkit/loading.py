@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import sys
 import warnings
@@ -38,7 +39,8 @@ def load_model(
     can open files while it loads), so each kind of model file needs `trust_checkpoint`. Weight files do not.
 
     Args:
-        spec: `package.module:factory`, called without arguments, found from the current directory too;
+        spec: `package.module:factory`, called without arguments, found from the current directory too; it returns a
+            module or a function of a batch;
             `torchvision:NAME` or, where timm is installed, `timm:NAME`; a name that `robustkit.models.create`
             knows; a `.json` file of `robustkit.composition`; or a file made by torch.jit.save, torch.export.save or
             torch.save(module), told apart by content.
@@ -54,7 +56,7 @@ def load_model(
     if models.is_small(name):
         if input_shape is None or num_classes is None:
             raise ConfigurationError(f"model '{name}': expected input_shape and num_classes, got none; give both")
-        model = models.create(name, input_shape, num_classes)
+        model: Any = models.create(name, input_shape, num_classes)
     elif name.startswith("torchvision:"):
         model = _torchvision_model(name.removeprefix("torchvision:"), num_classes)
     elif name.startswith("timm:"):
@@ -70,11 +72,25 @@ def load_model(
             f"model: expected package.module:factory, torchvision:NAME, timm:NAME, an existing file or a known name,"
             f" got '{name}'{suggest(name, models.SMALL_MODELS)}"
         )
+    if inspect.isroutine(model):
+        model = FunctionModel(model)
     if not isinstance(model, nn.Module):
         raise ConfigurationError(f"model '{name}': expected a torch.nn.Module, got {type(model).__name__}")
     if weights is not None:
         load_weights(model, weights, trust_checkpoint)
     return model
+
+
+class FunctionModel(nn.Module):
+    """A function from a batch to an output, as a module without weights."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """Returns what the function returns."""
+        return self.function(x)
 
 
 def call_factory(spec: str, who: str) -> Any:

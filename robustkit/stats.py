@@ -7,13 +7,13 @@ attacks is an upper bound of the true one, because an attack can only be too wea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import betaln, xlog1py
+from scipy.special import betaincinv, betaln, xlog1py
 from scipy.stats import binomtest
 
 from robustkit.errors import ConfigurationError, InvalidEvaluation
@@ -65,6 +65,48 @@ def proportion(k: int, n: int, level: float = 0.95) -> Proportion:
     if n == 0:
         return Proportion(0, 0, None, (0.0, 1.0), (0.0, 1.0), float(level))
     return Proportion(k, n, k / n, _interval(k, n, level, "wilson"), _interval(k, n, level, "exact"), float(level))
+
+
+def one_sided(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Returns a lower and an upper bound of a proportion, each of which alone holds with probability `level`.
+
+    They are the ends of the two-sided Clopper-Pearson interval of coverage 2 level - 1: "at least 45 %" may be claimed
+    where the first is at least 45 %, which is where the exact test of "less than 45 %" has a p value of 1 - level.
+
+    Args:
+        k: Number of hits, 0 to n.
+        n: Number of samples; with 0 the bounds are 0 and 1.
+        level: Coverage of each bound, a fraction between 1/2 and 1.
+
+    Raises:
+        InvalidEvaluation: k is negative or larger than n.
+        ConfigurationError: level is not between 1/2 and 1.
+    """
+    _check_level(2 * level - 1)
+    k, n = _counts("one_sided", k, n)
+    return exact_lower(k, n, level), 1 - exact_lower(n - k, n, level)
+
+
+def exact_lower(k: float, n: int, level: float) -> float:
+    """Returns the lower Clopper-Pearson bound of coverage `level`; `k` may be an expected count, no whole number."""
+    return float(betaincinv(k, n - k + 1, 1 - level)) if k > 0 else 0.0
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Returns p values that stay honest when several were looked at, in the order given.
+
+    Calling everything below 5 % real is then wrong about any of them at most 5 % of the time, however they depend on
+    each other.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [0.0] * len(p_values)
+    least = 0.0
+    for rank, i in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * p_values[i]))
+        adjusted[i] = least
+    return tuple(adjusted)
 
 
 def confidence_sequence(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -119,6 +161,7 @@ def bootstrap(
     resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
+    clusters: ArrayLike | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the lower and upper ends of percentile bootstrap intervals, each shaped like the statistic.
 
@@ -126,26 +169,32 @@ def bootstrap(
     vector of weights, and a vectorised statistic needs no copy of its data.
 
     Args:
-        statistic: Maps counts, shape (n,), integers >= 0 that add up to n, to a number or an array.
+        statistic: Maps counts, shape (n,), integers >= 0 that add up to n (or, with clusters of unequal size, about
+            n), to a number or an array.
         n: Number of samples, at least 1.
         resamples: Number of times the n samples are drawn with replacement, at least 1.
         seed: Seed of the draws; the same seed gives the same interval.
         level: Two-sided coverage, a fraction between 0 and 1.
+        clusters: Which samples come from one origin (frames of a video, crops of an image), shape (n,), anything that
+            can be compared. Whole origins are then drawn: samples that share one tell less than as many strangers.
 
     Raises:
-        InvalidEvaluation: there is no sample.
+        InvalidEvaluation: there is no sample, or clusters has another length.
         ConfigurationError: resamples is below 1, or level is not between 0 and 1.
 
-    Source: Efron and Tibshirani 1993, section 13.3.
+    Source: Efron and Tibshirani 1993, section 13.3; for clusters Davison and Hinkley 1997, section 3.8.
     """
     _check_level(level)
     if n < 1:
         raise InvalidEvaluation(f"bootstrap: expected at least 1 sample, got n = {n}; give it data")
     if resamples < 1:
         raise ConfigurationError(f"bootstrap: expected resamples >= 1, got {resamples}; the usual choice is 1000")
-    rng = np.random.default_rng(seed)
+    origin = np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1].reshape(-1)
+    if len(origin) != n:
+        raise InvalidEvaluation(f"bootstrap: expected a cluster for each of {n} samples, got {len(origin)}; join by id")
+    rng, origins = np.random.default_rng(seed), int(origin.max()) + 1
     values = [
-        np.asarray(statistic(np.bincount(rng.integers(n, size=n), minlength=n)), dtype=np.float64)
+        np.asarray(statistic(np.bincount(rng.integers(origins, size=origins), minlength=origins)[origin]), np.float64)
         for _ in range(resamples)
     ]
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)

@@ -35,7 +35,24 @@ def case(in_folder):
         "from robustkit.models import create\ncalled = []\n"
         "def cnn():\n    called.append(1)\n    return create('cnn', (1, 8, 8), 10)\n"
     )
-    assert run([*AUDIT, "--attack", "fgsm", "--attack", "pgd:steps=3", "--archive", "--out", "b", "--quiet"]) == 0
+    assert (
+        run(
+            [
+                *AUDIT,
+                "--probes",
+                "0",
+                "--attack",
+                "fgsm",
+                "--attack",
+                "pgd:steps=3",
+                "--archive",
+                "--out",
+                "b",
+                "--quiet",
+            ]
+        )
+        == 0
+    )
     yield in_folder
     sys.modules.pop("nets_of_mine", None)
 
@@ -76,7 +93,7 @@ def test_what_is_not_here_is_left_out_and_told(case, capsys):
 
 def test_a_function_is_called_only_if_it_is_typed(case, capsys):
     mine = [AUDIT[0], "nets_of_mine:cnn", *AUDIT[2:]]
-    assert run([*mine, "--attack", "fgsm", "--out", "c", "--quiet"]) == 0
+    assert run([*mine, "--attack", "fgsm", "--probes", "0", "--out", "c", "--quiet"]) == 0
     called = sys.modules["nets_of_mine"].called
     called.clear()
     text = out(capsys, "c")
@@ -120,7 +137,7 @@ def test_what_cannot_be_used_exits_2_in_one_line(case, capsys):
 
 
 def test_evidence_can_be_left_out(case, capsys):
-    assert run([*AUDIT, "--attack", "fgsm", "--no-evidence", "--out", "c", "--quiet"]) == 0
+    assert run([*AUDIT, "--attack", "fgsm", "--probes", "0", "--no-evidence", "--out", "c", "--quiet"]) == 0
     assert not Path("c/adversarials.safetensors").exists()
     assert "the adversarial points, which were left out of the bundle" in out(capsys, "c")
 
@@ -130,5 +147,5 @@ def test_a_folder_with_other_files_is_refused_before_any_work(case, capsys):
     assert run([*AUDIT, "--out", "b"]) == 2
     assert "nothing but an earlier report, got 'b' with 'mine.npz'" in capsys.readouterr().err
     Path("b/mine.npz").unlink()
-    assert run([*AUDIT, "--attack", "fgsm", "--out", "b", "--quiet"]) == 0
+    assert run([*AUDIT, "--attack", "fgsm", "--probes", "0", "--out", "b", "--quiet"]) == 0
     out(capsys, "b")

@@ -17,7 +17,10 @@ PACKAGE = ROOT / "robustkit"
 # Lower layers first; a file may import from its own layer and from those before it.
 LAYERS = (
     {"errors", "files"},
-    {"norms", "exact", "hyperplane", "rng", "losses", "stats", "calibration", "ranked", "labels", "suspects"},
+    {
+        *("norms", "exact", "hyperplane", "rng", "losses", "stats", "calibration", "ranked", "labels", "suspects"),
+        *("paired", "sizes"),
+    },
     {
         "threat",
         "frozen",
@@ -82,9 +85,11 @@ LAYERS = (
         "planting",
         "planted",
         "transfer",
+        "groups",
+        "timing",
     },
     {"report"},
-    {"bundle"},
+    {"bundle", "testing"},
     {"cli"},
 )
 

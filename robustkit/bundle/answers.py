@@ -16,8 +16,8 @@ from robustkit.classifier import Classifier
 from robustkit.evaluation import Evaluation
 from robustkit.judge import Judge
 from robustkit.losses import margin
-from robustkit.report.build import build_subject
 from robustkit.report.document import Audit
+from robustkit.report.surroundings import build_subject
 
 if TYPE_CHECKING:
     from robustkit.bundle.samples import Chosen

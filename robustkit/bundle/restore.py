@@ -17,8 +17,10 @@ from robustkit.evaluation import AttackRun, Evaluation
 from robustkit.gallery import Example
 from robustkit.ledger import Ledger
 from robustkit.protocols import Protocol
-from robustkit.report.build import assemble, environment
+from robustkit.report.build import assemble
 from robustkit.report.document import AttackResult, Audit
+from robustkit.report.gates import Requirement, judged
+from robustkit.report.surroundings import environment
 
 
 class _Named(Attack):
@@ -169,7 +171,8 @@ _PICTURES = ("clean", "adversarial", "difference", "saliency", "saliency_adversa
 def derive(stated: Audit, evaluation: Evaluation) -> Audit:
     """Returns the audit again, made by the code that made it, with everything in it that follows from the ledger.
 
-    Only what no ledger can tell is as stated: the model, costs, the curve, what was measured on the way, and pictures.
+    Only what no ledger can tell is as stated: the model, costs, the curve, groups, what was measured on the way, and
+    pictures.
     """
     whole = stated.data.selection == "all samples"
     audit = assemble(
@@ -185,9 +188,14 @@ def derive(stated: Audit, evaluation: Evaluation) -> Audit:
         audit,
         gallery=tuple(dataclasses.replace(a, **{name: getattr(b, name) for name in _PICTURES}) for a, b in pictured),
     )
-    if stated.verdict.rule is not None:  # a requirement is judged by whoever made it
-        verdict = dataclasses.replace(audit.verdict, requirement=stated.verdict.requirement, rule=stated.verdict.rule)
-        audit = dataclasses.replace(audit, verdict=verdict)
+    audit = dataclasses.replace(
+        audit,
+        worst_case=dataclasses.replace(audit.worst_case, clustered=stated.worst_case.clustered),
+        clean_clustered=stated.clean_clustered,
+        slices=stated.slices,
+    )
+    if stated.gates:
+        audit = judged(audit, [Requirement.parse(gate.rule) for gate in stated.gates])
     if unknown_attacks(evaluation):  # what an attack is worth as an alarm depends on its kind
         verdict = dataclasses.replace(audit.verdict, quality=stated.verdict.quality, coverage=stated.verdict.coverage)
         audit = dataclasses.replace(audit, verdict=verdict, diagnostics=stated.diagnostics)

@@ -16,8 +16,8 @@ from robustkit.errors import ConfigurationError
 from robustkit.evaluation import Evaluation
 from robustkit.ledger import Ledger
 from robustkit.report import Report, from_json, result_sha256
-from robustkit.report.build import DRAWN_WITH
 from robustkit.report.document import Audit
+from robustkit.report.surroundings import DRAWN_WITH
 
 _MANIFEST = TypeAdapter(Manifest)
 

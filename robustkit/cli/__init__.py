@@ -15,7 +15,7 @@ from robustkit.errors import RobustkitError, suggest
 
 COMMANDS = (
     *("audit", "demo", "corrupt", "clean-data", "train", "doctor", "selftest", "attacks"),
-    *("ensemble", "calibrate", "certify", "report", "verify", "merge"),
+    *("ensemble", "calibrate", "certify", "report", "verify", "merge", "gate", "compare", "plan"),
 )
 INTERRUPTED = 130
 SHARED = ("audit", "train")  # what several processes can do together
@@ -45,7 +45,8 @@ def cli() -> None:
 
     Begin with `robustkit demo`, then `robustkit audit --help`.
 
-    Exit codes: 0 fine, 2 usage or configuration, 3 evaluation invalid or unreliable, 130 interrupted.
+    Exit codes: 0 fine, 1 requirement not met, 2 usage or configuration, 3 evaluation invalid or unreliable,
+    4 undecided, 130 interrupted.
     """
 
 

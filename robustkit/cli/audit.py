@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from robustkit.cli.case import Case, load_tuning
+from robustkit.cli.gate import REQUIRE, complain
 from robustkit.cli.options import attack_options, case_options, probe_options, tuning_option
 from robustkit.cli.values import fraction, seconds
 from robustkit.errors import ConfigurationError
@@ -30,6 +31,8 @@ MEMBERS = 500  # samples on which the members of an ensemble are looked at one b
 @click.option("--surrogate-weights", type=click.Path(path_type=Path), help="Its weights.")
 @click.option("--curve", metavar="EPS,EPS,...", help="Robust accuracy at these radii, too.")
 @click.option("--nearest", is_flag=True, help="The distance of the nearest adversarial input of every sample, too.")
+@REQUIRE
+@click.option("--groups", type=click.Path(path_type=Path), help="CSV of id, cluster and slices; accuracy by slice.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
 @click.option("--until", metavar="SHARE", help="Stop when the robust accuracy is known to, say, 2%; in random order.")
 @click.option("--budget", metavar="TIME", help="Stop after, say, 10m; in random order.")
@@ -63,6 +66,8 @@ def command(
     surrogate_weights: Path | None,
     curve: str | None,
     nearest: bool,
+    rules: tuple[str, ...],
+    groups: Path | None,
     limit: int | None,
     until: str | None,
     budget: str | None,
@@ -93,23 +98,29 @@ def command(
       torchrun --nproc-per-node 4 -m robustkit audit cnn --weights cnn.safetensors --data mnist
     """
     from robustkit.attacks import FMN, PGD, Transfer, create
+    from robustkit.bench import labels
     from robustkit.cli import samples, screen
     from robustkit.cli.files import check_folder, check_out, write_report
+    from robustkit.cli.gate import gates_table
     from robustkit.cli.recorded import as_named
     from robustkit.cli.shards import keeping, place_of, read_shard, typed, write_shard
     from robustkit.curve import minimal_distances, security_curve
     from robustkit.defenses import Ensemble
     from robustkit.evaluator import evaluate
+    from robustkit.groups import read_groups
     from robustkit.parts import discard
     from robustkit.protocols import custom, get_protocol
     from robustkit.ranks import ranks
-    from robustkit.report import read_about
+    from robustkit.report import measures, read_about
     from robustkit.report.build import build_audit
+    from robustkit.report.gates import Requirement, check_names, exit_code, judged
     from robustkit.transfer import members_of
 
     if protocol and attacks:
         raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
     record = None if about is None else read_about(about)
+    requirements = [Requirement.parse(rule) for rule in rules]
+    table = None if groups is None else read_groups(groups)
     half_width, time = fraction("until", until), seconds("budget", budget)
     early, share = half_width is not None or time is not None, read_shard(shard)
     out = place_of(shard, out)
@@ -128,6 +139,12 @@ def command(
     if surrogate:
         other = load(model=surrogate, weights=surrogate_weights).classifier
         chosen = chosen.plus(Transfer(surrogate=other, norm=norm, eps=eps))
+    radii = [radius.strip() for radius in curve.split(",")] if curve else []
+    if table:
+        table.check(case.dataset)
+    if requirements:  # what cannot be judged is said before the work
+        slices = table.slices() if table else ()
+        check_names(requirements, measures.names(_class_names(case), labels(chosen.attacks), slices, radii))
     drawn = nearest_found = members = None
     here = ranks()
     with keeping(keep, resume), screen.progress(quiet or not here.first) as bar:
@@ -155,7 +172,7 @@ def command(
         common = {"batch_size": case.batch_size, "limit": len(evaluation.ledger), "seed": seed}
         if curve:
             show = bar.evaluation("curve")
-            drawn = security_curve(case.classifier, case.dataset, chosen, curve.split(","), progress=show, **common)
+            drawn = security_curve(case.classifier, case.dataset, chosen, radii, progress=show, **common)
         if nearest:
             search = [FMN(norm=norm, eps="inf")]
             nearest_found = minimal_distances(case.classifier, case.dataset, search, **common)
@@ -183,7 +200,10 @@ def command(
         curve=drawn or evaluation.curve,
         distances=nearest_found,
         members=members,
+        groups=table,
     )
+    if requirements:
+        audit = judged(audit, requirements)
     repeat = shlex.join(["robustkit", *typed()])
     write_report(out, [audit], [evaluation], title, repeat, seed, loads=[as_named(load)], archive=archive, about=record)
     if keep:
@@ -191,9 +211,14 @@ def command(
     console = screen.out()
     console.print(screen.audit_table(audit))
     console.print(screen.audit_notes(audit))
+    if audit.gates:
+        console.print(gates_table(audit))
     click.echo(f"  report {out / 'report.html'}")
-    if audit.verdict.quality in ("unreliable", "invalid"):
-        failed = ", ".join(f"{item.id} ({item.title})" for item in audit.diagnostics if item.status == "fail")
-        click.echo(f"robustkit: the evaluation is {audit.verdict.quality}; failed: {failed}", err=True)
-        return 3
-    return 0
+    complain([audit])
+    return exit_code([audit])
+
+
+def _class_names(case: Case) -> tuple[str, ...]:
+    """Returns what the report will call the classes: their names where each has one, else their numbers."""
+    named, count = case.classifier.class_names or case.dataset.class_names or (), case.count_classes()
+    return named if len(named) == count else tuple(map(str, range(count)))

@@ -22,7 +22,7 @@ def command(load: Callable[..., Case], tuning: str | None) -> int:
     """
     from robustkit.cli import screen
     from robustkit.doctor import checkup
-    from robustkit.report.build import environment
+    from robustkit.report.surroundings import environment
 
     case = load().in_eval_mode()
     found = checkup(case.classifier, case.dataset, load_tuning(load, tuning), case.batch_size)

@@ -1,30 +1,86 @@
-"""`robustkit report`: the pages of a report, drawn again from its JSON."""
+"""`robustkit report`: the pages of a report, and its other forms, drawn again from its JSON."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from robustkit.errors import ConfigurationError
 
-@click.command("report", short_help="Draw the pages again from a report's JSON.")
-@click.argument("source", metavar="REPORT.json", type=click.Path(path_type=Path))
+if TYPE_CHECKING:
+    from robustkit.report import Report
+
+FORMATS = ("html", "markdown", "robustbench", "model-card", "csv", "junit", "sarif")
+
+
+@click.command("report", short_help="Draw the pages again from a report's JSON, or export it.")
+@click.argument("source", metavar="REPORT", type=click.Path(path_type=Path))
 @click.option("--html", type=click.Path(path_type=Path), help="File to write  [default: beside the JSON]")
 @click.option("--markdown", help="File to write, - for standard output.")
-def command(source: Path, html: Path | None, markdown: str | None) -> None:
-    """Render HTML or Markdown from the JSON alone.
+@click.option("-f", "--format", "formats", multiple=True, type=click.Choice(FORMATS), help="May be repeated.")
+@click.option("--out", metavar="FOLDER", help="For --format, - for standard output  [default: beside the JSON]")
+def command(source: Path, html: Path | None, markdown: str | None, formats: tuple[str, ...], out: str | None) -> None:
+    """Render REPORT, a report.json or its folder, from the JSON alone.
+
+    \b
+    Formats beside HTML and Markdown:
+      robustbench  model_info JSON of the leaderboard; AutoAttack only where it ran as published
+      model-card   Hugging Face model card with a model-index, clean beside robust
+      csv          the data behind every figure, one file each, in the folder csv
+      junit, sarif gates and diagnostics for build servers and code scanning
 
     \b
     Example:
-      robustkit report robustkit-demo/report.json --markdown - >> "$GITHUB_STEP_SUMMARY"
+      robustkit report robustkit-demo --markdown - >> "$GITHUB_STEP_SUMMARY"
+      robustkit report robustkit-demo -f model-card -f csv
     """
+    from robustkit.cli.gate import report_path
     from robustkit.files import write_atomically
     from robustkit.report import load, render_html, render_markdown
 
-    report = load(source)
+    path = report_path(source)
+    report = load(path)
+    if formats:
+        files = {name: text for kind in formats for name, text in _rendered(kind, report, path).items()}
+        if out == "-":
+            if len(files) > 1:
+                raise ConfigurationError(
+                    f"--out: expected one file for standard output, got {len(files)}; give a folder"
+                )
+            click.echo(next(iter(files.values())), nl=False)
+            return
+        for name, text in files.items():
+            click.echo(write_atomically((Path(out) if out else path.parent) / name, text))
+        return
     if html or not markdown:
-        click.echo(write_atomically(html or source.with_suffix(".html"), render_html(report)), err=markdown == "-")
+        click.echo(write_atomically(html or path.with_suffix(".html"), render_html(report)), err=markdown == "-")
     if markdown == "-":
         click.echo(render_markdown(report), nl=False)
     elif markdown:
         click.echo(write_atomically(markdown, render_markdown(report)))
+
+
+def _rendered(kind: str, report: Report, path: Path) -> dict[str, str]:
+    """Returns the text of a format by file name."""
+    from robustkit.report import exports, render_html, render_markdown
+    from robustkit.report.junit import render_junit
+    from robustkit.report.sarif import render_sarif
+
+    if kind == "robustbench":
+        several = len(report.audits) > 1
+        names = [f"robustbench{f'-{number}' if several else ''}.json" for number in range(1, len(report.audits) + 1)]
+        return dict(zip(names, map(exports.robustbench, report.audits), strict=True))
+    if kind == "csv":
+        return {f"csv/{name}": text for name, text in exports.tables(report).items()}
+    render: dict[str, Callable[[], tuple[str, str]]] = {
+        "html": lambda: ("report.html", render_html(report)),
+        "markdown": lambda: ("report.md", render_markdown(report)),
+        "model-card": lambda: ("model-card.md", exports.model_card(report)),
+        "junit": lambda: ("junit.xml", render_junit(report)),
+        "sarif": lambda: ("report.sarif", render_sarif(report, path)),
+    }
+    name, text = render[kind]()
+    return {name: text}

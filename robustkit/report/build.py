@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import platform
 import uuid
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import robustkit
-from robustkit.checkpoints import sha256, weights_sha256
 from robustkit.classifier import Classifier
 from robustkit.curve import Curve, Distances
 from robustkit.evaluation import AttackRun, Evaluation
+from robustkit.groups import Groups, accuracy_by_slice, clustered_interval
 from robustkit.report.about import About
 from robustkit.report.document import (
     SCHEMA,
@@ -32,7 +30,7 @@ from robustkit.report.document import (
     Method,
     Nearest,
     Report,
-    Scalar,
+    SliceRow,
     Subject,
     ThreatModel,
     Verdict,
@@ -41,13 +39,13 @@ from robustkit.report.document import (
 from robustkit.report.io import result_sha256
 from robustkit.report.members import ensemble_of
 from robustkit.report.pictures import exhibit
+from robustkit.report.surroundings import build_subject, environment
 from robustkit.report.tallies import confusion, margins, risk_coverage
 from robustkit.threat import Threat, eps_text, parse_eps
 from robustkit.transfer import Transfer
 
-DRAWN_WITH = ("jinja2", "matplotlib", "pillow")
-"""What, besides robustkit, decides how the pages look to the last byte."""
-
+WHITE_BOX = "white-box: weights, architecture and defences are known"
+ANY_ACCESS = "gradients, scores and labels; no limit on queries"
 EXCLUDED = (
     "physical changes and patches",
     "changes of meaning such as rotation or weather",
@@ -68,6 +66,7 @@ def build_audit(
     curve: Curve | None = None,
     distances: Distances | None = None,
     members: Transfer | None = None,
+    groups: Groups | None = None,
 ) -> Audit:
     """Returns everything the evaluation found about one model, as a report holds it.
 
@@ -82,17 +81,35 @@ def build_audit(
         curve: From `robustkit.curve.security_curve`, if it was run.
         distances: From `robustkit.curve.minimal_distances`, if it was run.
         members: From `robustkit.transfer.members_of`, where the model is an ensemble.
+        groups: Slices and origins of the samples, from `robustkit.groups.read_groups`.
     """
     names = classifier.class_names or evaluation.dataset.class_names or ()
     if len(names) != evaluation.num_classes:
         names = tuple(map(str, range(evaluation.num_classes)))
-    return assemble(
+    audit = assemble(
         evaluation,
         build_subject(classifier, names, name, source, weights, defences),
         limit=limit,
         curve=None if curve is None else _curve(curve),
         nearest=None if distances is None else _nearest(distances),
         ensemble=None if members is None else ensemble_of(members, classifier),
+    )
+    return _grouped(audit, evaluation, groups) if groups else audit
+
+
+def _grouped(audit: Audit, evaluation: Evaluation, groups: Groups) -> Audit:
+    """Returns the audit with accuracy by slice, and intervals that allow for samples of one origin."""
+    ledger, seed = evaluation.ledger, evaluation.seed
+    origins = groups.origins(ledger)
+    clean, robust = (
+        None if origins is None else clustered_interval(hits, origins, seed) for hits in (ledger.right, ledger.robust)
+    )
+    return dataclasses.replace(
+        audit,
+        data=dataclasses.replace(audit.data, notes=(*audit.data.notes, *groups.describe(ledger))),
+        worst_case=dataclasses.replace(audit.worst_case, clustered=robust),
+        clean_clustered=clean,
+        slices=tuple(SliceRow(*row) for row in accuracy_by_slice(ledger, groups, seed)),
     )
 
 
@@ -120,7 +137,7 @@ def assemble(
             sha256=evaluation.data_sha256,
             notes=evaluation.dataset.notes,
         ),
-        threat=_threat(evaluation.threat),
+        threat=_threat(evaluation.threat, {run.attack.kind for run in evaluation.runs}),
         verdict=Verdict(requirement="none given", quality=evaluation.quality, coverage=_not_tested(evaluation)),
         method=Method(
             protocol=evaluation.protocol.label,
@@ -197,27 +214,6 @@ def build_report(
     )
 
 
-def environment() -> dict[str, Scalar]:
-    """Returns versions, hardware and the switches that can change a result."""
-    cuda = torch.cuda.is_available()
-    return {
-        "robustkit": robustkit.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": version("torchvision"),
-        "numpy": np.__version__,
-        "foolbox": version("foolbox"),
-        **{name: version(name) for name in DRAWN_WITH},
-        "platform": platform.platform(),
-        "cuda": torch.version.cuda if cuda else None,
-        "gpu": torch.cuda.get_device_name() if cuda else None,
-        "threads": torch.get_num_threads(),
-        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "allow_tf32": torch.backends.cuda.matmul.allow_tf32,
-    }
-
-
 def _selection(evaluation: Evaluation, limit: int | None) -> str:
     n = len(evaluation.ledger)
     if not evaluation.early:
@@ -254,42 +250,13 @@ def _nearest(distances: Distances) -> Nearest:
     )
 
 
-def build_subject(
-    classifier: Classifier,
-    class_names: tuple[str, ...],
-    name: str,
-    source: str | None,
-    weights: str | Path | None,
-    defences: Sequence[str],
-) -> Subject:
-    """Returns the description of a model, one name for each of its classes; arguments as for `build_audit`."""
-    steps = [f"input expected in {classifier.bounds[0]:g}..{classifier.bounds[1]:g}"]
-    for verb, constant in (("subtract", classifier.mean), ("divide by", classifier.std)):
-        if constant is not None:
-            values = ", ".join(f"{value:g}" for value in constant.flatten().tolist()[:4])
-            steps.append(f"{verb} {values}{' ...' if constant.numel() > 4 else ''} (differentiable)")
-    return Subject(
-        name=name,
-        source=source,
-        architecture=type(classifier.model).__name__,
-        parameters=sum(p.numel() for p in classifier.module.parameters()),
-        weights_sha256=weights_sha256(classifier.module),
-        weights_file_sha256=None if weights is None else sha256(weights),
-        defences=tuple(defences),
-        preprocess=tuple(steps),
-        output=classifier.output,
-        dtype=str(classifier.model_dtype).removeprefix("torch."),
-        device=str(classifier.device),
-        num_classes=len(class_names),
-        class_names=class_names,
-    )
-
-
-def _threat(threat: Threat) -> ThreatModel:
+def _threat(threat: Threat, kinds: set[str]) -> ThreatModel:
+    blind = not kinds & {"white-box", "adapter"}  # nobody looked into the model, so nobody who can is spoken for
+    own = " and a surrogate of their own" if "transfer" in kinds else ""
     return ThreatModel(
         goal="integrity, untargeted" if threat.target is None else f"integrity, targeted at class {threat.target}",
-        knowledge="white-box: weights, architecture and defences are known",
-        access="gradients, scores and labels; no limit on queries",
+        knowledge=f"black-box: the scores of the model{own}" if blind else WHITE_BOX,
+        access="scores and labels; as many queries as the attacks list" if blind else ANY_ACCESS,
         norm=threat.norm,
         eps=eps_text(threat.eps),
         eps_value=threat.radius,

@@ -135,7 +135,7 @@ class WorstCase:
 
     `stored` is the accuracy after rounding every adversarial input to 8 bits, where the clean inputs are such images.
     `anytime` is the interval of the accuracy that allows for stopping early, `clustered` the one that allows for
-    samples that belong together.
+    samples that share an origin.
     """
 
     accuracy: Proportion
@@ -184,17 +184,12 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
-class CalibrationPair:
-    """Calibration on the clean samples and on each sample's worst point; `attacked_made_by` says whose."""
-
-    clean: Calibration
-    attacked: Calibration
-    attacked_made_by: str
-
-
-@dataclass(frozen=True)
 class SliceRow:
-    """Accuracy where `column` of the data has this value; `p_value` is against the rest, `p_holm` allows for many."""
+    """Clean and robust accuracy where a column of the groups file has one value.
+
+    `p_value` is of "robust accuracy is the same on all other samples", `p_holm` the same with all slices of the audit
+    counted in; both are None where there are no other samples.
+    """
 
     column: str
     value: str
@@ -206,7 +201,13 @@ class SliceRow:
 
 @dataclass(frozen=True)
 class GateResult:
-    """A requirement judged on the bound of its interval; `needed` samples would decide one that is undecided."""
+    """One requirement and whether it is met, with the uncertainty of the sample counted in.
+
+    `bound` is the end of the interval that was held against the limit; `needed` the number of samples that would settle
+    an undecided one if `value` stays what it is. `p_value` is the exact one-sided p value of what
+    contradicts the value (that the requirement is not met, or that it is), `p_holm` the same with all gates on classes
+    and slices counted in.
+    """
 
     rule: str
     status: Literal["met", "not met", "undecided"]
@@ -214,6 +215,17 @@ class GateResult:
     bound: float | None
     needed: int | None
     message: str
+    p_value: float | None = None
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class CalibrationPair:
+    """Calibration on the clean samples and on each sample's worst point; `attacked_made_by` says whose."""
+
+    clean: Calibration
+    attacked: Calibration
+    attacked_made_by: str
 
 
 @dataclass(frozen=True)
@@ -233,7 +245,10 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything measured about one model on one data set under one threat."""
+    """Everything measured about one model on one data set under one threat.
+
+    `clean_clustered` is the interval of the clean accuracy that allows for samples that share an origin.
+    """
 
     subject: Subject
     data: Data
@@ -252,6 +267,7 @@ class Audit:
     confusion: Confusion | None = None
     margins: Margins | None = None
     risk_coverage: RiskCoverage | None = None
+    clean_clustered: tuple[float, float] | None = None
     slices: tuple[SliceRow, ...] = ()
     gates: tuple[GateResult, ...] = ()
     ensemble: Ensemble | None = None

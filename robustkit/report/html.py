@@ -109,3 +109,8 @@ def _environment() -> Environment:
 
 
 _ENVIRONMENT = _environment()
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Returns a page drawn from another template of this folder, in the style of the report."""
+    return _ENVIRONMENT.get_template(template).render(**values)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from robustkit.report import sentences, words
 from robustkit.report.document import Audit, Ensemble, Report
 from robustkit.report.risks import risks
 from robustkit.stats import Proportion
 
-_ATTACKS, _CHECKS, _MEMBERS = 12, 6, 8  # rows shown, which keeps one audit below 60 lines
+_ATTACKS, _CHECKS, _MEMBERS, _SLICES, _GATES = 12, 6, 8, 8, 6  # rows shown, which keeps one audit below 60 lines
+_text = words.markdown
 
 
 def render_markdown(report: Report) -> str:
@@ -33,10 +32,12 @@ def _audit(audit: Audit) -> list[str]:
     robust = words.percent(audit.worst_case.accuracy.value)
     sentence = _text(sentences.plain_sentence(audit), 10_000)
     rule = " `{}`".format(words.shorten(verdict.rule, 80).replace("`", "'")) if verdict.rule else ""
+    gates = sorted(audit.gates, key=lambda gate: gate.status == "met")[:_GATES]
     lines = [
         f"## {_text(audit.subject.name, 80)}",
         "",
         f"- **Requirement{rule}:** {verdict.requirement}",
+        *[f"  - {gate.status}: {_text(gate.rule, 80)}: {_text(gate.message, 200)}" for gate in gates],
         f"- **Quality of the evaluation:** {verdict.quality} ({sentences.checks(audit)})",
         f"- **Not tested:** {'; '.join(map(_text, verdict.coverage)) or 'no gaps were stated'}",
         "",
@@ -75,6 +76,7 @@ def _audit(audit: Audit) -> list[str]:
             f"{_text(row.name)}: {words.percent(row.robust.value)} of {row.robust.n:,}" for row in ranked
         )
         lines += [f"Lowest robust accuracy by class: {lowest}.", ""]
+    lines += _slices(audit)
     open_checks = [one for one in audit.diagnostics if one.status in ("fail", "remark")]
     open_checks.sort(key=lambda one: one.status != "fail")
     for one in open_checks[:_CHECKS]:
@@ -106,14 +108,29 @@ def _members(group: Ensemble) -> list[str]:
     return [*lines, *([f"| {more} more members | | |{' |' * len(several)}"] if more > 0 else [])]
 
 
+def _slices(audit: Audit) -> list[str]:
+    """Clean and robust accuracy by slice, lowest robust accuracy first."""
+    rows = sorted((row for row in audit.slices if row.robust.n), key=lambda row: row.robust.value or 0.0)
+    if not rows:
+        return []
+    lines = [
+        "| Slice | Clean accuracy | Robust accuracy | Interval | Samples | p | p (Holm) |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows[:_SLICES]:
+        cells = [
+            _text(f"{row.column} = {row.value}", 40),
+            words.percent(row.clean.value),
+            words.percent(row.robust.value),
+        ]
+        cells += [words.interval(row.robust), f"{row.robust.n:,}"]
+        cells += [_text(words.p_value(p)) for p in (row.p_value, row.p_holm)]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [f"| {len(rows) - _SLICES} more slices | | | | | | |"] if len(rows) > _SLICES else []
+    return [*lines, "", "p: robust accuracy against all other samples; Holm's counts all slices in.", ""]
+
+
 def _row(label: str, accuracy: Proportion, success: Proportion | None = None) -> str:
     rate = f"{words.percent(success.value)} of {success.n:,}" if success else words.EMPTY
     cells = (label, words.percent(accuracy.value), words.interval(accuracy), words.counts(accuracy), rate)
     return f"| {' | '.join(cells)} |"
-
-
-def _text(text: str, width: int = 60) -> str:
-    """Somebody's own words on one line: no Markdown, no HTML, and nobody called by an @."""
-    text = re.sub(r"([\\`*_~\[\]|#!])", r"\\\1", words.shorten(text, width))
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return text.replace("@", "@\N{ZERO WIDTH SPACE}")

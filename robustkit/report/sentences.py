@@ -36,7 +36,8 @@ def attacker(threat: ThreatModel, class_names: Sequence[str]) -> str:
     """Returns in plain words who attacks and to what end."""
     who = "an attacker who knows the model"
     if "white" not in threat.knowledge.lower():
-        who = f"an attacker with {threat.knowledge} knowledge of the model"
+        kind, _, seen = threat.knowledge.partition(": ")
+        who = f"an attacker who knows only {seen}" if seen else f"an attacker with {kind} knowledge of the model"
     if threat.target is not None:
         named = 0 <= threat.target < len(class_names)
         goal = shorten(class_names[threat.target], 60) if named else f"class {threat.target}"

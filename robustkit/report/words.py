@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from robustkit.calibration import Estimate
@@ -49,6 +50,19 @@ def estimate(value: Estimate | None) -> str:
     return f"{decimal(value.value)} ({decimal(value.low)}{between}{decimal(value.high)})"
 
 
+def signed(value: float, places: int) -> str:
+    """Returns a difference with its sign, none where it rounds to zero."""
+    text = f"{value:+.{places}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text[1:]
+
+
+def p_value(value: float | None) -> str:
+    """Returns a p value to three places; none is exactly 0."""
+    if value is None:
+        return EMPTY
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def scalar(value: Scalar) -> str:
     """Returns a setting or a measured value as a person would write it."""
     if value is None:
@@ -87,6 +101,13 @@ def shorten(text: str, width: int) -> str:
         if room < 0:
             return text[: max(kept - 1, 0)].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
     return text
+
+
+def markdown(text: str, width: int = 60) -> str:
+    """Returns somebody's own words on one line of Markdown: no markup, no HTML, and nobody called by an @."""
+    text = re.sub(r"([\\`*_~\[\]|#!])", r"\\\1", shorten(text, width))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("@", "@\N{ZERO WIDTH SPACE}")
 
 
 def _breadth(char: str) -> float:

@@ -1,0 +1,70 @@
+"""`robustkit compare`: what changed between two audits of the same samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("compare", short_help="What changed between two audits of the same samples.")
+@click.argument("first", metavar="BEFORE", type=click.Path(path_type=Path))
+@click.argument("second", metavar="AFTER", type=click.Path(path_type=Path))
+@click.option("--before", metavar="NAME", help="Which model of BEFORE, where it has several.")
+@click.option("--after", metavar="NAME", help="Which model of AFTER, where it has several.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("robustkit-compare"),
+    show_default=True,
+    help="Folder for compare.html, compare.md and compare.json.",
+)
+def command(first: Path, second: Path, before: str | None, after: str | None, seed: int, out: Path) -> int:
+    """Compare two audits of the same samples, such as before and after a defense, pruning or quantisation.
+
+    BEFORE and AFTER are folders that `robustkit audit` wrote, or the report.json in them with the ledger beside it.
+    Samples are joined by id, and refused where they are not the same.
+
+    \b
+    Example, for a quantised model, which has no gradient, against the original:
+      robustkit audit mine:original  --data test.npz --attack square --surrogate mine:original --out before
+      robustkit audit mine:quantised --data test.npz --attack square --surrogate mine:original --out after
+      robustkit compare before after
+    """
+    from rich.text import Text
+
+    from robustkit.cli import screen
+    from robustkit.cli.files import check_folder
+    from robustkit.files import write_atomically
+    from robustkit.report import words
+    from robustkit.report.changes import points
+    from robustkit.report.compare_views import headline, interval, render_comparison_html, render_comparison_markdown
+    from robustkit.report.comparison import compare, comparison_json
+
+    check_folder(out)
+    found = compare(first, second, before_name=before, after_name=after, seed=seed)
+    pages = {
+        "compare.json": comparison_json(found),
+        "compare.html": render_comparison_html(found),
+        "compare.md": render_comparison_markdown(found),
+    }
+    for name, text in pages.items():
+        write_atomically(out / name, text)
+    table = screen.plain_table(
+        f"{found.before.name} -> {found.after.name}, the same {found.n:,} samples of {found.data}"
+    )
+    table.padding = (0, 1, 0, 1)
+    for column in ("", "before", "after", "points", "95 % interval", "lost", "won", "p"):
+        table.add_column(column, justify="left" if column == "" else "right")
+    for row in found.rows:
+        pair = row.paired
+        cells = [words.percent(row.before.value), words.percent(row.after.value)]
+        cells += [points(pair.difference), interval(pair.interval), str(pair.b), str(pair.c)]
+        table.add_row(Text(row.name), *cells, words.p_value(pair.p_value))
+    console = screen.out()
+    console.print(table)
+    for line in (headline(found), *found.caveats):
+        console.print(Text(f"  {line}"))
+    click.echo(f"  page {out / 'compare.html'}")
+    return 3 if found.before.doubt or found.after.doubt else 0

@@ -1,0 +1,95 @@
+"""For test suites: one assertion that a model is as robust as it has to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from robustkit.attack import Attack
+from robustkit.bench import labels
+from robustkit.classifier import Classifier, as_classifier
+from robustkit.data import Dataset, batches
+from robustkit.errors import ConfigurationError, InvalidEvaluation
+from robustkit.evaluator import evaluate
+from robustkit.norms import Norm
+from robustkit.protocols import Protocol, custom, get_protocol
+from robustkit.report.build import build_audit
+from robustkit.report.document import Audit
+from robustkit.report.gates import Requirement, check_names, judged
+from robustkit.report.measures import names
+from robustkit.threat import Eps
+
+
+def assert_robust(
+    model: Classifier | nn.Module | Callable[[Tensor], Any],
+    data: Any,
+    *requirements: str,
+    eps: Eps = "8/255",
+    norm: Norm = "Linf",
+    attacks: Sequence[Attack] | Protocol | None = None,
+    limit: int | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> Audit:
+    """Attacks the model and returns the audit, if it meets every requirement.
+
+    A requirement is judged as `robustkit gate` does: on the one-sided 95 % bound of a share and the end of the
+    bootstrap interval of a calibration figure. What the samples cannot decide does not pass.
+
+    Args:
+        model: The model; a bare module takes inputs in 0..1 and returns class scores.
+        data: As for `robustkit.evaluate`.
+        requirements: Such as "robust_accuracy>=0.45" or "ece<=5%", at least one.
+        eps: Radius of the protocol.
+        norm: Of the protocol.
+        attacks: Instead of the protocol "fast", with an eps and norm of their own.
+        limit: Only the first so many samples.
+        batch_size: Rows the model sees at once.
+        seed: Of all random numbers.
+
+    Raises:
+        AssertionError: A requirement is not met, or undecided; the message has counts, bound and needed samples.
+        InvalidEvaluation: The evaluation is invalid or unreliable, whatever the numbers.
+        ConfigurationError: A requirement cannot be read or names no figure of this audit.
+    """
+    __tracebackhide__ = True  # pytest then shows the line of the test, not ours
+    classifier = as_classifier(model)
+    rules = [Requirement.parse(text) for text in requirements]
+    if not rules:
+        raise ConfigurationError("assert_robust: expected a requirement, got none; such as 'robust_accuracy>=0.45'")
+    classes = _count_classes(classifier, data)
+    if attacks is None:
+        attacks = get_protocol("fast", norm=norm, eps=eps, classes=classes)
+    protocol = attacks if isinstance(attacks, Protocol) else custom(attacks)
+    named = classifier.class_names or (data.class_names if isinstance(data, Dataset) else None) or ()
+    named = named if len(named) == classes else tuple(map(str, range(classes)))
+    check_names(rules, names(named, labels(protocol.attacks)))
+    found = evaluate(classifier, data, protocol, batch_size=batch_size, limit=limit, seed=seed, examples=0)
+    audit = judged(build_audit(found, classifier, name=type(classifier.model).__name__, limit=limit), rules)
+    if audit.verdict.quality in ("invalid", "unreliable"):
+        failed = "; ".join(f"{item.id}: {item.message}" for item in audit.diagnostics if item.status == "fail")
+        raise InvalidEvaluation(
+            f"assert_robust: expected an evaluation to rely on, got {audit.verdict.quality}: {failed}"
+        )
+    missed = [gate for gate in audit.gates if gate.status != "met"]
+    if missed:
+        about = f"{audit.subject.name}, {audit.data.n:,} samples, {audit.threat.norm} {audit.threat.eps}"
+        raise AssertionError(
+            "\n".join([about, *(f"  {gate.rule} is {gate.status}: {gate.message}" for gate in missed)])
+        )
+    return audit
+
+
+def _count_classes(classifier: Classifier, data: Any) -> int:
+    if classifier.num_classes is not None:
+        return classifier.num_classes
+    if isinstance(data.source if isinstance(data, Dataset) else data, Iterator):
+        raise ConfigurationError(
+            "assert_robust: expected data that can be read twice, got an iterator; give a list, a data set or a "
+            "loader, or a Classifier with num_classes"
+        )
+    first = next(batches(data, 4, 4))
+    with classifier.frozen():
+        return classifier.classes(classifier.accept(first.x))
