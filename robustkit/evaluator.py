@@ -188,7 +188,9 @@ def evaluate(
     if here.count > 1:
         others = here.gathered(pack(whole))
         whole = joined([blank, *(unpack(*other, blank) for other in others)])
-        whole = joined([blank, unpack(*here.told(lambda: pack(whole)), blank)])
+        # The points stay with the first process, which writes them.
+        rest = unpack(*here.told(lambda: pack(dataclasses.replace(whole, evidence=None))), blank)
+        whole = whole if here.first else joined([blank, rest])
     probed = after.run(whole, bench.fits, meter) if after.wanted and not share.by_hand else Probed()
     return dataclasses.replace(
         whole,

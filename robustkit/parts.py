@@ -144,9 +144,9 @@ def _numbers(item: Any) -> dict[str, int | float]:
 
 
 def _evidence(blank: Evaluation, tensors: Tensors) -> Evidence | None:
-    if blank.evidence is None:
-        return None
     columns = {name: column.numpy() for name, column in under(tensors, "evidence").items()}
+    if blank.evidence is None or not columns:
+        return None
     points = list(tensors["points"].numpy()) if "points" in tensors else []
     return Evidence.of(blank.ledger.attacks, columns, points)
 
