@@ -104,6 +104,13 @@ def test_samples_of_one_origin_widen_the_bound_and_never_narrow_it():
     assert one(having(480, 1000, clustered=(0.47, 0.49)), "robust_accuracy>=0.47").status == "undecided"
 
 
+def test_a_bound_that_overlooks_common_origins_says_so():
+    model = having(480, 1000, clustered=(0.40, 0.56))
+    assert "common origins allowed for" in one(model, "robust_accuracy>=0.45").message
+    assert "common origins not allowed for" in one(model, "robust_accuracy[a]>=0.45").message
+    assert "origins" not in one(MODEL, "robust_accuracy[a]>=0.45").message
+
+
 def test_calibration_is_judged_on_the_end_of_its_bootstrap_interval():
     clean = dataclasses.replace(MODEL.calibration.clean, ece=Estimate(0.05, 0.04, 0.07))
     model = dataclasses.replace(MODEL, calibration=dataclasses.replace(MODEL.calibration, clean=clean))

@@ -51,9 +51,11 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
     }
     for name, text in pages.items():
         write_atomically(out / name, text)
-    table = screen.plain_table(
-        f"{found.before.name} -> {found.after.name}, the same {found.n:,} samples of {found.data}"
-    )
+    console = screen.out()
+    title = f"{found.before.name} -> {found.after.name}, the same {found.n:,} samples of {found.data}"
+    console.print(Text(title, style="bold"))
+    table = screen.plain_table("")
+    table.title = None
     table.padding = (0, 1, 0, 1)
     for column in ("", "before", "after", "points", "95 % interval", "lost", "won", "p"):
         table.add_column(column, justify="left" if column == "" else "right")
@@ -62,7 +64,6 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
         cells = [words.percent(row.before.value), words.percent(row.after.value)]
         cells += [points(pair.difference), interval(pair.interval), str(pair.b), str(pair.c)]
         table.add_row(Text(row.name), *cells, words.p_value(pair.p_value))
-    console = screen.out()
     console.print(table)
     for line in (headline(found), *found.caveats):
         console.print(Text(f"  {line}"))

@@ -127,7 +127,12 @@ def _slices(audit: Audit) -> list[str]:
         cells += [_text(words.p_value(p)) for p in (row.p_value, row.p_holm)]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [f"| {len(rows) - _SLICES} more slices | | | | | | |"] if len(rows) > _SLICES else []
-    return [*lines, "", "p: robust accuracy against all other samples; Holm's counts all slices in.", ""]
+    return [*lines, "", _about_slices(audit), ""]
+
+
+def _about_slices(audit: Audit) -> str:
+    said = "p: robust accuracy against all other samples; Holm's counts all slices in."
+    return said if audit.worst_case.clustered is None else f"{said} It allows for common origins, the intervals do not."
 
 
 def _row(label: str, accuracy: Proportion, success: Proportion | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -88,6 +89,12 @@ def measures(audit: Audit) -> dict[str, Measure]:
         found[f"robust_accuracy[{name}]"] = _share(row.robust, early, family=True)
     for point in audit.curve.points if audit.curve else ():
         found[f"robust_accuracy[eps={point.eps}]"] = _share(point.accuracy, early)
+    if worst.clustered is None:
+        return found
+    # Only clean and robust accuracy have an interval over origins; the others say that theirs is not one.
+    for name, measure in found.items():
+        if name not in ("clean_accuracy", "robust_accuracy"):
+            found[name] = dataclasses.replace(measure, basis=f"{measure.basis}, common origins not allowed for")
     return found
 
 
