@@ -190,6 +190,8 @@ def watched(subset: Subset) -> Outcome:
     if not rows:
         return not_run(("Q17",), "no sample is right from the start")
     some = subset.take(torch.isin(subset.ids, torch.tensor(rows)).to(subset.x.device))
+    if not _steady(some):
+        return not_run(("Q17",), "one answer of a random model is no verdict; see Q05")
     found = silent_success(some.classifier, some.attacks, some.x, some.y, some.ids, some.seed, some.batch_size)
     return Outcome((found,))
 

@@ -77,7 +77,7 @@ def test_audit_writes_the_whole_report_and_prints_the_table(case, capsys):
 def test_two_runs_find_the_same_whatever_the_batch_size(case):
     hashes = []
     for size in ("60", "7"):
-        run([*AUDIT, "--eps", "0.1", "--attack", "pgd:steps=5", "--batch-size", size, "--out", size])
+        run([*AUDIT, "--eps", "0.1", "--attack", "pgd:steps=5", "--batch-size", size, "--out", size, "--probes", "8"])
         audit = json.loads(Path(size, "report.json").read_text())["audits"][0]
         hashes.append((audit["worst_case"], audit["clean"], audit["data"]["sha256"], audit["data"]["ids_sha256"]))
     assert hashes[0] == hashes[1]
@@ -228,7 +228,7 @@ def test_demo_trains_audits_and_reports(in_folder, capsys, monkeypatch):
 
     fit = robustkit.defenses.fit
     monkeypatch.setattr("robustkit.defenses.fit", lambda *a, **k: fit(*a, **{**k, "epochs": 3}))
-    assert run(["demo"]) == 0
+    assert run(["demo", "--probes", "16"]) == 0
     report = json.loads(Path("robustkit-demo/report.json").read_text())
     standard, hardened = report["audits"]
     assert hardened["worst_case"]["accuracy"]["value"] > standard["worst_case"]["accuracy"]["value"] + 0.1

@@ -113,10 +113,8 @@ class TestRandomModels:
 
 MASKED = twins()
 QUICK = [
-    "quantised input", "sign of the input", "sign activation", "saturated softmax", "saturated tanh",
-    "saturated sigmoid", "random noise", "dropout left on", "thermometer", "fast sine", "slow sine", "detached",
-    "cosine quantisation", "hard vote", "purified", "logits plus 1e6", "rounded logits", "winners take all",
-    "false gradient", "wrong sign", "ripples on the logits",
+    "quantised input", "saturated tanh", "random noise", "fast sine", "purified", "rounded logits", "winners take all",
+    "false gradient",
 ]  # fmt: skip
 
 
@@ -133,12 +131,14 @@ def convicted(name, attacks, truth, n, probes, seed=0):
 class TestProbes:
     """The hardest case for the probes: an audit by one gradient attack, which a masked gradient fools completely."""
 
-    @pytest.mark.parametrize("name", QUICK)
+    @pytest.mark.parametrize(
+        "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MASKED]
+    )
     def test_a_masked_network_is_never_called_reliable(self, name):
-        n = 16 if name == "purified" else 40
+        n = 12 if name == "purified" else 32
         alone = [PGD(eps=EPS, steps=10)]
         truth = robustkit.evaluate(digits_cnn(), digits(n), alone).robust_accuracy.value
-        assert convicted(name, alone, truth, n, probes=8 if name == "purified" else 32)
+        assert convicted(name, alone, truth, n, probes=6 if name == "purified" else 24)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -165,8 +165,14 @@ def hardened():
 
 
 class TestHonest:
-    @pytest.mark.parametrize("seed", [0, 1, 2])
-    @pytest.mark.parametrize("kind", ["standard", "adversarial", "linear"])
+    @pytest.mark.parametrize(("kind", "seed"), [
+        *[(kind, seed) for seed, kind in enumerate(("standard", "adversarial", "linear"))],
+        *[
+            pytest.param(kind, seed, marks=pytest.mark.slow)
+            for kind in ("standard", "adversarial", "linear")
+            for seed in range(3, 6)
+        ],
+    ])  # fmt: skip
     def test_an_honest_model_is_always_reliable(self, kind, seed, hardened):
         x, y = digits(64)
         line = linear(torch.randn(10, 64, generator=torch.Generator().manual_seed(seed))).eval()

@@ -10,16 +10,8 @@ from typing import Any
 
 import click
 
-from robustkit.cli.options import (
-    Case,
-    attack_options,
-    case_options,
-    fraction,
-    load_tuning,
-    probe_options,
-    seconds,
-    tuning_option,
-)
+from robustkit.cli.checks import in_eval_mode, load_tuning, probe_options, tuning_option
+from robustkit.cli.options import Case, attack_options, case_options, fraction, seconds
 from robustkit.errors import ConfigurationError
 
 DEFAULT_PROTOCOL = "fast"
@@ -99,7 +91,7 @@ def command(
     check_folder(out)
     half_width, time = fraction("until", until), seconds("budget", budget)
     chosen = custom([create(spec, norm=norm, eps=eps) for spec in attacks])
-    case = load()
+    case = in_eval_mode(load())
     if not attacks:
         named = protocol or DEFAULT_PROTOCOL
         chosen = get_protocol(named, norm=norm, eps=eps, classes=case.count_classes(), strict=strict)
@@ -149,6 +141,6 @@ def command(
     click.echo(f"  report {out / 'report.html'}")
     if audit.verdict.quality in ("unreliable", "invalid"):
         failed = ", ".join(f"{item.id} ({item.title})" for item in audit.diagnostics if item.status == "fail")
-        click.echo(f"robustkit: the evaluation is {audit.verdict.quality}; failed: {failed}", err=True)
+        click.echo(f"robustkit: the evaluation is {audit.verdict.quality}: {failed} failed", err=True)
         return 3
     return 0

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import click
 
-from robustkit.cli.options import Case, case_options, load_tuning, tuning_option
+from robustkit.cli.checks import in_eval_mode, load_tuning, tuning_option
+from robustkit.cli.options import Case, case_options
 
 
 @click.command("doctor", short_help="Check a model and its data before any attack.")
@@ -23,7 +24,7 @@ def command(load: Callable[..., Case], tuning: str | None) -> int:
     from robustkit.doctor import checkup
     from robustkit.report.build import environment
 
-    case = load()
+    case = in_eval_mode(load())
     found = checkup(case.classifier, case.dataset, load_tuning(load, tuning), case.batch_size)
     console = screen.out()
     console.print(screen.diagnostics_table(found))

@@ -64,7 +64,7 @@ def accuracy_curve(curve: AccuracyCurve, clean: Proportion, ident: str) -> Marku
     names = [*([] if own_start else ["0"]), *(point.eps for point in curve.points)]
     radii = [*([] if own_start else [0.0]), *(point.eps_value for point in curve.points)]
     shares = [*([] if own_start else [clean]), *(point.accuracy for point in curve.points)]
-    broken = len(radii) > 2 and radii[-1] > 4 * radii[-2] > 0
+    broken = len(radii) > 2 and radii[-1] > 2.5 * radii[-2] > 0
     if broken:
         radii[-1] = 1.35 * radii[-2]
     solid = len(radii) - broken
