@@ -60,7 +60,7 @@ def diagnostic(id: str, value: str | int | float | None, limit: str, status: Sta
 def complete(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Returns the diagnostics in order, each one that nobody ran entered as "not run".
 
-    Where a check was made twice the worse answer counts, and both are told where they are equally bad.
+    Where a check was made twice the worse answer counts, of two equally bad ones the later, and both passes are told.
     """
     by_id = {id: diagnostic(id, None, "", "not run", "not part of this evaluation") for id in TITLES}
     for item in found:
@@ -82,7 +82,7 @@ _SEVERITY: tuple[Status, ...] = ("not run", "pass", "remark", "fail")
 
 def _worse(one: Diagnostic, other: Diagnostic) -> Diagnostic:
     apart = _SEVERITY.index(other.status) - _SEVERITY.index(one.status)
-    if apart or one.message == other.message or one.status == "not run":
+    if apart or one.message == other.message or one.status != "pass":
         return one if apart < 0 else other
     return replace(other, message=f"{one.message}; {other.message}")
 

