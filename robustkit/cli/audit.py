@@ -82,6 +82,7 @@ def command(
     from robustkit.cli import screen
     from robustkit.cli.files import check_folder, write_report
     from robustkit.curve import minimal_distances, security_curve
+    from robustkit.diagnostics import reasons
     from robustkit.evaluator import evaluate
     from robustkit.protocols import custom, get_protocol
     from robustkit.report.build import build_audit
@@ -140,7 +141,7 @@ def command(
     console.print(screen.audit_notes(audit))
     click.echo(f"  report {out / 'report.html'}")
     if audit.verdict.quality in ("unreliable", "invalid"):
-        failed = ", ".join(f"{item.id} ({item.title})" for item in audit.diagnostics if item.status == "fail")
-        click.echo(f"robustkit: the evaluation is {audit.verdict.quality}: {failed} failed", err=True)
+        why = ", ".join(f"{item.id} {item.status} ({item.title})" for item in reasons(audit.diagnostics))
+        click.echo(f"robustkit: the evaluation is {audit.verdict.quality}: {why}", err=True)
         return 3
     return 0
