@@ -89,6 +89,10 @@ class TestTheWhole:
         assert right[3] <= int(honest.ledger.robust[chosen].sum())
         assert right[5] == 0
 
+    def test_fewer_than_none_are_refused(self):
+        with pytest.raises(ConfigurationError, match="expected probes >= 0, got -1"):
+            audited(digits_cnn(), STRONG, probes=-1)
+
     def test_progress_reaches_its_total(self):
         seen = []
         audited(digits_cnn(), [FGSM(eps=EPS)], n=20, probes=8, progress=seen.append)
