@@ -60,7 +60,7 @@ def diagnostic(id: str, value: str | int | float | None, limit: str, status: Sta
 def complete(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Returns the diagnostics in order, each one that nobody ran entered as "not run".
 
-    Where a check was made twice the worse answer counts, and both are told where they are equally bad.
+    Where a check was made twice the worse answer counts, of two equally bad ones the later, and both passes are told.
     """
     by_id = {id: diagnostic(id, None, "", "not run", "not part of this evaluation") for id in TITLES}
     for item in found:
@@ -86,18 +86,30 @@ def _worse(one: Diagnostic, other: Diagnostic) -> Diagnostic:
         return other
     if apart < 0 or f"; {one.message}".endswith(f"; {other.message}"):  # it may hold the other already
         return one
+    if one.status != "pass":
+        return other
     return replace(other, message=f"{one.message}; {other.message}")
 
 
 def quality(diagnostics: Iterable[Diagnostic]) -> Quality:
     """Returns how far the evaluation can be trusted.
 
-    A failed check of input, invariance or verification makes it invalid, any other failed check unreliable. A remark,
-    or three or more checks of attack strength (Q11-Q20) that were not run, leave a remark.
+    A failed check of input, invariance or verification makes it invalid, any other failed check unreliable, and so do
+    remarks on two or more checks of attack strength (Q11-Q20): one may be chance. A remark, or three or more of those
+    checks that were not run, leave a remark.
     """
+    diagnostics = list(diagnostics)
     status = {item.id: item.status for item in diagnostics}
-    failed = {id for id, value in status.items() if value == "fail"}
-    if failed:
+    if against := {item.id for item in reasons(diagnostics)}:
+        failed = {id for id in against if status[id] == "fail"}
         return "invalid" if failed & _INVALIDATING else "unreliable"
     unknown = sum(status.get(id, "not run") == "not run" for id in _STRENGTH)
     return "reliable with remarks" if unknown >= 3 or "remark" in status.values() else "reliable"
+
+
+def reasons(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Returns the checks that keep an evaluation from being reliable: those that failed, or else two or more doubts."""
+    diagnostics = list(diagnostics)
+    failed = tuple(item for item in diagnostics if item.status == "fail")
+    doubts = tuple(item for item in diagnostics if item.status == "remark" and item.id in _STRENGTH)
+    return failed or (doubts if len(doubts) > 1 else ())

@@ -88,7 +88,7 @@ def checkup(classifier: Classifier, data: Any, tuning: Any = None, batch_size: i
         for batch in chain([first], stream):
             copies.add(classifier.accept(batch.x), batch)
         found.append(copies.diagnostic(classifier, tuning))
-    return tuple(found)
+    return tuple(sorted(found, key=lambda item: item.id))
 
 
 def _first_pass(classifier: Classifier, x: Tensor) -> Tensor:

@@ -268,6 +268,7 @@ def _after(evaluation: Evaluation) -> list[Diagnostic]:
     return found
 
 
+CHANGED = (0.002, 0.01)  # shares of verdicts that another attack may change before it is a remark, and a failure
 _WEAKER = (
     ("Q13", "single", "a single step"),
     ("Q15", "black-box", "a black-box attack"),
@@ -320,7 +321,7 @@ def _only_by(evaluation: Evaluation, id: str, weak: list[str], strong: list[str]
 def beaten(id: str, what: str, alone: int, right: int) -> Diagnostic:
     """Returns what it means that a weak attack broke `alone` of the `right` samples, and no stronger one did."""
     share = proportion(alone, right)
-    status = judged(share, 0.002, 0.01)
+    status = judged(share, *CHANGED)
     message = f"{what} broke {alone} of {right} samples that the stronger attacks left standing"
     if status != "pass":
         message += f": gradients are masked or the attack is too weak; {_STRONGER[id]}"

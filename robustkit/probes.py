@@ -19,6 +19,7 @@ from robustkit.copies import Copies
 from robustkit.curve import Curve
 from robustkit.data import Batch
 from robustkit.diagnostics import Diagnostic
+from robustkit.errors import ConfigurationError
 from robustkit.evaluation import Evaluation
 from robustkit.experiments import EXPERIMENTS
 from robustkit.labels import as_labels
@@ -52,9 +53,14 @@ class Probes:
         seed: Of the evaluation.
         room: How many samples to keep: those that come first in a random order of ids.
         tuning: Data the model was tuned on, or their hash; see `Copies.diagnostic`.
+
+    Raises:
+        ConfigurationError: If `room` is negative.
     """
 
     def __init__(self, classifier: Classifier, seed: int, room: int, tuning: Any = None) -> None:
+        if room < 0:
+            raise ConfigurationError(f"evaluate: expected probes >= 0, got {room}; 64 are enough, 0 leaves them out")
         self.classifier, self.seed, self.room, self.tuning = classifier, seed, room, tuning
         self.copies = Copies()
         self.kept: list[tuple[float, int, Tensor, int, int]] = []  # rank, id, x, y, place in the data

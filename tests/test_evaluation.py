@@ -258,6 +258,8 @@ def test_quality_follows_from_the_checks():
     assert verdict(Q11="not run", Q12="not run", Q13="not run") == "reliable with remarks"
     assert verdict(Q11="not run", Q12="not run") == "reliable"
     assert verdict(Q16="fail") == "unreliable"
+    assert verdict(Q15="remark") == verdict(Q15="remark", Q06="remark") == "reliable with remarks"
+    assert verdict(Q15="remark", Q20="remark") == "unreliable"  # one may be chance
     assert verdict(Q16="fail", Q08="fail") == "invalid"
     assert [item.id for item in complete([])] == [f"Q{i:02}" for i in range(1, 24)]
 

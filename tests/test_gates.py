@@ -330,7 +330,7 @@ def test_the_command_answers_with_its_exit_code_and_writes_every_format(in_folde
     assert capsys.readouterr().out.startswith("## Robustness gate: not met\n")
     save(report(audit("m", 0.9, quality="invalid")), "bad.json")
     assert run(["gate", "bad.json", "--require", "robust_accuracy>=0.1"]) == 3
-    assert "the evaluation is invalid; failed: Q12 (A huge budget breaks everything)" in capsys.readouterr().err
+    assert "the evaluation is invalid: Q12 fail (A huge budget breaks everything)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "text"), [

@@ -88,7 +88,10 @@ def test_l1_projection_onto_the_ball_alone_is_soft_thresholding():
     assert project_l1(delta, 3.0, -far, far).numpy() == pytest.approx(np.array([[2.5, -0.5, 0.0]]), abs=1e-11)
 
 
-@given(hnp.arrays(float, (2, 5), elements=COORDINATE), st.one_of(st.sampled_from([0.0, 1e-300, 1e-9]), st.floats(0, 9)))
+@given(
+    hnp.arrays(float, (2, 5), elements=COORDINATE),
+    st.one_of(st.sampled_from([0.0, 1e-300, 1e-9]), st.floats(1e-100, 9)),
+)
 def test_l2_projection_scales_into_the_ball_and_leaves_inner_points_alone(delta, eps):
     delta = np.where(np.abs(delta) < 1e-150, 0.0, delta)  # whose squares are no numbers any more
     found = project_l2(torch.from_numpy(delta), eps).numpy()

@@ -243,7 +243,9 @@ def test_a_model_that_ignores_its_input_leaves_nothing_to_plant():
 
 
 @pytest.mark.parametrize(("hits", "lucky", "verdict"), [
-    (19, 0, "fail"),  # of 21: 0.905
+    (17, 0, "fail"),  # of 21: at most 0.946 with 95 % confidence
+    (18, 0, "remark"),
+    (19, 0, "remark"),  # 0.905, but chance may be the reason
     (20, 0, "pass"),  # 0.952
     (21, 10, "pass"),
     (21, 11, "remark"),

@@ -30,6 +30,7 @@ from robustkit.stats import proportion
 from robustkit.threat import Threat
 
 EPS = 0.1
+STRONG = [APGD(eps=EPS, steps=20), APGD(eps=EPS, steps=20, loss="dlr", targets=9)]
 
 
 def audited(model, attacks, n=40, probes=24, **arguments):
@@ -42,7 +43,7 @@ def by_id(found):
 
 @pytest.fixture(scope="module")
 def honest():
-    return audited(digits_cnn(), [APGD(eps=EPS, steps=20)])
+    return audited(digits_cnn(), STRONG)
 
 
 class TestTheWhole:
@@ -53,7 +54,7 @@ class TestTheWhole:
         assert honest.quality == "reliable"
 
     def test_without_probes_nothing_is_claimed(self):
-        found = audited(digits_cnn(), [APGD(eps=EPS, steps=20)], probes=0)
+        found = audited(digits_cnn(), STRONG, probes=0)
         missing = {id for id, item in by_id(found).items() if item.status == "not run"}
         assert {"Q10", "Q11", "Q12", "Q17", "Q18", "Q20", "Q23"} <= missing
         assert found.quality == "reliable with remarks"
@@ -62,9 +63,7 @@ class TestTheWhole:
     def test_they_depend_on_neither_batch_size_nor_order(self, honest):
         x, y = digits(40)
         order = torch.arange(39, -1, -1)
-        other = robustkit.evaluate(
-            digits_cnn(), (x[order], y[order], order), [APGD(eps=EPS, steps=20)], probes=24, batch_size=7
-        )
+        other = robustkit.evaluate(digits_cnn(), (x[order], y[order], order), STRONG, probes=24, batch_size=7)
         assert sorted(other.curve.ids) == sorted(honest.curve.ids)
         assert [share.k for share in other.curve.accuracy] == [share.k for share in honest.curve.accuracy]
         mine, theirs = by_id(honest), by_id(other)
@@ -75,7 +74,7 @@ class TestTheWhole:
     def test_what_was_found_does_not_change_and_the_model_comes_back_as_it_was(self, honest):
         model = digits_cnn()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        bare = audited(model, [APGD(eps=EPS, steps=20)], probes=0)
+        bare = audited(model, STRONG, probes=0)
         assert bare.robust_accuracy == honest.robust_accuracy
         assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
@@ -89,6 +88,10 @@ class TestTheWhole:
         assert right[0] == int(honest.ledger.right[chosen].sum())
         assert right[3] <= int(honest.ledger.robust[chosen].sum())
         assert right[5] == 0
+
+    def test_fewer_than_none_are_refused(self):
+        with pytest.raises(ConfigurationError, match="expected probes >= 0, got -1"):
+            audited(digits_cnn(), STRONG, probes=-1)
 
     def test_progress_reaches_its_total(self):
         seen = []
@@ -171,6 +174,12 @@ class TestStrength:
         ]
         assert item.status == "fail"
         assert "try steps=12" in item.message
+
+    def test_other_classes_in_reach_convict_an_attack_that_did_not_aim(self):
+        x, y = digits(100)
+        found = by_id(robustkit.evaluate(twins()["saturated sigmoid"], (x, y), [APGD(eps=EPS, steps=20)], probes=100))
+        assert found["Q14"].status == "fail"
+        assert "try apgd:loss=dlr,targets=9" in found["Q14"].message
 
     def test_weak_attacks_that_were_left_out_are_made_up_for(self, honest):
         found = by_id(honest)
@@ -327,7 +336,7 @@ class TestCopies:
 
 
 class TestVerdicts:
-    def test_the_worse_of_two_answers_counts_and_equals_are_both_told(self):
+    def test_the_worse_of_two_answers_counts_and_two_passes_are_both_told(self):
         def check(status, message):
             return diagnostic("Q14", 0, "", status, message)
 
@@ -338,6 +347,7 @@ class TestVerdicts:
         assert told(check("fail", "a"), check("pass", "b")) == ("fail", "a")
         assert told(check("not run", "a"), check("pass", "b")) == ("pass", "b")
         assert told(check("pass", "a"), check("pass", "b")) == ("pass", "a; b")
+        assert told(check("fail", "a"), check("fail", "b")) == ("fail", "b")
 
     def test_one_sample_is_chance_and_many_are_not(self):
         assert [judged(proportion(k, 64), 0.002, 0.01) for k in (0, 1, 2, 4)] == ["pass", "pass", "remark", "fail"]
@@ -359,7 +369,7 @@ def case(in_folder: Path) -> Path:
 
 class TestCommandLine:
     def test_audit_probes_by_default_and_its_curve_is_in_the_report(self, case, capsys):
-        assert run([*AUDIT, "apgd:steps=20"]) == 0
+        assert run([*AUDIT, "apgd:steps=20", "--attack", "apgd:steps=20,loss=dlr,targets=9"]) == 0
         assert "curve of 40 samples" in capsys.readouterr().out
         (audit,) = json.loads(Path("robustkit-report/report.json").read_text())["audits"]
         assert [point["eps"] for point in audit["curve"]["points"]] == ["0", "0.025", "0.05", "0.1", "0.2", "1"]
@@ -370,8 +380,8 @@ class TestCommandLine:
         assert run([*AUDIT, "noise", "--tuning-data", "digits.npz"]) == 3
         error = capsys.readouterr().err
         assert error.count("\n") == 1
-        assert "Q11 (accuracy falls as the radius grows)" in error
-        assert "Q23 (the audit data were not used for tuning)" in error
+        assert "Q11 fail (accuracy falls as the radius grows)" in error
+        assert "Q23 fail (the audit data were not used for tuning)" in error
         assert run([*AUDIT, "noise", "--probes", "0"]) == 0
 
     def test_the_doctor_makes_every_check_that_needs_no_attack(self, case, capsys):

@@ -145,13 +145,12 @@ class TestProbes:
     @pytest.mark.parametrize("name", MASKED)
     def test_nor_under_any_attacks_or_seed(self, name, seed):
         n = 32 if name == "purified" else 100
-        for attacks in (
-            [PGD(eps=EPS, steps=40)],
-            [APGD(eps=EPS, steps=30)],
-            get_protocol("fast", norm="Linf", eps=EPS, classes=10),
-        ):
+        several = [[PGD(eps=EPS, steps=40)], [APGD(eps=EPS, steps=30)]]
+        if seed == 0:
+            several.append(get_protocol("fast", norm="Linf", eps=EPS, classes=10))
+        for attacks in several:
             truth = robustkit.evaluate(digits_cnn(), digits(n), attacks, seed=seed).robust_accuracy.value
-            assert convicted(name, attacks, truth, n, probes=64, seed=seed), attacks
+            assert convicted(name, attacks, truth, n, probes=n, seed=seed), attacks
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +177,8 @@ class TestHonest:
         line = linear(torch.randn(10, 64, generator=torch.Generator().manual_seed(seed))).eval()
         model, eps = {"standard": (digits_cnn(), 0.1), "adversarial": (hardened, 0.15), "linear": (line, 0.01)}[kind]
         labels = line(x).argmax(1) if kind == "linear" else y
-        found = robustkit.evaluate(model, (x, labels), [APGD(eps=eps, steps=20)], probes=48, seed=seed)
+        attacks = [APGD(eps=eps, steps=20), APGD(eps=eps, steps=20, loss="dlr", targets=9)]
+        found = robustkit.evaluate(model, (x, labels), attacks, probes=48, seed=seed)
         assert found.quality == "reliable", [i for i in found.diagnostics if i.status in ("fail", "remark")]
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from robustkit.cli.case import Case, load_tuning
+from robustkit.cli.case import Case
+from robustkit.cli.checks import in_eval_mode, load_tuning, probe_options, tuning_option
 from robustkit.cli.gate import REQUIRE, complain
-from robustkit.cli.options import attack_options, case_options, probe_options, tuning_option
+from robustkit.cli.options import attack_options, case_options
 from robustkit.cli.values import fraction, seconds
 from robustkit.errors import ConfigurationError
 
@@ -132,7 +133,7 @@ def command(
         )
     keep = None if early else out if share else out.with_name(f"{out.name}.parts")
     chosen = custom([create(spec, norm=norm, eps=eps) for spec in attacks])
-    case = load().in_eval_mode()
+    case = in_eval_mode(load())
     if not attacks:
         named = protocol or DEFAULT_PROTOCOL
         chosen = get_protocol(named, norm=norm, eps=eps, classes=case.count_classes(), strict=strict)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +28,6 @@ class Case:
     spec: str
     weights: Path | None
     batch_size: int
-
-    def in_eval_mode(self) -> Case:
-        """Returns the case with its model in eval mode: what was just built by a factory has no mode of its own."""
-        self.classifier.module.eval()
-        return self
 
     def count_classes(self) -> int:
         """Returns how many classes the model has, asking it about some samples if nobody said.
@@ -147,14 +141,3 @@ def load_cases(*, model: tuple[str, ...], weights: tuple[Path, ...], **common: A
             f"--weights: expected one for each of {len(names)} models, got {len(files)}; give as many, or none"
         )
     return [load_case(model=name, weights=file, **common) for name, file in zip(names, files, strict=True)]
-
-
-def load_tuning(load: Callable[..., Case], text: str | None) -> Any:
-    """Returns the data that --tuning-data names, as it is where it is a hash, None for None."""
-    from robustkit.copies import is_hash
-    from robustkit.datasets import load_data
-
-    if text is None or is_hash(text):
-        return text
-    assert isinstance(load, functools.partial)
-    return load_data(text, load.keywords["data_root"], "train", load.keywords["image_size"])

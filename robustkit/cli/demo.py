@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from robustkit.cli.options import probe_options
+from robustkit.cli.checks import probe_options
 
 EPS = "0.15"  # about two of the sixteen grey levels of these images: a person is not fooled, an ordinary network is
 

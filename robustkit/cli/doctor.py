@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import click
 
-from robustkit.cli.case import Case, load_tuning
-from robustkit.cli.options import case_options, tuning_option
+from robustkit.cli.case import Case
+from robustkit.cli.checks import in_eval_mode, load_tuning, tuning_option
+from robustkit.cli.options import case_options
 
 
 @click.command("doctor", short_help="Check a model and its data before any attack.")
@@ -24,7 +25,7 @@ def command(load: Callable[..., Case], tuning: str | None) -> int:
     from robustkit.doctor import checkup
     from robustkit.report.surroundings import environment
 
-    case = load().in_eval_mode()
+    case = in_eval_mode(load())
     found = checkup(case.classifier, case.dataset, load_tuning(load, tuning), case.batch_size)
     console = screen.out()
     console.print(screen.diagnostics_table(found))

@@ -135,10 +135,12 @@ def gates_table(audit: Audit) -> Table:
 
 def complain(audits: Sequence[Audit]) -> None:
     """Says on standard error, in a line for each model, why the exit code is not 0."""
+    from robustkit.diagnostics import reasons
+
     for audit in audits:
         if audit.verdict.quality in ("unreliable", "invalid"):
-            failed = ", ".join(f"{item.id} ({item.title})" for item in audit.diagnostics if item.status == "fail")
-            click.echo(f"robustkit: the evaluation is {audit.verdict.quality}; failed: {failed}", err=True)
+            why = ", ".join(f"{item.id} {item.status} ({item.title})" for item in reasons(audit.diagnostics))
+            click.echo(f"robustkit: the evaluation is {audit.verdict.quality}: {why}", err=True)
         elif audit.verdict.requirement in ("not met", "undecided"):
             open_ones = ", ".join(gate.rule for gate in audit.gates if gate.status == audit.verdict.requirement)
             click.echo(f"robustkit: {audit.verdict.requirement}: {open_ones}", err=True)

@@ -122,28 +122,6 @@ def _given() -> set[str]:
     return {name for name in _NAMES if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
 
 
-def probe_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --probes, how many samples the checks of the evaluation itself look at."""
-    return click.option(
-        "--probes",
-        type=click.IntRange(0),
-        default=64,
-        show_default=True,
-        help="Samples on which to check the evaluation itself afterwards; 0 leaves that out.",
-    )(function)
-
-
-def tuning_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --tuning-data; `load_tuning` reads it."""
-    return click.option(
-        "--tuning-data",
-        "tuning",
-        metavar="DATA",
-        help="What the model was trained or tuned on, given like --data (its train split), or the data.sha256 of a "
-        "report; samples found in both are counted.",
-    )(function)
-
-
 def cases_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the same options for several models; `load` returns a list with one `Case` for each.
 
