@@ -118,6 +118,17 @@ QUICK = [
 ]  # fmt: skip
 
 
+def truth_about(name, attacks, n, seed=0):
+    """Returns what the same attacks find on the network without its disguise.
+
+    A saturated sigmoid, however, really swallows small changes near 0 and 1: its truth is what stronger attacks find.
+    """
+    if name != "saturated sigmoid":
+        return robustkit.evaluate(digits_cnn(), digits(n), attacks, seed=seed).robust_accuracy.value
+    far = [APGD(eps=EPS, steps=100, loss="dlr", targets=9), Square(eps=EPS, queries=3000)]
+    return robustkit.evaluate(MASKED[name], digits(n), far, seed=seed).robust_accuracy.value
+
+
 def convicted(name, attacks, truth, n, probes, seed=0):
     """Whether a masked network gets the truth within two points, or the evaluation says that it cannot be trusted."""
     try:
@@ -137,7 +148,7 @@ class TestProbes:
     def test_a_masked_network_is_never_called_reliable(self, name):
         n = 12 if name == "purified" else 32
         alone = [PGD(eps=EPS, steps=10)]
-        truth = robustkit.evaluate(digits_cnn(), digits(n), alone).robust_accuracy.value
+        truth = truth_about(name, alone, n)
         assert convicted(name, alone, truth, n, probes=6 if name == "purified" else 24)
 
     @pytest.mark.slow
@@ -149,7 +160,7 @@ class TestProbes:
         if seed == 0:
             several.append(get_protocol("fast", norm="Linf", eps=EPS, classes=10))
         for attacks in several:
-            truth = robustkit.evaluate(digits_cnn(), digits(n), attacks, seed=seed).robust_accuracy.value
+            truth = truth_about(name, attacks, n, seed)
             assert convicted(name, attacks, truth, n, probes=n, seed=seed), attacks
 
 
