@@ -51,6 +51,7 @@ def rows(out: str) -> dict[tuple[str, ...], str]:
     return {(line[0], line[1]): " ".join(line[2:]) for line in lines}
 
 
+@pytest.mark.slow
 def test_without_arguments_every_attack_is_checked_in_every_norm_and_passes(capsys):
     assert run(["selftest"]) == 0
     captured = capsys.readouterr()

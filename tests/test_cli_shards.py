@@ -15,7 +15,7 @@ from robustkit.cli import run
 from robustkit.cli.shards import without
 
 COMMON = ["--weights", "cnn.safetensors", "--data", "digits", "--eps", "0.1", "--limit", "70", "--batch-size", "4"]
-ATTACKS = ["--attack", "pgd:steps=3", "--attack", "fgsm"]
+ATTACKS = ["--attack", "pgd:steps=3", "--attack", "fgsm", "--probes", "8"]
 # All that may differ: who ran it, when, where and how long it took.
 FREE = {"id", "created", "command", "environment", "seconds"}
 
