@@ -116,6 +116,7 @@ def evaluate(
     here, pace, size = ranks(), Pace(until, budget), _size(dataset.source, limit)
     share = Share(shard, here, pace, folder is not None)
     after = Probes(classifier, seed, probes, tuning)
+    probing = after.wanted and not share.by_hand  # shards are probed together, when they are merged
     meter = Meter(progress if here.first else None, 1 + len(protocol.attacks), after.visits(size))
     bench = Bench(classifier, protocol, batch_size, seed, classifier, meter.tell, examples, evidence)
     found: list[Diagnostic] = []
@@ -177,7 +178,7 @@ def evaluate(
                 parts = [*parts, part] if len(parts) < MANY else [joined([*parts, part])]
             elif done and here.first:
                 again += _sum(classifier, chunk)
-            if after.wanted and not share.by_hand:
+            if probing:
                 after.offer(chunk, place)
             place += len(chunk)
     finally:
@@ -191,7 +192,7 @@ def evaluate(
         # The points stay with the first process, which writes them.
         rest = unpack(*here.told(lambda: pack(dataclasses.replace(whole, evidence=None))), blank)
         whole = whole if here.first else joined([blank, rest])
-    probed = after.run(whole, bench.fits, meter) if after.wanted and not share.by_hand else Probed()
+    probed = after.run(whole, bench.fits, meter) if probing else Probed()
     return dataclasses.replace(
         whole,
         total=place,

@@ -115,6 +115,7 @@ def command(
     from robustkit.report import measures, read_about
     from robustkit.report.build import build_audit
     from robustkit.report.gates import Requirement, check_names, exit_code, judged
+    from robustkit.report.surroundings import names_of_classes
     from robustkit.transfer import members_of
 
     if protocol and attacks:
@@ -145,7 +146,8 @@ def command(
         table.check(case.dataset)
     if requirements:  # what cannot be judged is said before the work
         slices = table.slices() if table else ()
-        check_names(requirements, measures.names(_class_names(case), labels(chosen.attacks), slices, radii))
+        classes = names_of_classes(case.classifier, case.dataset, case.count_classes())
+        check_names(requirements, measures.names(classes, labels(chosen.attacks), slices, radii))
     drawn = nearest_found = members = None
     here = ranks()
     with keeping(keep, resume), screen.progress(quiet or not here.first) as bar:
@@ -217,9 +219,3 @@ def command(
     click.echo(f"  report {out / 'report.html'}")
     complain([audit])
     return exit_code([audit])
-
-
-def _class_names(case: Case) -> tuple[str, ...]:
-    """Returns what the report will call the classes: their names where each has one, else their numbers."""
-    named, count = case.classifier.class_names or case.dataset.class_names or (), case.count_classes()
-    return named if len(named) == count else tuple(map(str, range(count)))

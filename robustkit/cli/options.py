@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from robustkit.cli.case import Case, load_case, load_cases
+from robustkit.cli.recorded import Again
 from robustkit.errors import ConfigurationError
 
 _SPLIT = click.option("--split", default="test", show_default=True, help="Part of the data.")
@@ -60,6 +61,12 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [click.argument("model"), _data(True), *kept, split, fresh]
     names = _NAMES - {"batch_size", "draws"}
     return _with(function, options, names, lambda values: functools.partial(load_case, **values))
+
+
+def recorded_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options, none of them required, for a command with a record of model and data: `load` is an `Again`."""
+    options = [click.option("--model", help="As MODEL for `robustkit audit`."), _data(False), *_OPTIONS]
+    return _with(function, options, _NAMES, lambda values: Again(values, _given()))
 
 
 def attack_options(

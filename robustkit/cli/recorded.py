@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
-from robustkit.cli import options
 from robustkit.cli.case import Case, load_case
 
 # Where something runs and whether files may run code is for each user to say.
@@ -21,16 +18,6 @@ def as_named(load: Callable[..., Case]) -> dict[str, Any]:
     values: dict[str, Any] = getattr(load, "keywords", {})
     kept = {name: value for name, value in values.items() if name not in _PRIVATE and value is not None}
     return {name: str(value) if isinstance(value, Path) else value for name, value in kept.items()}
-
-
-def recorded_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that name model and data, all of them optional; the command gets one `Again` as `load`."""
-    all_options = [
-        click.option("--model", help="As MODEL for `robustkit audit`."),
-        options._data(False),
-        *options._OPTIONS,
-    ]
-    return options._with(function, all_options, options._NAMES, lambda values: Again(values, options._given()))
 
 
 @dataclass(frozen=True)

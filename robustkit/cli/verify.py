@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from robustkit.cli.recorded import Again, recorded_options
+from robustkit.cli.options import recorded_options
+from robustkit.cli.recorded import Again
 
 
 @click.command("verify", short_help="Check a report and its evidence; no attack is run.")

@@ -39,7 +39,7 @@ from robustkit.report.document import (
 from robustkit.report.io import result_sha256
 from robustkit.report.members import ensemble_of
 from robustkit.report.pictures import exhibit
-from robustkit.report.surroundings import build_subject, environment
+from robustkit.report.surroundings import build_subject, environment, names_of_classes
 from robustkit.report.tallies import confusion, margins, risk_coverage
 from robustkit.threat import Threat, eps_text, parse_eps
 from robustkit.transfer import Transfer
@@ -83,9 +83,7 @@ def build_audit(
         members: From `robustkit.transfer.members_of`, where the model is an ensemble.
         groups: Slices and origins of the samples, from `robustkit.groups.read_groups`.
     """
-    names = classifier.class_names or evaluation.dataset.class_names or ()
-    if len(names) != evaluation.num_classes:
-        names = tuple(map(str, range(evaluation.num_classes)))
+    names = names_of_classes(classifier, evaluation.dataset, evaluation.num_classes)
     audit = assemble(
         evaluation,
         build_subject(classifier, names, name, source, weights, defences),

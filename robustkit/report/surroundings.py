@@ -13,6 +13,7 @@ import torch
 import robustkit
 from robustkit.checkpoints import sha256, weights_sha256
 from robustkit.classifier import Classifier
+from robustkit.data import Dataset
 from robustkit.report.document import Scalar, Subject
 
 DRAWN_WITH = ("jinja2", "matplotlib", "pillow")
@@ -38,6 +39,12 @@ def environment() -> dict[str, Scalar]:
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "allow_tf32": torch.backends.cuda.matmul.allow_tf32,
     }
+
+
+def names_of_classes(classifier: Classifier, dataset: Dataset, count: int) -> tuple[str, ...]:
+    """Returns what a report calls the classes: their names where each of the `count` has one, else their numbers."""
+    names = classifier.class_names or dataset.class_names or ()
+    return names if len(names) == count else tuple(map(str, range(count)))
 
 
 def build_subject(
