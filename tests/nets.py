@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -83,3 +86,10 @@ def robust_accuracy(attack, model, x: Tensor, y: Tensor, **arguments) -> float:
     with classifier.frozen(), torch.no_grad():
         right = (classifier.logits(classifier.accept(x)).argmax(1) == y.to(classifier.device)).cpu()
     return float((right & ~attack(classifier, x, y, **arguments).success.cpu()).double().mean())
+
+
+def write_digits(folder: Path, n: int) -> None:
+    """Writes `n` digits as bytes to digits.npz and the weights of `digits_cnn` to cnn.safetensors."""
+    x, y = digits(n)
+    np.savez(folder / "digits.npz", images=(x * 255).round().byte().numpy(), labels=y.numpy())
+    save_file(digits_cnn().state_dict(), folder / "cnn.safetensors")

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nets import digits, digits_cnn
-from safetensors.torch import save_file
+from nets import digits, write_digits
 
 from robustkit.attacks import ATTACKS
 from robustkit.cli import run
@@ -35,9 +34,7 @@ def broken():
 @pytest.fixture
 def case(in_folder: Path) -> Path:
     """A folder with a trained network as weights, 60 digits as npz, and a factory."""
-    x, y = digits(60)
-    np.savez(in_folder / "digits.npz", images=(x * 255).round().byte().numpy(), labels=y.numpy())
-    save_file(digits_cnn().state_dict(), in_folder / "cnn.safetensors")
+    write_digits(in_folder, 60)
     (in_folder / "nets_of_mine.py").write_text(FACTORY)
     yield in_folder
     sys.modules.pop("nets_of_mine", None)

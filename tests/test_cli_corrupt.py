@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nets import digits, digits_cnn
-from safetensors.torch import save_file
+from nets import digits, write_digits
 
 from robustkit.cli import run
 from robustkit.corruptions import CORRUPTIONS
@@ -19,9 +18,7 @@ CORRUPT = ["corrupt", "cnn", "--weights", "cnn.safetensors", "--classes", "10", 
 @pytest.fixture
 def case(in_folder: Path) -> Path:
     """A folder with a trained network as weights and 40 digits as npz."""
-    x, y = digits(40)
-    np.savez(in_folder / "digits.npz", images=(x * 255).round().byte().numpy(), labels=y.numpy())
-    save_file(digits_cnn().state_dict(), in_folder / "cnn.safetensors")
+    write_digits(in_folder, 40)
     return in_folder
 
 

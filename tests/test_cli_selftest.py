@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from nets import digits, digits_cnn
-from safetensors.torch import save_file
+from nets import write_digits
 
 from robustkit.attacks import ATTACKS
 from robustkit.cli import run
@@ -32,9 +30,7 @@ class Steps(nn.Module):
 @pytest.fixture
 def case(in_folder: Path) -> Path:
     """A folder with a trained network, the same behind eight grey levels, and 40 digits."""
-    x, y = digits(40)
-    np.savez(in_folder / "digits.npz", images=(x * 255).round().byte().numpy(), labels=y.numpy())
-    save_file(digits_cnn().state_dict(), in_folder / "cnn.safetensors")
+    write_digits(in_folder, 40)
     (in_folder / "selftest_nets.py").write_text(FACTORY)
     yield in_folder
     sys.modules.pop("selftest_nets", None)

@@ -7,10 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from bundles import quick
-from nets import digits, digits_cnn
+from nets import digits_cnn, write_digits
 from safetensors.torch import save_file
 
 from robustkit.cli import run
@@ -28,9 +27,7 @@ def quickly():
 @pytest.fixture
 def case(in_folder):
     """A folder with a trained network, 40 digits, and the bundle of an audit."""
-    x, y = digits(40)
-    np.savez("digits.npz", images=(x * 255).round().byte().numpy(), labels=y.numpy())
-    save_file(digits_cnn().state_dict(), "cnn.safetensors")
+    write_digits(in_folder, 40)
     Path("nets_of_mine.py").write_text(
         "from robustkit.models import create\ncalled = []\n"
         "def cnn():\n    called.append(1)\n    return create('cnn', (1, 8, 8), 10)\n"

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nets import digits, digits_cnn, generator
+from nets import digits, digits_cnn, generator, write_digits
 from report_examples import HOSTILE
-from safetensors.torch import save_file
 from torch import nn
 
 from robustkit.attacks import FGSM, Noise
@@ -235,9 +234,7 @@ def test_what_is_no_ledger_is_refused(text):
 
 @pytest.fixture
 def mine(in_folder: Path) -> Path:
-    x, y = digits(40)
-    np.savez("digits.npz", images=(x * 255).round().byte().numpy(), labels=y.numpy())
-    save_file(digits_cnn().state_dict(), "cnn.safetensors")
+    write_digits(in_folder, 40)
     Path("mine_to_compare.py").write_text(MINE)
     return in_folder
 

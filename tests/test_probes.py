@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nets import digits, digits_cnn, linear
+from nets import digits, digits_cnn, linear, write_digits
 from torch import nn
 from torch.autograd import grad as grad_by_another_name
 from twins import Call, Twin, twins
@@ -359,11 +359,7 @@ AUDIT = ["audit", "cnn", "--weights", "cnn.safetensors", "--data", "digits.npz",
 
 @pytest.fixture
 def case(in_folder: Path) -> Path:
-    from safetensors.torch import save_file
-
-    x, y = digits(40)
-    np.savez(in_folder / "digits.npz", images=(x * 255).round().byte().numpy(), labels=y.numpy())
-    save_file(digits_cnn().state_dict(), in_folder / "cnn.safetensors")
+    write_digits(in_folder, 40)
     return in_folder
 
 
