@@ -220,15 +220,17 @@ class Classifier:
             raise InvalidEvaluation(_CUT)
         value, direction = loss(logits.detach().double(), y)
         scale = 256 if self.model_dtype == torch.float16 else 1  # keeps small gradients above the underflow
-        (grad,) = torch.autograd.grad(logits, x, (scale * direction).to(logits.dtype), allow_unused=True)
+        direction = (direction if scale == 1 else scale * direction).to(logits.dtype)
+        (grad,) = torch.autograd.grad(logits, x, direction, allow_unused=True)
         if grad is None:
             raise InvalidEvaluation(_CUT)
         self.tally.backwards += len(x)
-        return Gradient(logits.detach(), value, self._clean(grad).div_(scale))
+        grad = self._clean(grad)
+        return Gradient(logits.detach(), value, grad if scale == 1 else grad.div_(scale))
 
     def _clean(self, grad: Tensor) -> Tensor:
-        peak = torch.linalg.vector_norm(grad.flatten(1), ord=torch.inf, dim=1)
-        self.tally.nonfinite_gradients = self.tally.nonfinite_gradients + (~peak.isfinite()).sum()
+        peak = grad.flatten(1).abs().amax(dim=1)  # several times as fast as vector_norm on a CPU; NaN stays NaN
+        self.tally.nonfinite_gradients = self.tally.nonfinite_gradients + (len(peak) - (peak < torch.inf).sum())
         self.tally.zero_gradients = self.tally.zero_gradients + (peak == 0).sum()
         # Contiguous first: the gradient of a sum is one number seen many times, which cannot be changed in place.
         return grad.contiguous().nan_to_num_(0.0, 0.0, 0.0)

@@ -44,9 +44,9 @@ def cross_entropy(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """
     if y.ndim == 2:
         return divergence(z, y)
-    value = torch.logsumexp(z, dim=1) - z.gather(1, y.unsqueeze(1)).squeeze(1)
-    wrong = z.scatter(1, y.unsqueeze(1), -torch.inf).softmax(dim=1)
-    return value, wrong - one_hot(y, z)
+    of = y.unsqueeze(1)
+    value = torch.logsumexp(z, dim=1) - z.gather(1, of).squeeze(1)
+    return value, z.scatter(1, of, -torch.inf).softmax(dim=1).scatter_(1, of, -1)
 
 
 def dlr(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

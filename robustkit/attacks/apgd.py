@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import ClassVar
 
@@ -120,7 +121,7 @@ class APGD(Attack):
         rises = torch.where(first, 0, rows.rises + (found.loss > rows.loss_last))
         loss_checked = torch.where(first, found.loss, rows.loss_checked)
 
-        window = torch.tensor(windows(self.steps), device=rows.step.device)[rows.step]
+        window = _windows(self.steps, rows.step.device)[rows.step]
         check = window > 0
         oscillates = rises <= MOMENTUM * window
         stalls = ~rows.halved & (rows.loss_best <= loss_checked)
@@ -178,3 +179,9 @@ def windows(steps: int) -> list[int]:
     ends = [0, *checkpoints(steps)]
     lengths = {end: end - begin for begin, end in pairwise(ends)}
     return [lengths.get(i, 0) for i in range(steps + 1)]
+
+
+@cache
+def _windows(steps: int, device: torch.device) -> Tensor:
+    """Returns `windows` as a tensor, which every step reads."""
+    return torch.tensor(windows(steps), device=device)
