@@ -117,7 +117,7 @@ def ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
     Source: Naeini et al. 2015; Guo et al. 2017, arXiv 1706.04599, section 2.
     """
     ranked = Ranked(confidence, correct, bins)
-    return ranked.ece(ranked.excess)
+    return float(ranked.ece(ranked.once * ranked.excess).item())
 
 
 def mce(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
@@ -126,7 +126,7 @@ def mce(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
     Source: Guo et al. 2017, arXiv 1706.04599, section 2.
     """
     ranked = Ranked(confidence, correct, bins)
-    return ranked.mce(ranked.once)
+    return float(ranked.mce(ranked.once).item())
 
 
 def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
@@ -138,7 +138,7 @@ def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> f
     Source: Nguyen and O'Connor 2015, arXiv 1508.05154; the even sharing of ties is ours.
     """
     ranked = Ranked(confidence, correct, bins)
-    return ranked.adaptive_ece(ranked.once)
+    return float(ranked.adaptive_ece(ranked.once).item())
 
 
 def aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
@@ -150,7 +150,7 @@ def aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
     Source: Geifman, Uziel and El-Yaniv 2019, arXiv 1805.08206.
     """
     ranked = Ranked(confidence, correct, bins=1)
-    return ranked.aurc(ranked.once)
+    return float(ranked.aurc(ranked.once).item())
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> tuple[Bin, ...]:
@@ -282,10 +282,10 @@ def measure(
 
     def summary(weights: Weights) -> Array:
         errors = [ranked.ece(weights * ranked.excess), ranked.adaptive_ece(weights), ranked.mce(weights)]
-        return np.array([*errors, ranked.aurc(weights), *(means @ weights)])
+        return np.stack([*errors, ranked.aurc(weights), *(means @ weights.T)], axis=1)
 
     low, high = bootstrap(summary, ranked.n, resamples, seed)
-    estimates = (Estimate(*row) for row in np.stack([summary(ranked.once), low, high], axis=1).tolist())
+    estimates = (Estimate(*row) for row in np.stack([summary(ranked.once)[0], low, high], axis=1).tolist())
     names = ("ece", "adaptive_ece", "mce", "aurc", "nll", "brier", "signed_gap")
     right = ranked.correct == 1
     return Calibration(

@@ -167,7 +167,9 @@ def clustered_interval(hits: Mask, origins: npt.NDArray[np.int64], seed: int = 0
     if hits.all() or not hits.any():
         count = len(np.unique(origins))
         return proportion(count if hits.all() else 0, count).wilson
-    low, high = bootstrap(lambda weights: (weights @ hits) / weights.sum(), len(hits), seed=seed, clusters=origins)
+    low, high = bootstrap(
+        lambda weights: (weights @ hits) / weights.sum(axis=1), len(hits), seed=seed, clusters=origins
+    )
     return float(low), float(high)
 
 

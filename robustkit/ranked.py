@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from robustkit.errors import ConfigurationError, InvalidEvaluation
-from robustkit.stats import Proportion, proportion
+from robustkit.stats import Proportion, at_once, proportion
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -45,7 +45,8 @@ class NullLevel:
 class Ranked:
     """Samples in order of confidence; each summary is a function of how often every sample counts.
 
-    The counts of a bootstrap resample give exactly the value on the resampled data, without sorting it again.
+    The counts of a bootstrap resample give exactly the value on the resampled data, without sorting it again. Weights
+    have shape (r, n), one resample a row, and each summary returns one value a row.
     """
 
     def __init__(self, confidence: ArrayLike, correct: ArrayLike, bins: int, *scores: Array) -> None:
@@ -61,34 +62,36 @@ class Ranked:
         order = np.lexsort(columns[::-1])
         self.confidence, self.correct, *self.scores = (column[order] for column in columns)
         self.n, self.bins = len(order), checked_bins(bins)
-        self.once = np.ones(self.n)
+        self.once = np.ones((1, self.n))
         self.excess = self.confidence - self.correct
         self._bin = bin_of(self.confidence, bins)
+        self._in_bin = np.eye(bins)[self._bin]
         self._runs = np.append(0, np.flatnonzero(np.diff(self.confidence, append=np.inf)) + 1)
         self._group_ends = np.cumsum([0] + [len(group) for group in np.array_split(order, bins)])
 
-    def ece(self, excess: Array) -> float:
-        """Takes confidence minus correctness, weighted or redrawn: the null level redraws the correctness."""
-        return float(np.abs(np.bincount(self._bin, excess, self.bins)).sum() / self.n)
+    def ece(self, excess: Array) -> Array:
+        """Takes confidence minus correctness (r, n), weighted or redrawn: the null level redraws the correctness."""
+        return np.asarray(np.abs(excess @ self._in_bin).sum(axis=1) / self.n)
 
-    def mce(self, weights: Weights) -> float:
+    def mce(self, weights: Weights) -> Array:
         """Returns the largest gap of any bin that holds weight."""
-        mass = np.bincount(self._bin, weights, self.bins)
-        gap = np.abs(np.bincount(self._bin, weights * self.excess, self.bins))
-        return float((gap[mass > 0] / mass[mass > 0]).max())
+        mass, gap = weights @ self._in_bin, np.abs((weights * self.excess) @ self._in_bin)
+        return np.asarray(np.divide(gap, mass, out=np.zeros_like(gap), where=mass > 0).max(axis=1))
 
-    def adaptive_ece(self, weights: Weights) -> float:
+    def adaptive_ece(self, weights: Weights) -> Array:
         """Returns the calibration error over bins of equal mass."""
-        return float(np.abs(np.diff(self._sum_of_first(self._group_ends, self.excess, weights))).sum() / self.n)
+        return np.asarray(
+            np.abs(np.diff(self._sum_of_first(self._group_ends, self.excess, weights))).sum(axis=1) / self.n
+        )
 
-    def aurc(self, weights: Weights) -> float:
+    def aurc(self, weights: Weights) -> Array:
         """Returns the mean error rate over all shares of samples answered, the most confident first."""
-        return float(self.risk(np.arange(self.n), weights).mean())
+        return np.asarray(self.risk(np.arange(self.n), weights).mean(axis=1))
 
     def risk(self, rejected: Index, weights: Weights) -> Array:
-        """Returns the error rate among the samples left when so many of the least confident are withheld."""
+        """Returns the error rates (r, m) of the samples left when so many (m,) of the least confident are withheld."""
         wrong = 1 - self.correct
-        errors = wrong @ weights - self._sum_of_first(rejected, wrong, weights)
+        errors = (weights @ wrong)[:, None] - self._sum_of_first(rejected, wrong, weights)
         return np.asarray(errors / (self.n - rejected))
 
     def bars(self) -> tuple[Bin, ...]:
@@ -102,19 +105,23 @@ class Ranked:
         )
 
     def _sum_of_first(self, counts: Index, values: Array, weights: Weights) -> Array:
-        """Sums over the least confident samples; a straight line across a run shares its ties evenly."""
-        mass, total = (np.append(0.0, np.cumsum(v))[self._runs] for v in (weights, weights * values))
-        return np.asarray(np.interp(counts, mass, total))
+        """Sums (r, m) over the (m,) least confident samples; a straight line across a run shares its ties evenly."""
+        starts = np.zeros((len(weights), 1))
+        mass, total = (np.hstack([starts, v.cumsum(axis=1)])[:, self._runs] for v in (weights, weights * values))
+        # One line through all resamples, each beginning where the one before has ended.
+        begin = (self.n + 1) * np.arange(len(weights))[:, None]
+        sums = np.interp((counts + begin).ravel(), (mass + begin).ravel(), total.ravel())
+        return np.asarray(sums.reshape(len(weights), -1))
 
 
 def null_level(ranked: Ranked, resamples: int, seed: int) -> NullLevel:
     """Returns the ECE of a perfectly calibrated model with these confidences, by redrawing the correctness."""
     rng = np.random.default_rng([seed, 1])  # another stream than the bootstrap's
-    c = ranked.confidence
-    draws = np.array([ranked.ece(c - (rng.random(ranked.n) < c)) for _ in range(resamples)])
+    c, n = ranked.confidence, ranked.n
+    draws = np.concatenate([ranked.ece(c - (rng.random((rows, n)) < c)) for rows in at_once(resamples, n)])
     # The slack counts equal values as equal whatever the order of their sums; the ones keep p above 0
     # (Davison and Hinkley 1997, section 4.2).
-    as_large = int(np.count_nonzero(draws >= ranked.ece(ranked.excess) - 1e-12))
+    as_large = int(np.count_nonzero(draws >= ranked.ece(ranked.once * ranked.excess) - 1e-12))
     low, high = np.quantile(draws, [0.025, 0.975])
     return NullLevel(float(draws.mean()), float(low), float(high), (as_large + 1) / (resamples + 1))
 

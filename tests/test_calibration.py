@@ -276,7 +276,8 @@ def test_bootstrap_resamples_give_the_value_on_the_resampled_data(monkeypatch):
     def one_resample(statistic, n, resamples, seed):
         counts = np.bincount(rng.integers(n, size=n), minlength=n)
         seen.append(counts)
-        return statistic(counts), statistic(counts)
+        (value,) = statistic(counts[None])
+        return value, value
 
     monkeypatch.setattr("robustkit.calibration.bootstrap", one_resample)
     got = measure(confidence, correct, np.zeros(60), confidence, resamples=1)

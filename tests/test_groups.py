@@ -103,7 +103,7 @@ def test_where_all_samples_agree_the_origins_are_counted():
 
 def test_clusters_of_one_are_the_plain_bootstrap():
     hits = np.random.default_rng(1).random(50) < 0.3
-    share = lambda weights: weights @ hits / weights.sum()  # noqa: E731
+    share = lambda weights: weights @ hits / weights.sum(axis=1)  # noqa: E731
     assert bootstrap(share, 50) == bootstrap(share, 50, clusters=np.arange(50))
     with pytest.raises(InvalidEvaluation, match="expected a cluster for each of 50 samples, got 3"):
         bootstrap(share, 50, clusters=[1, 2, 3])

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import beta
+from scipy.stats import binomtest
 
 from robustkit.errors import ConfigurationError, InvalidEvaluation
 from robustkit.stats import bootstrap, confidence_sequence, mcnemar, proportion
@@ -32,15 +33,12 @@ def test_wilson_half_widths_are_the_tabled_ones(share, n, points):
     assert 100 * (high - low) / 2 == pytest.approx(points, abs=0.05)
 
 
-def score_interval(k, n):
-    z = 1.959963984540054
-    centre = (k + z * z / 2) / (n + z * z)
-    half = z / (n + z * z) * math.sqrt(k * (n - k) / n + z * z / 4)
-    return centre - half, centre + half
-
-
-def test_wilson_is_the_closed_form_of_the_score_interval():
-    assert proportion(37, 256).wilson == pytest.approx(score_interval(37, 256), abs=1e-12)
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (1, 9), (37, 256), (9_909, 10_000)])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_both_intervals_are_those_of_scipy(k, n, level):
+    ours = proportion(k, n, level)
+    for interval, method in ((ours.wilson, "wilson"), (ours.clopper_pearson, "exact")):
+        assert interval == pytest.approx(tuple(binomtest(k, n).proportion_ci(level, method)), abs=1e-9)
 
 
 @pytest.mark.parametrize(("n", "limit"), [(100, 0.036), (1000, 0.0037), (10000, 0.0004)])
@@ -114,7 +112,7 @@ def share_ever_excluded(interval, p, n=1000, sequences=2000):
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_a_confidence_sequence_may_be_looked_at_after_every_sample_and_wilson_may_not(p):
     assert 0.005 < share_ever_excluded(confidence_sequence, p) <= 0.05
-    assert share_ever_excluded(score_interval, p) > 0.25
+    assert share_ever_excluded(lambda k, n: proportion(k, n).wilson, p) > 0.25
 
 
 def test_a_confidence_sequence_spends_what_its_level_allows():
@@ -195,14 +193,25 @@ def test_bootstrap_gives_the_binomial_spread_of_a_mean():
 
 def test_bootstrap_tells_the_statistic_how_often_each_sample_was_drawn():
     seen = []
-    bootstrap(lambda counts: seen.append(counts) or 0.0, 7, resamples=50)
+    bootstrap(lambda counts: seen.extend(counts) or counts[:, 0], 7, resamples=50)
+    assert len(seen) == 50
     assert all(counts.shape == (7,) and counts.sum() == 7 for counts in seen)
     assert len({tuple(counts) for counts in seen}) > 40
 
 
+def test_resamples_that_do_not_fit_at_once_are_drawn_in_parts(monkeypatch):
+    share = lambda counts: counts @ np.arange(30)  # noqa: E731
+    seen = []
+    monkeypatch.setattr("robustkit.stats._CACHED", 30 * 8)
+    bootstrap(lambda counts: seen.append(len(counts)) or share(counts), 30, resamples=50)
+    assert seen == [8] * 6 + [2]
+    monkeypatch.setattr("robustkit.stats._CACHED", 1)
+    assert np.shape(bootstrap(share, 30, resamples=50)) == (2,)
+
+
 def test_bootstrap_keeps_the_shape_of_the_statistic_and_answers_to_its_seed():
     def statistic(counts):
-        return [counts[:25].sum(), counts @ np.arange(50)]
+        return np.stack([counts[:, :25].sum(axis=1), counts @ np.arange(50)], axis=1)
 
     first, again, other = (np.array(bootstrap(statistic, 50, 99, seed)) for seed in (1, 1, 2))
     assert first.shape == (2, 2)
@@ -212,7 +221,7 @@ def test_bootstrap_keeps_the_shape_of_the_statistic_and_answers_to_its_seed():
 
 def test_bootstrap_leaves_the_global_generator_alone():
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    bootstrap(np.sum, 10, 10)
+    bootstrap(lambda counts: counts[:, 0], 10, 10)
     assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 

@@ -105,7 +105,7 @@ def risk_coverage(ledger: Ledger) -> RiskCoverage:
     sides = {}
     for side in ("clean", "worst"):
         ranked = Ranked(ledger[f"{side}_confidence"], ledger[f"{side}_prediction"] == ledger["label"], 1)
-        sides[side] = tuple(ranked.risk(n - answered, ranked.once).tolist())
+        sides[side] = tuple(ranked.risk(n - answered, ranked.once)[0].tolist())
     return RiskCoverage(tuple((answered / n).tolist()), sides["clean"], sides["worst"])
 
 
