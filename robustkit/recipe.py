@@ -163,7 +163,7 @@ _RANGES = (
 def _checked(name: str, kind: Any, value: Any) -> Any:
     """Returns `value` as the annotated type spells it, or raises."""
     if isinstance(kind, types.UnionType):
-        if value is None:
+        if value is None or value == "none":  # which TOML and a command line can say
             return None
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:

@@ -318,5 +318,6 @@ def test_the_command_line_trains_with_an_augmentation_and_refuses_a_wrong_one(in
     error = capsys.readouterr().err
     assert "did you mean 'mixup'" in error
     assert error.count("\n") == 1
+    assert run([*line, "--augment", "none", "--clip", "none", "--objective", "mart", "--config", "it.toml"]) == 0
     assert run([*line, "--augment", "flip+mixup", "--objective", "mart"]) == 2
     assert "since mart or its attack needs one class per sample" in capsys.readouterr().err

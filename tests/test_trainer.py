@@ -531,6 +531,12 @@ def test_a_recipe_reads_from_toml(tmp_path):
         Recipe.read(tmp_path / "absent.toml")
 
 
+def test_what_may_be_left_out_can_be_called_none():
+    assert Recipe(augment="none", clip="none", patience="none") == Recipe()
+    with pytest.raises(ConfigurationError, match="expected lr to be of type float, got 'none'"):
+        Recipe(lr="none")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

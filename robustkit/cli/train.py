@@ -38,9 +38,20 @@ def _spelled(value: Any) -> str:
     return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value).lower()
 
 
+class _OrNone(click.types.StringParamType):
+    """What the recipe takes, or the word none."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = click.types.convert_type(kind)
+        self.name = self.kind.name
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        return value if value == "none" else self.kind.convert(value, parameter, context)
+
+
 def _click_type(kind: Any) -> Any:
     if isinstance(kind, types.UnionType):
-        kind = get_args(kind)[0]
+        return _OrNone(get_args(kind)[0])
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
     return str if get_origin(kind) is tuple else kind
