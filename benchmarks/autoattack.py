@@ -1,9 +1,11 @@
-"""AutoAttack side by side with torchattacks: verdicts, component by component, and the time of the whole protocol.
+"""AutoAttack side by side with the peers: verdicts, component by component, and the time of the whole protocol.
 
 torchattacks' own AutoAttack runs 10 steps; here its components get the published settings (100 steps, 5000 queries, the
-schedule of Square not rescaled) and its `MultiAttack` chains them. The two take turns, one after the other in every
-round; times are quoted as ratios. The models are small networks trained here on scikit-learn's digits, once normally
-and once adversarially, or with --models a folder of `arch.json`, `weights.npz` read by the `load.py` beside it.
+schedule of Square not rescaled) and its `MultiAttack` chains them. ART's AutoAttack, which has no targeted attack and
+DeepFool for FAB, runs as it comes. foolbox has none: there PGD, DeepFool and FMN with 100 steps follow one another. All
+take turns, one after the other in every round; times are quoted as ratios. The models are small networks trained here
+on scikit-learn's digits, once normally and once adversarially, or with --models a folder of `arch.json`, `weights.npz`
+read by the `load.py` beside it.
 
     pip install -e '.[bench]'
     python benchmarks/autoattack.py --samples 100 --rounds 3
@@ -18,8 +20,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import foolbox
+import numpy as np
 import torch
 import torchattacks
+from art.attacks.evasion import AutoAttack
+from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
 from robustkit import Classifier, evaluate
@@ -93,21 +99,49 @@ def components(case: Case, norm: str) -> None:
         )
 
 
-def whole(case: Case, norm: str, rounds: int) -> None:
+def others(
+    model: nn.Module, norm: str, eps: float, shape: tuple[int, ...]
+) -> Iterator[tuple[str, Callable[[Tensor, Tensor], Tensor]]]:
+    """Yields what comes nearest to AutoAttack in ART and foolbox, as functions (x, y) -> x_adv."""
+    order = {"Linf": np.inf, "L2": 2}[norm]
+    art = PyTorchClassifier(model, nn.CrossEntropyLoss(), shape, 10, clip_values=(0.0, 1.0), device_type="cpu")
+    suite = AutoAttack(art, order, eps, 2 * eps, batch_size=256)
+    for attack in suite.attacks:
+        attack.set_params(verbose=False)
+    yield "ART", lambda x, y: torch.from_numpy(suite.generate(x.numpy(), y.numpy()))
+    wrapped = foolbox.PyTorchModel(model, (0, 1), device="cpu")
+    start = {"Linf": ("Linf", "LInf"), "L2": ("L2", "L2")}[norm]
+    names = (f"{start[0]}PGD", f"{start[0]}DeepFoolAttack", f"{start[1]}FMNAttack")
+    attacks = [getattr(foolbox.attacks, name)(steps=100) for name in names]
+
+    def one_after_another(x: Tensor, y: Tensor) -> Tensor:
+        x_adv = x.clone()
+        for attack in attacks:
+            left = right_after(model, x_adv, y)
+            if left.any():
+                x_adv[left] = attack(wrapped, x[left], y[left], epsilons=eps)[1]
+        return x_adv
+
+    yield "foolbox", one_after_another
+
+
+def whole(case: Case, norm: str, rounds: int, more: bool) -> None:
     """Prints accuracy and time of the whole protocol, ours as a multiple of theirs."""
     name, model, eps, x, y = case
     chain = torchattacks.MultiAttack(list(peers(model, norm, eps).values()))
     accuracy: dict[str, float] = {}
     ratios: dict[str, list[float]] = {}
 
-    def theirs() -> float:
-        return float(right_after(model, chain(x, y), y).double().mean())
+    def foreign(attack: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], float]:
+        return lambda: float(right_after(model, attack(x, y), y).double().mean())
 
     def protocol(which: str) -> Callable[[], float]:
         chosen = get_protocol(which, norm=norm, eps=eps, classes=10)
         return lambda: evaluate(Classifier(model), (x, y), chosen).robust_accuracy.value or 0.0
 
-    contenders = {"torchattacks": theirs, "autoattack": protocol("autoattack"), "fast": protocol("fast")}
+    contenders = {"torchattacks": foreign(chain), "autoattack": protocol("autoattack"), "fast": protocol("fast")}
+    for label, attack in others(model, norm, eps, tuple(x.shape[1:])) if more else ():
+        contenders[label] = foreign(attack)
     for _ in range(rounds):
         spent = {}
         for label, run in contenders.items():
@@ -127,10 +161,18 @@ def whole(case: Case, norm: str, rounds: int) -> None:
 @click.option("--norm", default="Linf", help="Linf or L2; torchattacks has no L1-APGD.")
 @click.option("--threads", default=1)
 @click.option("--parts/--no-parts", default=True, help="Compare the components too.")
+@click.option("--others/--torchattacks", "more", default=True, help="Also ART's and foolbox's nearest.")
 @click.option("--models", "root", type=click.Path(path_type=Path), help="Folder with load.py, models/ and data/.")
 @click.argument("wanted", nargs=-1)
 def main(
-    samples: int, rounds: int, norm: str, threads: int, parts: bool, root: Path | None, wanted: tuple[str, ...]
+    samples: int,
+    rounds: int,
+    norm: str,
+    threads: int,
+    parts: bool,
+    more: bool,
+    root: Path | None,
+    wanted: tuple[str, ...],
 ) -> None:
     """Prints the tables; with --models name the networks and their radii, such as mnist_trades=0.3."""
     torch.set_num_threads(threads)
@@ -138,7 +180,7 @@ def main(
         if parts:
             components(case, norm)
         if rounds:
-            whole(case, norm, rounds)
+            whole(case, norm, rounds, more)
 
 
 if __name__ == "__main__":
