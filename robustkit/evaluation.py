@@ -13,11 +13,11 @@ from robustkit.attack import Attack
 from robustkit.calibration import Calibration, ClasswiseBins, measure
 from robustkit.card import card
 from robustkit.data import Dataset
-from robustkit.diagnostics import Diagnostic, Quality, complete, diagnostic, judged, quality
-from robustkit.doctor import gradient_diagnostic
+from robustkit.diagnostics import Diagnostic, Quality, complete, quality
 from robustkit.evidence import Evidence
 from robustkit.exact import ExactSums
 from robustkit.gallery import Example, Gallery
+from robustkit.hindsight import in_hindsight
 from robustkit.ledger import Ledger, Mask
 from robustkit.protocols import Protocol
 from robustkit.stats import Proportion, confidence_sequence, proportion
@@ -191,7 +191,7 @@ class Evaluation:
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Every check of the evaluation, also those that were not run."""
-        after = _after(self)
+        after = in_hindsight(self)
         # What attacks need of gradients is known better afterwards: score-based ones need none.
         found = [item for item in self.found if item.id != "Q07" or all(other.id != "Q07" for other in after)]
         return complete([*found, *after])
@@ -227,103 +227,3 @@ class Evaluation:
 
 def _share(hits: Mask) -> Proportion:
     return proportion(int(hits.sum()), len(hits))
-
-
-def _after(evaluation: Evaluation) -> list[Diagnostic]:
-    """Returns the checks that only a finished evaluation allows."""
-    runs, ledger = evaluation.runs, evaluation.ledger
-    changes = sum(run.rechecked_changes for run in runs)
-    share = changes / max(len(ledger) * len(runs), 1)
-    random = any(item.id == "Q05" and item.status == "fail" for item in evaluation.found)
-    found = [
-        diagnostic("Q08", 0, "0 outside, no tolerance", "pass", "norm and box of every point re-measured in float64"),
-        diagnostic(
-            "Q09",
-            changes,
-            "0 changed verdicts; above 0.1 % the evaluation is invalid",
-            "pass" if not changes else "remark" if random or share <= 1e-3 else "fail",
-            "a fresh pass over the stored points decides every verdict"
-            + (f"; {changes} points on the edge came out otherwise than during the attack" if changes else ""),
-        ),
-    ]
-    backwards = sum(run.backwards for run in runs)
-    if backwards:
-        zero, bad = sum(run.zero_gradients for run in runs), sum(run.nonfinite_gradients for run in runs)
-        found.append(gradient_diagnostic(zero, bad, backwards))
-    elif any(item.id == "Q07" and item.status == "fail" for item in evaluation.found):
-        message = "the model gives no usable gradient, and no attack here asked for one: black-box and transfer alone"
-        found.append(diagnostic("Q07", "none", "gradients, where an attack needs them", "remark", message))
-    groups: dict[str, list[str]] = {}
-    for run in runs:
-        single = run.attack.kind == "white-box" and run.attack.steps_per_start == 0
-        groups.setdefault("single" if single else run.attack.kind, []).append(run.label)
-    strong = groups.get("white-box", [])
-    for id, group, what in _WEAKER:
-        stronger = strong + (groups.get("single", []) if group != "single" else [])
-        if group in groups and (rivals := [label for label in stronger if _had_it(evaluation, label, groups[group])]):
-            found.append(_only_by(evaluation, id, groups[group], rivals, what))
-    moving = {run.label: last_tenth(run.loss_path) for run in runs if run.label in strong and len(run.loss_path) > 10}
-    if moving:
-        found.append(_converged(moving))
-    return found
-
-
-CHANGED = (0.002, 0.01)  # shares of verdicts that another attack may change before it is a remark, and a failure
-_WEAKER = (
-    ("Q13", "single", "a single step"),
-    ("Q15", "black-box", "a black-box attack"),
-    ("Q16", "control", "random noise"),
-    ("Q19", "transfer", "a transferred attack"),
-)
-_STRONGER = {
-    "Q13": "try steps=200 or restarts=5",
-    "Q15": "try square:queries=5000, or BPDA around what hides the gradient",
-    "Q16": "try loss=margin, restarts=5, or Square",
-    "Q19": "try the protocol autoattack, or BPDA around what hides the gradient",
-}
-
-
-def last_tenth(path: Sequence[float]) -> float | None:
-    """Returns the share of a loss path's movement that falls in its last tenth; None where nothing moved."""
-    moved = max(path, default=0.0) - min(path, default=0.0)
-    return abs(path[-1] - path[int(0.9 * (len(path) - 1))]) / moved if moved else None
-
-
-def _had_it(evaluation: Evaluation, label: str, weak: list[str]) -> bool:
-    """Returns whether an attack was given everything the weak ones were, which in a cascade the later ones are not."""
-    order = [run.label for run in evaluation.runs]
-    return not evaluation.protocol.cascade or all(order.index(label) < order.index(other) for other in weak)
-
-
-def _converged(moving: dict[str, float | None]) -> Diagnostic:
-    """Returns Q14 (Pintor et al. 2022, arXiv 2106.09947, indicator 4): whether any strong attack had settled."""
-    best = min(moving, key=lambda label: moving[label] or 0.0)
-    share = moving[best] or 0.0
-    settled = share <= 0.05
-    message = f"of all its movement {best} made {100 * share:.1f} % in the last tenth of its steps"
-    if not settled:
-        message += ": it was still finding more; try twice the steps, or apgd"
-    limit = "at most 5 % for one of the attacks"
-    return diagnostic("Q14", share, limit, "pass" if settled else "remark", message)
-
-
-def _only_by(evaluation: Evaluation, id: str, weak: list[str], strong: list[str], what: str) -> Diagnostic:
-    """Returns whether the weak attacks broke samples that none of the strong ones did."""
-    ledger = evaluation.ledger
-
-    def broken(labels: list[str]) -> Mask:
-        hits: Mask = np.any([ledger.broken_under(label) for label in labels], axis=0)
-        return hits
-
-    return beaten(id, what, int((broken(weak) & ~broken(strong)).sum()), int(ledger.right.sum()))
-
-
-def beaten(id: str, what: str, alone: int, right: int) -> Diagnostic:
-    """Returns what it means that a weak attack broke `alone` of the `right` samples, and no stronger one did."""
-    share = proportion(alone, right)
-    status = judged(share, *CHANGED)
-    message = f"{what} broke {alone} of {right} samples that the stronger attacks left standing"
-    if status != "pass":
-        message += f": gradients are masked or the attack is too weak; {_STRONGER[id]}"
-    limit = "at most 0.2 % of the initially right samples, 1 % to be reliable, chance allowed for"
-    return diagnostic(id, share.value or 0.0, limit, status, message)

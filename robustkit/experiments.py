@@ -18,7 +18,7 @@ from robustkit.attacks import APGD, FGSM, PGD, Noise, Square
 from robustkit.curve import Curve, security_curve
 from robustkit.diagnostics import Diagnostic, diagnostic, judged
 from robustkit.errors import RobustkitError
-from robustkit.evaluation import CHANGED, beaten
+from robustkit.hindsight import CHANGED, beaten
 from robustkit.planted import planted
 from robustkit.protocols import TARGETS
 from robustkit.smoothness import smooth

@@ -189,6 +189,16 @@ class TestStrength:
         assert masked["Q20"].status == "fail"
         assert "square:queries=5000" in masked["Q15"].message
 
+    def test_a_blind_attack_that_comes_much_nearer_convicts_though_nothing_fell(self):
+        x, y = digits(60)
+        attacks = [APGD(eps=0.08, steps=10), Square(eps=0.08, queries=200)]
+        masked, honest = (
+            by_id(robustkit.evaluate(net, (x, y), attacks))["Q15"] for net in (twins()["false gradient"], digits_cnn())
+        )
+        assert masked.status == "fail"
+        assert "standing samples a black-box attack left less than 70 % of the others' lead" in masked.message
+        assert honest.status == "pass"
+
     def test_a_success_dropped_on_the_way_is_seen(self):
         @dataclass(frozen=True, kw_only=True)
         class Forgetful(PGD):

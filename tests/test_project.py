@@ -70,6 +70,7 @@ LAYERS = (
         "probes",
         "ledger",
         "gallery",
+        "hindsight",
         "card",
         "evaluation",
         "merging",

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from robustkit.calibration import Bin, Calibration
-from robustkit.evaluation import last_tenth
+from robustkit.hindsight import last_tenth
 from robustkit.report import words
 from robustkit.report.document import AttackResult, CalibrationPair
 from robustkit.report.svg import ATTACK, CLEAN, GAP, INK, MUTED, TRACK, WIDTH, WORST_CASE, Sheet, plain_style

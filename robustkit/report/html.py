@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from robustkit.evaluation import last_tenth
+from robustkit.hindsight import last_tenth
 from robustkit.report import (
     annex,
     bars,
