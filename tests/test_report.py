@@ -489,6 +489,7 @@ class TestHtml:
         first, second = audit("one", 0.2), audit("two", 0.5)
         other = dataclasses.replace(second, data=dataclasses.replace(second.data, sha256="56" * 32))
         assert "judged on the same samples under the same threat" in render_html(report(first, second))
+        assert "that takes a paired test: robustkit compare makes it" in render_html(report(first, second))
         assert "not judged on the same samples, so" in render_html(report(first, other))
         assert 'id="overview"' not in render_html(report(first))
 
