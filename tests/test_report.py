@@ -180,7 +180,13 @@ class TestJson:
     def test_the_result_hash_is_about_what_was_found_and_nothing_else(self):
         one = audit()
         slower = tuple(dataclasses.replace(attack, seconds=9.9) for attack in one.attacks)
-        elsewhere = dataclasses.replace(one, attacks=slower, subject=dataclasses.replace(one.subject, device="cuda:0"))
+        elsewhere = dataclasses.replace(
+            one,
+            attacks=slower,
+            subject=dataclasses.replace(one.subject, device="cuda:0"),
+            method=dataclasses.replace(one.method, probe_seconds=7.5),
+        )
+        assert "Those that probe the evaluation took 7.5\N{NO-BREAK SPACE}s." in render_html(report(elsewhere))
         other = dataclasses.replace(one, clean=proportion(one.clean.k - 1, one.clean.n))
         assert result_sha256([elsewhere]) == result_sha256([one])
         assert result_sha256([other]) != result_sha256([one])
