@@ -495,9 +495,18 @@ class TestHtml:
         first, second = audit("one", 0.2), audit("two", 0.5)
         other = dataclasses.replace(second, data=dataclasses.replace(second.data, sha256="56" * 32))
         assert "judged on the same samples under the same threat" in render_html(report(first, second))
-        assert "that takes a paired test: robustkit compare makes it" in render_html(report(first, second))
+        assert "that takes a paired test, which robustkit compare makes." in render_html(report(first, second))
         assert "not judged on the same samples, so" in render_html(report(first, other))
         assert 'id="overview"' not in render_html(report(first))
+
+    def test_a_long_loss_path_is_drawn_with_a_point_a_pixel_from_its_first_step_to_its_last(self):
+        one = audit()
+        long = dataclasses.replace(one.attacks[0], loss_path=tuple(step / 5000 for step in range(5001)))
+        page = render_html(replaced(one, attacks=(long, *one.attacks[1:])))
+        figure = re.search("<svg[^>]*audit-1-convergence-figure.*?</svg>", page, re.DOTALL)[0]
+        drawn = max(re.findall('d="M([^"]*)"', figure), key=len).split()
+        assert 300 < len(drawn) <= 420
+        assert (drawn[0].split(",")[0], drawn[-1].split(",")[0]) == ("3", "413")
 
     def test_it_needs_no_plotting_library(self):
         code = (

@@ -38,7 +38,8 @@ def convergence(attacks: Sequence[AttackResult], ident: str) -> Markup | None:
         panel = sheet.plot(3, top + 20, WIDTH - 10, 38, x=(0, last), y=(low - air, high + air))
         panel.across(path[-1], TRACK)
         panel.upright(0.9 * last, TRACK)
-        panel.line([*enumerate(path)], WORST_CASE, 1.8)
+        every = 1 + last // WIDTH  # no more points than pixels
+        panel.line([(step, path[step]) for step in (*range(0, last, every), last)], WORST_CASE, 1.8)
         panel.dots([(last, path[-1])], WORST_CASE)
     said = "; ".join(
         f"{words.shorten(attack.name, 60)}: {words.percent(last_tenth(attack.loss_path))} of the movement "
