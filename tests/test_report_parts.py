@@ -9,6 +9,8 @@ import dataclasses
 import io
 import json
 import re
+import shlex
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -37,6 +39,7 @@ from robustkit.report import (
     monitoring,
     read_about,
     render_html,
+    save,
     to_json,
 )
 from robustkit.report.build import build_audit, build_report
@@ -181,7 +184,17 @@ class TestMonitoring:
         none_left = dataclasses.replace(one.worst_case, accuracy=proportion(0, 500))
         for bad in (audit(quality="unreliable"), dataclasses.replace(one, worst_case=none_left)):
             assert monitoring.gate(bad) is None
+            assert monitoring.gate_command(report(bad), bad) is None
             assert "No gate is suggested" in monitoring.gate_reason(bad)
+
+    def test_the_suggested_gate_is_a_command_line_that_runs(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        good, weak = audit('it\'s "mine" & $HOME', defended=True, robust=0.62), audit("weak")
+        for found in (report(good), report(good, weak)):
+            save(found, "report.json")
+            program, *arguments = shlex.split(monitoring.gate_command(found, good))
+            assert (program, run(arguments)) == ("robustkit", 0)
+            assert monitoring.gate_command(found, good) in unescape(render_html(found))
 
     def test_the_triggers_name_weights_data_budget_and_versions(self):
         said = " ".join(monitoring.triggers(report(), audit()))

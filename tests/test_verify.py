@@ -414,6 +414,12 @@ def test_pages_of_other_versions_are_not_checked_and_told(folder, monkeypatch):
     assert ("not checked", "drawn by other versions") in [(c.status, c.note) for c in result.checks]
 
 
+def test_pages_that_are_drawn_the_same_hold_whatever_the_versions(folder, monkeypatch):
+    monkeypatch.setattr("robustkit.bundle.summaries.same_versions", lambda *_: False)
+    made = [(c.what, c.status) for c in robustkit.verify(folder).checks if "report.html" in c.what]
+    assert made == [("report.html and report.md from report.json", "holds")]
+
+
 def test_an_attack_nobody_here_knows_leaves_its_kind_on_trust(tmp_path, monkeypatch):
     write(tmp_path / "b", (Mine(eps=EPS), PGD(eps=EPS, steps=3)))
     known = {name: kind for name, kind in restore.known_attacks().items() if kind.__name__ != "Mine"}

@@ -34,6 +34,7 @@ def test_it_holds_no_path_of_the_machine_it_was_run_on():
 @pytest.mark.slow
 def test_its_cells_run_and_end_with_a_report(tmp_path):
     pytest.importorskip("pandas")
+    pytest.importorskip("matplotlib")
     check = "assert (folder / 'report.html').stat().st_size > 100_000\nassert before.quality != 'unreliable'\n"
     script = tmp_path / "walkthrough.py"
     script.write_text("\n\n".join([*CODE, check]), encoding="utf-8")

@@ -137,6 +137,7 @@ def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evalu
         on_grid=stated.worst_case.stored is not None
         and all(bool(((~tried) | there).all()) for tried, there in zip(attacked, rounded, strict=True)),
         accelerated=method.accelerated,
+        probe_seconds=method.probe_seconds or 0.0,
         early=method.early,
         stopped=method.stopped,
         planned=method.planned,

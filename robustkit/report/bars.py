@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from robustkit.report import sentences, words
 from robustkit.report.document import Audit, ClassRow
@@ -17,11 +15,13 @@ from robustkit.report.svg import (
     INK,
     MUTED,
     PAPER,
+    QUARTERS,
     TRACK,
     WIDTH,
     WORST_CASE,
+    Anchor,
+    Plot,
     Sheet,
-    plain_style,
 )
 from robustkit.stats import Proportion
 
@@ -38,7 +38,6 @@ class _Row:
     doubtful: bool = False
 
 
-@plain_style()
 def accuracy(audit: Audit, ident: str) -> Markup:
     """Returns bars of the accuracy without attack, under each attack and under all of them."""
     shown = [("no attack", audit.clean, CLEAN)]
@@ -52,7 +51,6 @@ def accuracy(audit: Audit, ident: str) -> Markup:
     return _bars(ident, rows, 13, "Accuracy without and under attack", f"Bars with Wilson intervals: {said}.")
 
 
-@plain_style()
 def per_class(audit: Audit, ident: str) -> Markup:
     """Returns pairs of bars, clean and under attack, per class, lowest robust accuracy first.
 
@@ -74,7 +72,6 @@ def per_class(audit: Audit, ident: str) -> Markup:
     return _bars(ident, rows, 8, "Clean and robust accuracy per class", description)
 
 
-@plain_style()
 def slices(audit: Audit, ident: str) -> Markup:
     """Returns pairs of bars, clean and under attack, for the groups of the data with the lowest robust accuracy."""
     ranked = sentences.ranked_slices(audit)[:MOST_CLASSES]
@@ -89,7 +86,6 @@ def slices(audit: Audit, ident: str) -> Markup:
     return _bars(ident, rows, 8, title, f"Pairs of bars with Wilson intervals, lowest first: {said}.")
 
 
-@plain_style()
 def comparison(audits: Sequence[Audit], ident: str) -> Markup:
     """Returns pairs of bars, clean and under attack, per model."""
     rows = []
@@ -123,54 +119,36 @@ def _bars(ident: str, rows: Sequence[_Row], thick: int, title: str, description:
     text, gap = 19, 11
     heights = [text + len(row.bars) * (thick + 2) + gap for row in rows]
     sheet = Sheet(ident, WIDTH, sum(heights) + 22)
-    axes = sheet.axes(1, 0, WIDTH - 2, sheet.height)
-    axes.set(xlim=(0, 1), ylim=(sheet.height, 0))
-    top = 0.0
+    plot = sheet.plot(1, 0, WIDTH - 2, sheet.height, y=(sheet.height, 0))
+    top = 0
     for row, height in zip(rows, heights, strict=True):
-        # About 6.4 px a letter: what the note leaves free is the name's.
         if row.name is None:
-            axes.text(0.5, top + 11, row.note, ha="center", va="center", size=11, color=MUTED, style="italic")
-        else:
+            plot.text(0.5, top + 11, row.note, anchor="middle", font_style="italic")
+        else:  # about 6.4 px a letter: what the note leaves free is the name's
             room = int((WIDTH - 5.6 * len(row.note)) / 6.4) - 2
-            axes.text(0, top + 9, sheet.name(row.name, room), va="center", size=12, color=INK)
-            axes.text(1, top + 9, row.note, ha="right", va="center", size=11, color=MUTED)
+            plot.text(0, top + 8, words.shorten(row.name, room), size=12, colour=INK)
+            plot.text(1, top + 8, row.note, anchor="end")
         for number, (share, colour) in enumerate(row.bars):
-            _bar(
-                axes,
-                top + text + number * (thick + 2),
-                thick,
-                share,
-                colour,
-                row.doubtful and colour != CLEAN,
-            )
+            doubtful = row.doubtful and colour != CLEAN
+            _bar(plot, top + text + number * (thick + 2), thick, share, colour, doubtful)
         top += height
-    for tick in (0, 25, 50, 75, 100):
-        ends: dict[int, str] = {0: "left", 100: "right"}
-        axes.plot([tick / 100] * 2, [top - 4, top], color=MUTED, linewidth=0.8, clip_on=False)
-        axes.text(tick / 100, top + 10, f"{tick} %", ha=ends.get(tick, "center"), va="center", size=10, color=MUTED)
+    for tick in QUARTERS:
+        plot.line([(tick, top - 4), (tick, top)], width=0.8)
+        anchor: Anchor = "middle" if 0 < tick < 1 else "end" if tick else "start"
+        plot.text(tick, top + 10, f"{100 * tick:.0f} %", size=10, anchor=anchor)
     return sheet.svg(title, description)
 
 
-def _bar(axes: Axes, top: float, thick: float, share: Proportion, colour: str, doubtful: bool) -> None:
-    axes.add_patch(Rectangle((0, top), 1, thick, facecolor=TRACK, edgecolor="none"))
+def _bar(plot: Plot, top: float, thick: float, share: Proportion, colour: str, doubtful: bool) -> None:
+    plot.rect((0, 1), (top, top + thick), TRACK)
     if share.value is None:
         return
     if doubtful:  # an outline: nothing solid stands behind the number
-        axes.add_patch(
-            Rectangle(
-                (0, top + 0.5),
-                share.value,
-                thick - 1,
-                facecolor=PAPER,
-                edgecolor=MUTED,
-                linestyle=(0, (3, 2)),
-            )
-        )
+        plot.rect((0, share.value), (top + 0.5, top + thick - 0.5), PAPER, stroke=MUTED, stroke_dasharray="3 2")
     else:
-        axes.add_patch(Rectangle((0, top), share.value, thick, facecolor=colour, edgecolor="none"))
+        plot.rect((0, share.value), (top, top + thick), colour)
     middle, (low, high) = top + thick / 2, share.wilson
     inside = INK if colour == CLEAN or doubtful else PAPER  # what can be seen on the bar in both themes
-    axes.plot([low, share.value], [middle, middle], color=inside, linewidth=1.2, solid_capstyle="butt")
-    axes.plot([share.value, high], [middle, middle], color=INK, linewidth=1.2, solid_capstyle="butt")
     for end, shade in ((low, inside), (high, INK)):
-        axes.plot([end, end], [middle - 2.6, middle + 2.6], color=shade, linewidth=1.2, clip_on=False)
+        plot.line([(end, middle), (share.value, middle)], shade, 1.2)
+        plot.line([(end, middle - 3.2), (end, middle + 3.2)], shade, 1.2)

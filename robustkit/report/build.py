@@ -147,6 +147,7 @@ def assemble(
             stopped=evaluation.stopped,
             planned=evaluation.planned,
             accelerated=evaluation.accelerated,
+            probe_seconds=evaluation.probe_seconds or None,
         ),
         clean=clean,
         attacks=tuple(_attack(evaluation, run) for run in evaluation.runs),

@@ -89,6 +89,7 @@ class Method:
     `cascade` an attack gets only what the ones before left standing. `draws` passes make one verdict. A run that was
     allowed to stop early took its samples in random order and says why it `stopped`, of how many `planned`. Where
     it was `accelerated`, attacks searched on a copy with batch norms folded and channels last; the model itself judged.
+    Probing the evaluation afterwards took `probe_seconds`, None where that was left out.
     """
 
     protocol: str
@@ -100,6 +101,7 @@ class Method:
     stopped: str | None
     planned: int | None
     accelerated: bool
+    probe_seconds: float | None = None
 
 
 @dataclass(frozen=True)

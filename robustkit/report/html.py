@@ -101,6 +101,7 @@ def _environment() -> Environment:
         finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
+        optimized=False,  # nothing to fold, and most of the time of a page goes into compiling its templates
     )
     modules = (annex, failures, monitoring, risks, sections, sentences, words)
     environment.globals.update({module.__name__.rsplit(".", 1)[1]: module for module in modules})

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from robustkit.report import words
 from robustkit.report.document import Ensemble
-from robustkit.report.svg import GAP, INK, MUTED, PAPER, TRACK, WIDTH, WORST_CASE, Sheet, plain_style
+from robustkit.report.svg import GAP, INK, PAPER, TRACK, WIDTH, WORST_CASE, Plot, Sheet
 from robustkit.report.tallies import Confusion
 
 _NUMBERS = 12  # classes up to which every cell holds its number
 Shade = tuple[float, str, str]  # how strong from 0 to 1, the colour, and the number in the cell
 
 
-@plain_style()
 def confusion(found: Confusion, names: Sequence[str], ident: str) -> tuple[Markup, Markup] | None:
     """Returns the answers under attack by class, and how they differ from those without attack."""
     if found.attacked is None or found.clean is None:
@@ -48,7 +45,6 @@ def confusion(found: Confusion, names: Sequence[str], ident: str) -> tuple[Marku
     )  # fmt: skip
 
 
-@plain_style()
 def transfer(group: Ensemble, ident: str) -> Markup:
     """Returns which share of what breaks one member breaks another."""
 
@@ -81,38 +77,33 @@ def _matrix(
     side = WIDTH - labels - 2
     cell = side / max(len(columns), 1)
     sheet = Sheet(ident, WIDTH, side + 46)
-    axes = sheet.axes(labels, 42, side, side)
-    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
-    names = sheet.axes(0, 42, labels, side)
-    names.set(xlim=(0, 1), ylim=(len(rows), 0))
-    top = sheet.axes(0, 0, WIDTH, 42)
-    top.set(xlim=(0, WIDTH), ylim=(42, 0))
+    plot = sheet.plot(labels, 42, side, side, x=(0, len(columns)), y=(len(rows), 0))
     size = max(min(11, 0.42 * cell + 3), 7)
     room = int(cell / (0.62 * size))
     if any(len(name) > room for name in columns):  # columns that are too narrow for names get the number of their row
         rows = [f"{i}  {name}" for i, name in enumerate(rows, 1)]
         columns = [str(j) for j in range(1, len(columns) + 1)]
     for i, name in enumerate(rows):
-        names.text(0.93, i + 0.5, sheet.name(name, letters), ha="right", va="center", size=size, color=INK)
+        text = words.shorten(name, letters)
+        plot.text(0, i + 0.5, text, size=size, colour=INK, anchor="end", dx=-0.07 * labels)
     for j, name in enumerate(columns):
-        at = labels + (j + 0.5) * cell
-        top.text(at, 33, sheet.name(name, room + 2), ha="center", va="center", size=size, color=INK)
-    top.text(labels + side / 2, 10, f"{sides[0]} \N{RIGHTWARDS ARROW}", ha="center", va="center", size=11, color=MUTED)
-    top.text(0.93 * labels, 33, f"{sides[1]} \N{DOWNWARDS ARROW}", ha="right", va="center", size=10, color=MUTED)
-    axes.add_patch(Rectangle((0, 0), len(columns), len(rows), facecolor=TRACK, edgecolor="none"))
+        plot.text(j + 0.5, 0, words.shorten(name, room + 2), size=size, colour=INK, anchor="middle", dy=-10)
+    sheet.text(labels + side / 2, 9, f"{sides[0]} \N{RIGHTWARDS ARROW}", anchor="middle")
+    sheet.text(0.93 * labels, 32, f"{sides[1]} \N{DOWNWARDS ARROW}", size=10, anchor="end")
+    plot.rect((0, len(columns)), (0, len(rows)), TRACK)
     for i in range(len(rows)):
         for j in range(len(columns)):
-            _cell(axes, i, j, shade(i, j), cell, len(columns) <= _NUMBERS)
+            _cell(plot, i, j, shade(i, j), cell, len(columns) <= _NUMBERS)
     return sheet.svg(title, description)
 
 
-def _cell(axes: Axes, i: int, j: int, shade: Shade, cell: float, numbered: bool) -> None:
+def _cell(plot: Plot, i: int, j: int, shade: Shade, cell: float, numbered: bool) -> None:
     strength, colour, text = shade
     if strength > 0:
-        gap = min(1.5 / cell, 0.1)
-        alpha = 0.12 + 0.88 * min(strength, 1)
-        axes.add_patch(Rectangle((j + gap / 2, i + gap / 2), 1 - gap, 1 - gap, facecolor=colour, alpha=alpha, lw=0))
+        gap = min(1.5 / cell, 0.1) / 2
+        place = (j + gap, j + 1 - gap), (i + gap, i + 1 - gap)
+        plot.rect(*place, colour, fill_opacity=0.12 + 0.88 * min(strength, 1))
     if numbered and text:
         light = colour == WORST_CASE and strength > 0.5
         size = max(min(12, 0.3 * cell), 7)
-        axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", size=size, color=PAPER if light else INK)
+        plot.text(j + 0.5, i + 0.5, text, size=size, colour=PAPER if light else INK, anchor="middle")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 from robustkit.report import sentences
 from robustkit.report.document import Audit, Report
@@ -63,6 +64,15 @@ def gate(audit: Audit) -> str | None:
     if sentences.doubtful(audit) or limit <= 0:
         return None
     return f"robust_accuracy >= {limit:.2f}"
+
+
+def gate_command(report: Report, audit: Audit) -> str | None:
+    """Returns the command line that holds the next report against the gate, None where there is none."""
+    rule = gate(audit)
+    if rule is None:
+        return None
+    name = f" --audit {shlex.quote(audit.subject.name)}" if len(report.audits) > 1 else ""
+    return f'robustkit gate report.json{name} --require "{rule}"'
 
 
 def gate_reason(audit: Audit) -> str:

@@ -197,7 +197,7 @@ def comparable(report: Report) -> str:
     if same_data and same_threat:
         return (
             "The models were judged on the same samples under the same threat. Overlapping intervals do not "
-            "settle whether two models differ: that takes a paired test on the per-sample results."
+            "settle whether two models differ; that takes a paired test, which robustkit compare makes."
         )
     what = " and ".join(
         name for name, same in (("the same samples", same_data), ("the same threat", same_threat)) if not same

@@ -16,7 +16,7 @@ from robustkit.classifier import Classifier
 from robustkit.data import Dataset
 from robustkit.report.document import Scalar, Subject
 
-DRAWN_WITH = ("jinja2", "matplotlib", "pillow")
+DRAWN_WITH = ("jinja2",)
 """What, besides robustkit, decides how the pages look to the last byte."""
 
 
@@ -30,7 +30,7 @@ def environment() -> dict[str, Scalar]:
         "torchvision": version("torchvision"),
         "numpy": np.__version__,
         "foolbox": version("foolbox"),
-        **{name: version(name) for name in DRAWN_WITH},
+        **{name: version(name) for name in (*DRAWN_WITH, "pillow")},
         "platform": platform.platform(),
         "cuda": torch.version.cuda if cuda else None,
         "gpu": torch.cuda.get_device_name() if cuda else None,

@@ -84,6 +84,8 @@ def duration(seconds: float) -> str:
 
 def visible(text: str) -> str:
     """Returns the text with what cannot be printed, or would reorder its neighbours, made visible."""
+    if text.isprintable():
+        return text
     return "".join(
         "\N{REPLACEMENT CHARACTER}"
         if char in _TURNING or (unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t")
