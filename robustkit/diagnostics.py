@@ -84,7 +84,7 @@ def _worse(one: Diagnostic, other: Diagnostic) -> Diagnostic:
     apart = _SEVERITY.index(other.status) - _SEVERITY.index(one.status)
     if apart > 0 or one.status == "not run":
         return other
-    if apart < 0 or f"; {one.message}".endswith(f"; {other.message}"):  # it may hold the other already
+    if apart < 0 or f"; {other.message};" in f"; {one.message};":  # it may hold the other already
         return one
     if one.status != "pass":
         return other

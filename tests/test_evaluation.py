@@ -264,6 +264,13 @@ def test_quality_follows_from_the_checks():
     assert [item.id for item in complete([])] == [f"Q{i:02}" for i in range(1, 24)]
 
 
+@pytest.mark.parametrize("status", ["pass", "remark", "fail"])
+def test_two_answers_of_a_check_are_told_once_however_often_they_are_put_together(status):
+    answers = [diagnostic("Q15", 0, "", "pass", "none; of 4"), diagnostic("Q15", 0.1, "", status, "much nearer on 1")]
+    once = complete(answers)
+    assert complete([*once, *answers]) == once
+
+
 def test_noise_that_beats_the_gradient_attack_fails_the_evaluation():
     masked = Changed(before=lambda x: (x * 8).round() / 8)
     result = robustkit.evaluate(masked, digits(120), [Noise(eps=0.6, restarts=20), FGSM(eps=0.6)])
