@@ -17,7 +17,7 @@ from robustkit.cli.shards import without
 COMMON = ["--weights", "cnn.safetensors", "--data", "digits", "--eps", "0.1", "--limit", "70", "--batch-size", "4"]
 ATTACKS = ["--attack", "pgd:steps=3", "--attack", "fgsm", "--probes", "8"]
 # All that may differ: who ran it, when, where and how long it took.
-FREE = {"id", "created", "command", "environment", "seconds"}
+FREE = {"id", "created", "command", "environment", "seconds", "probe_seconds"}
 
 
 @pytest.fixture

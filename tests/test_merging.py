@@ -22,7 +22,7 @@ from robustkit.report.build import build_audit, build_report
 
 ATTACKS = [Noise(eps=0.1), FGSM(eps=0.1), PGD(eps=0.1, steps=3, restarts=2), Square(eps=0.1, queries=12)]
 # What the time, the machine and chance decide; everything else of a report has to agree.
-FREE = ("id", "created", "environment", "seconds")
+FREE = ("id", "created", "environment", "seconds", "probe_seconds")
 
 
 def run(**more):
