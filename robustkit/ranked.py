@@ -106,12 +106,17 @@ class Ranked:
 
     def _sum_of_first(self, counts: Index, values: Array, weights: Weights) -> Array:
         """Sums (r, m) over the (m,) least confident samples; a straight line across a run shares its ties evenly."""
-        starts = np.zeros((len(weights), 1))
-        mass, total = (np.hstack([starts, v.cumsum(axis=1)])[:, self._runs] for v in (weights, weights * values))
+        mass, total = (self._ends_of_runs(column) for column in (weights, weights * values))
         # One line through all resamples, each beginning where the one before has ended.
         begin = (self.n + 1) * np.arange(len(weights))[:, None]
         sums = np.interp((counts + begin).ravel(), (mass + begin).ravel(), total.ravel())
         return np.asarray(sums.reshape(len(weights), -1))
+
+    def _ends_of_runs(self, values: Weights) -> Array:
+        """Returns running sums (r, runs + 1), from 0 on, at the ends of runs of equal confidence."""
+        sums = np.zeros((len(values), self.n + 1))
+        np.cumsum(values, axis=1, out=sums[:, 1:])
+        return sums if len(self._runs) > self.n else sums[:, self._runs]
 
 
 def null_level(ranked: Ranked, resamples: int, seed: int) -> NullLevel:

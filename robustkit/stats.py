@@ -159,7 +159,7 @@ def mcnemar(b: int, c: int) -> float:
 
 
 def bootstrap(
-    statistic: Callable[[NDArray[np.int64]], ArrayLike],
+    statistic: Callable[[NDArray[np.float64]], ArrayLike],
     n: int,
     resamples: int = 1000,
     seed: int = 0,
@@ -172,8 +172,8 @@ def bootstrap(
     row of weights, many of them are looked at in one go, and the statistic needs no copy of its data.
 
     Args:
-        statistic: Maps counts, shape (r, n), one resample a row, integers >= 0 that add up to n (or, with clusters of
-            unequal size, about n), to r numbers or arrays.
+        statistic: Maps counts, shape (r, n), one resample a row, whole numbers >= 0 in float64 that add up to n (or,
+            with clusters of unequal size, about n), to r numbers or arrays.
         n: Number of samples, at least 1.
         resamples: Number of times the n samples are drawn with replacement, at least 1.
         seed: Seed of the draws; the same seed gives the same interval.
@@ -199,8 +199,8 @@ def bootstrap(
     values = []
     for rows in at_once(resamples, n):
         drawn = rng.integers(origins, size=(rows, origins)) + origins * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * origins).reshape(rows, origins)
-        values.append(np.asarray(statistic(counts[:, origin]), np.float64))
+        counts = np.bincount(drawn.ravel(), minlength=rows * origins).astype(np.float64).reshape(rows, origins)
+        values.append(np.asarray(statistic(counts if clusters is None else counts[:, origin]), np.float64))
     low, high = np.quantile(np.concatenate(values), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return np.asarray(low), np.asarray(high)
 
