@@ -19,12 +19,10 @@ from typing import Any
 
 import click
 import foolbox
-import numpy as np
 import torch
 import torchattacks
 from art.attacks.evasion import AutoProjectedGradientDescent, SquareAttack
-from art.estimators.classification import PyTorchClassifier
-from autoattack import digits, folder, peers, right_after
+from autoattack import ORDER, digits, folder, in_art, peers, right_after
 from torch import Tensor, nn
 
 from robustkit import Classifier, evaluate
@@ -59,8 +57,7 @@ def strangers(
     for name, settings in FOOLBOX[norm]:
         theirs = getattr(foolbox.attacks, name)(**settings)
         yield f"foolbox {name}", lambda x, y, theirs=theirs: theirs(wrapped, x, y, epsilons=eps)[1]
-    order = {"Linf": np.inf, "L2": 2, "L1": 1}[norm]
-    art = PyTorchClassifier(model, nn.CrossEntropyLoss(), shape, 10, clip_values=(0.0, 1.0), device_type="cpu")
+    order, art = ORDER[norm], in_art(model, shape)
     kinds: dict[str, Any] = {
         "APGD": AutoProjectedGradientDescent(
             art, order, eps, 2 * eps, 100, nb_random_init=1, batch_size=128, loss_type=None, verbose=False

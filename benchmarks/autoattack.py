@@ -37,6 +37,11 @@ from robustkit.models import create
 from robustkit.protocols import Protocol, get_protocol
 
 Case = tuple[str, nn.Module, float, Tensor, Tensor]
+ORDER = {"Linf": np.inf, "L2": 2, "L1": 1}  # as ART calls the norms
+FOOLBOX = {
+    "Linf": ("LinfPGD", "LinfDeepFoolAttack", "LInfFMNAttack"),
+    "L2": ("L2PGD", "L2DeepFoolAttack", "L2FMNAttack"),
+}
 
 
 def digits(samples: int) -> Iterator[Case]:
@@ -99,20 +104,21 @@ def components(case: Case, norm: str) -> None:
         )
 
 
+def in_art(model: nn.Module, shape: tuple[int, ...]) -> PyTorchClassifier:
+    """Returns the model as ART wants it."""
+    return PyTorchClassifier(model, nn.CrossEntropyLoss(), shape, 10, clip_values=(0.0, 1.0), device_type="cpu")
+
+
 def others(
     model: nn.Module, norm: str, eps: float, shape: tuple[int, ...]
 ) -> Iterator[tuple[str, Callable[[Tensor, Tensor], Tensor]]]:
     """Yields what comes nearest to AutoAttack in ART and foolbox, as functions (x, y) -> x_adv."""
-    order = {"Linf": np.inf, "L2": 2}[norm]
-    art = PyTorchClassifier(model, nn.CrossEntropyLoss(), shape, 10, clip_values=(0.0, 1.0), device_type="cpu")
-    suite = AutoAttack(art, order, eps, 2 * eps, batch_size=256)
+    suite = AutoAttack(in_art(model, shape), ORDER[norm], eps, 2 * eps, batch_size=256)
     for attack in suite.attacks:
         attack.set_params(verbose=False)
     yield "ART", lambda x, y: torch.from_numpy(suite.generate(x.numpy(), y.numpy()))
     wrapped = foolbox.PyTorchModel(model, (0, 1), device="cpu")
-    start = {"Linf": ("Linf", "LInf"), "L2": ("L2", "L2")}[norm]
-    names = (f"{start[0]}PGD", f"{start[0]}DeepFoolAttack", f"{start[1]}FMNAttack")
-    attacks = [getattr(foolbox.attacks, name)(steps=100) for name in names]
+    attacks = [getattr(foolbox.attacks, name)(steps=100) for name in FOOLBOX[norm]]
 
     def one_after_another(x: Tensor, y: Tensor) -> Tensor:
         x_adv = x.clone()

@@ -26,7 +26,6 @@ from robustkit.ranked import (
     Index,
     NullLevel,
     Ranked,
-    Weights,
     bin_of,
     check_any,
     check_range,
@@ -280,7 +279,7 @@ def measure(
         )
     means = np.stack([*ranked.scores, ranked.excess]) / ranked.n
 
-    def summary(weights: Weights) -> Array:
+    def summary(weights: Array) -> Array:
         errors = [ranked.ece(weights * ranked.excess), ranked.adaptive_ece(weights), ranked.mce(weights)]
         return np.stack([*errors, ranked.aurc(weights), *(means @ weights.T)], axis=1)
 

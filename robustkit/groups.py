@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from scipy.stats import fisher_exact, norm
 from robustkit.data import Dataset, batches
 from robustkit.errors import ConfigurationError
 from robustkit.ledger import Ledger, Mask
-from robustkit.stats import Proportion, bootstrap, holm, proportion
+from robustkit.stats import Proportion, bootstrap, holm, proportion, resampled
 
 UNKNOWN = "(not given)"
 MOST_VALUES = 50  # more are no slices but a measurement: cut it into ranges first
@@ -180,14 +179,15 @@ def _against_rest(robust: Mask, inside: Mask, origins: npt.NDArray[np.int64] | N
         table = [[int(robust[part].sum()), int((~robust[part]).sum())] for part in (inside, ~inside)]
         return float(fisher_exact(table).pvalue)
 
-    def difference(weights: npt.NDArray[np.int64]) -> float:
-        parts = [(weights[part] @ robust[part], weights[part].sum()) for part in (inside, ~inside)]
-        return math.nan if not all(n for _, n in parts) else parts[0][0] / parts[0][1] - parts[1][0] / parts[1][1]
+    def difference(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        parts = [(weights[:, part] @ robust[part], weights[:, part].sum(axis=1)) for part in (inside, ~inside)]
+        with np.errstate(invalid="ignore"):  # a side that nobody was drawn from has no share
+            first, second = (sums / mass for sums, mass in parts)
+        return np.asarray(first - second)
 
-    rng, count = np.random.default_rng([seed, 2]), int(origins.max()) + 1
-    drawn = (np.bincount(rng.integers(count, size=count), minlength=count)[origins] for _ in range(500))
-    spread = float(np.nanstd([difference(weights) for weights in drawn]))
-    gap = abs(difference(np.ones(len(robust), dtype=np.int64)))
+    drawn = resampled(np.random.default_rng([seed, 2]), len(robust), 500, origins)
+    spread = float(np.nanstd(np.concatenate([difference(weights) for weights in drawn])))
+    gap = abs(float(difference(np.ones((1, len(robust)))).item()))
     return float(2 * norm.sf(gap / spread)) if spread > 0 else None
 
 

@@ -12,7 +12,6 @@ from robustkit.stats import Proportion, at_once, proportion
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-Weights = Array | Index
 
 _ROUNDING = 1e-6  # how far float32 arithmetic may carry a value out of its range
 
@@ -73,22 +72,22 @@ class Ranked:
         """Takes confidence minus correctness (r, n), weighted or redrawn: the null level redraws the correctness."""
         return np.asarray(np.abs(excess @ self._in_bin).sum(axis=1) / self.n)
 
-    def mce(self, weights: Weights) -> Array:
+    def mce(self, weights: Array) -> Array:
         """Returns the largest gap of any bin that holds weight."""
         mass, gap = weights @ self._in_bin, np.abs((weights * self.excess) @ self._in_bin)
         return np.asarray(np.divide(gap, mass, out=np.zeros_like(gap), where=mass > 0).max(axis=1))
 
-    def adaptive_ece(self, weights: Weights) -> Array:
+    def adaptive_ece(self, weights: Array) -> Array:
         """Returns the calibration error over bins of equal mass."""
         return np.asarray(
             np.abs(np.diff(self._sum_of_first(self._group_ends, self.excess, weights))).sum(axis=1) / self.n
         )
 
-    def aurc(self, weights: Weights) -> Array:
+    def aurc(self, weights: Array) -> Array:
         """Returns the mean error rate over all shares of samples answered, the most confident first."""
         return np.asarray(self.risk(np.arange(self.n), weights).mean(axis=1))
 
-    def risk(self, rejected: Index, weights: Weights) -> Array:
+    def risk(self, rejected: Index, weights: Array) -> Array:
         """Returns the error rates (r, m) of the samples left when so many (m,) of the least confident are withheld."""
         wrong = 1 - self.correct
         errors = (weights @ wrong)[:, None] - self._sum_of_first(rejected, wrong, weights)
@@ -104,7 +103,7 @@ class Ranked:
             for low, high, n, total, right in zip(edges[:-1], edges[1:], counts, *sums, strict=True)
         )
 
-    def _sum_of_first(self, counts: Index, values: Array, weights: Weights) -> Array:
+    def _sum_of_first(self, counts: Index, values: Array, weights: Array) -> Array:
         """Sums (r, m) over the (m,) least confident samples; a straight line across a run shares its ties evenly."""
         mass, total = (self._ends_of_runs(column) for column in (weights, weights * values))
         # One line through all resamples, each beginning where the one before has ended.
@@ -112,7 +111,7 @@ class Ranked:
         sums = np.interp((counts + begin).ravel(), (mass + begin).ravel(), total.ravel())
         return np.asarray(sums.reshape(len(weights), -1))
 
-    def _ends_of_runs(self, values: Weights) -> Array:
+    def _ends_of_runs(self, values: Array) -> Array:
         """Returns running sums (r, runs + 1), from 0 on, at the ends of runs of equal confidence."""
         sums = np.zeros((len(values), self.n + 1))
         np.cumsum(values, axis=1, out=sums[:, 1:])

@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 
 from robustkit.errors import ConfigurationError, InvalidEvaluation
 
-_CACHED = 1 << 17  # numbers
+_CACHED = 1 << 17  # numbers that stay in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -192,17 +192,24 @@ def bootstrap(
         raise InvalidEvaluation(f"bootstrap: expected at least 1 sample, got n = {n}; give it data")
     if resamples < 1:
         raise ConfigurationError(f"bootstrap: expected resamples >= 1, got {resamples}; the usual choice is 1000")
-    origin = np.arange(n) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1].reshape(-1)
-    if len(origin) != n:
+    origin = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1].reshape(-1)
+    if origin is not None and len(origin) != n:
         raise InvalidEvaluation(f"bootstrap: expected a cluster for each of {n} samples, got {len(origin)}; join by id")
-    rng, origins = np.random.default_rng(seed), int(origin.max()) + 1
-    values = []
+    parts = resampled(np.random.default_rng(seed), n, resamples, origin)
+    values = np.concatenate([np.asarray(statistic(counts), np.float64) for counts in parts])
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return np.asarray(low), np.asarray(high)
+
+
+def resampled(
+    rng: np.random.Generator, n: int, resamples: int, origin: NDArray[np.int64] | None = None
+) -> Iterator[NDArray[np.float64]]:
+    """Yields in parts (r, n) how often each of n samples is drawn with replacement, or its `origin` (n,), from 0 on."""
+    origins = n if origin is None else int(origin.max()) + 1
     for rows in at_once(resamples, n):
         drawn = rng.integers(origins, size=(rows, origins)) + origins * np.arange(rows)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=rows * origins).astype(np.float64).reshape(rows, origins)
-        values.append(np.asarray(statistic(counts if clusters is None else counts[:, origin]), np.float64))
-    low, high = np.quantile(np.concatenate(values), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return np.asarray(low), np.asarray(high)
+        yield counts if origin is None else counts[:, origin]
 
 
 def at_once(resamples: int, n: int) -> Iterator[int]:

@@ -277,7 +277,7 @@ def _figures(a: Ledger, b: Ledger, at: npt.NDArray[np.int64], seed: int) -> list
     found = []
     for prefix in ("clean", "worst"):
         sides = [_columns(ledger, prefix, rows) for ledger, rows in ((a, np.arange(len(a))), (b, at))]
-        before, after = (_calibration(side, np.ones((1, len(a)), dtype=np.int64))[0] for side in sides)
+        before, after = (_calibration(side, np.ones((1, len(a))))[0] for side in sides)
         low, high = bootstrap(functools.partial(_change, sides), len(a), seed=seed)
         for i, name in enumerate(("ece", "signed_gap", "brier", "nll")):
             figures = (before[i], after[i], after[i] - before[i], low[i], high[i])
@@ -293,12 +293,13 @@ def _change(sides: Sequence[tuple[Any, ...]], weights: Any) -> npt.NDArray[np.fl
 def _columns(ledger: Ledger, prefix: str, rows: Any) -> tuple[Any, ...]:
     confidence = np.clip(ledger[f"{prefix}_confidence"][rows], 0, 1)
     excess = confidence - (ledger[f"{prefix}_prediction"] == ledger["label"])[rows]
-    return bin_of(confidence, BINS), excess, ledger[f"{prefix}_brier"][rows], ledger[f"{prefix}_nll"][rows]
+    in_bin = np.eye(BINS)[bin_of(confidence, BINS)]
+    return in_bin, excess, ledger[f"{prefix}_brier"][rows], ledger[f"{prefix}_nll"][rows]
 
 
 def _calibration(columns: tuple[Any, ...], weights: Any) -> npt.NDArray[np.float64]:
     """Returns calibration error, signed gap, Brier score and negative log-likelihood (r, 4) under weights (r, n)."""
-    bins, excess, *scores = columns
-    ece = np.abs((weights * excess) @ np.eye(BINS)[bins]).sum(axis=1)
+    in_bin, excess, *scores = columns
+    ece = np.abs((weights * excess) @ in_bin).sum(axis=1)
     sums = np.stack([ece, *(weights @ column for column in (excess, *scores))], axis=1)
     return np.asarray(sums / weights.sum(axis=1, keepdims=True))
