@@ -204,9 +204,7 @@ def test_on_mnist_the_guard_stops_the_collapse_and_its_cure_recovers(shared_data
         y = torch.from_numpy(file["labels"][:3000])
     settings = {"epochs": 9, "lr": 0.003}
     left, stopped, cured = (one_step_training(x, y, how, **settings) for how in ("ignore", "stop", "rollback"))
-    # Robust to single steps alone: how many of those it withstands differs by processor (41 and 63 % were seen).
-    collapsed = left.epochs[-1].figures
-    assert collapsed.robust < 0.1
-    assert collapsed.fgsm > collapsed.robust + 0.2
+    assert left.epochs[-1].figures.robust < 0.1
+    assert left.epochs[-1].figures.fgsm > 0.5
     assert stopped.stopped == "catastrophic overfitting"
     assert cured.epochs[-1].figures.robust > 0.3
