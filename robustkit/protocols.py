@@ -69,8 +69,9 @@ def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool 
     """Returns the protocol called `name`.
 
     "autoattack", "autoattack-plus" and "autoattack-rand" are those of Croce & Hein 2020, arXiv 2003.01690, section 6
-    and the settings of their code; for L1 those of Croce & Hein 2021, arXiv 2103.01208. "fast" is our own: on models
-    whose audit called itself reliable it stopped at most one sample of 60 short of "autoattack" (docs/log.md).
+    and the settings of their code; for L1 those of Croce & Hein 2021, arXiv 2103.01208. "fast" is our own: where it was
+    compared it stopped at most two samples of 100 short of "autoattack", but for one model with hidden gradients, which
+    its audit called unreliable (docs/log.md).
 
     With fewer than ten classes there are fewer targets; with fewer than four the targeted DLR loss does not exist and
     with two no DLR loss at all: differences of two logits take their place. The protocol then says so in `changes`.
