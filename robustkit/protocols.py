@@ -152,14 +152,13 @@ def _rand(norm: Norm, eps: Eps, classes: int) -> Parts:
 
 
 def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
-    # A third of the steps finds what all of them do, in L1 if it may start again (docs/log.md). The last three are
+    # Less than half of the steps find what all of them do if they may start again (docs/log.md). The last three are
     # alarms for masked gradients: they should find nothing in what the others left nor come much nearer, and Square
     # goes on only where it has caught up with them.
-    steps, starts, again = (40, 3, 2) if norm == "L1" else (30, 1, 1)
     targets = min(TARGETS, classes - 1)
     return (
-        APGD(norm=norm, eps=eps, steps=steps, restarts=starts),
-        APGD(norm=norm, eps=eps, steps=steps, loss="dlr", targets=targets, restarts=again),
+        APGD(norm=norm, eps=eps, steps=40, restarts=3),
+        APGD(norm=norm, eps=eps, steps=40, loss="dlr", targets=targets, restarts=2),
         Square(norm=norm, eps=eps, trial=1000),
         FGSM(norm=norm, eps=eps),
         Noise(norm=norm, eps=eps),

@@ -45,7 +45,7 @@ class Ranked:
     """Samples in order of confidence; each summary is a function of how often every sample counts.
 
     The counts of a bootstrap resample give exactly the value on the resampled data, without sorting it again. Weights
-    have shape (r, n), one resample a row, and each summary returns one value a row.
+    have shape (r, n), one resample a row, whole numbers that add up to n; each summary returns one value a row.
     """
 
     def __init__(self, confidence: ArrayLike, correct: ArrayLike, bins: int, *scores: Array) -> None:
@@ -85,7 +85,11 @@ class Ranked:
 
     def aurc(self, weights: Array) -> Array:
         """Returns the mean error rate over all shares of samples answered, the most confident first."""
-        return np.asarray(self.risk(np.arange(self.n), weights).mean(axis=1))
+        # A sample that is answered as the j-th counts in the rates of j, j + 1, ... n answers: 1/j + ... + 1/n, over n.
+        told = np.cumsum(np.append(0.0, np.cumsum(1 / np.arange(self.n, 0, -1))[::-1]))[::-1] / self.n
+        mass, wrong = (self._ends_of_runs(column) for column in (weights, weights * (1 - self.correct)))
+        rate = np.diff(wrong) / np.diff(mass).clip(1)  # of each run of equal confidence
+        return np.asarray(-(np.diff(told[mass.astype(np.int64)]) * rate).sum(axis=1))
 
     def risk(self, rejected: Index, weights: Array) -> Array:
         """Returns the error rates (r, m) of the samples left when so many (m,) of the least confident are withheld."""

@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 
 from robustkit.errors import ConfigurationError, InvalidEvaluation
 
-_CACHED = 1 << 17  # numbers that stay in a processor's cache
+_CACHED = 1 << 14  # numbers whose arrays stay in a processor's cache, and are not mapped anew each time
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from twins import Call, Twin, twins
 
 import robustkit
 from robustkit.attacks import APGD, FGSM, PGD, Foolbox, Noise, Square
+from robustkit.bpda import BPDA
 from robustkit.classifier import Classifier
 from robustkit.cli import run
 from robustkit.copies import Copies
@@ -26,6 +27,7 @@ from robustkit.doctor import checkup, examine
 from robustkit.errors import ConfigurationError
 from robustkit.experiments import scaled
 from robustkit.inner import inner_optimisation
+from robustkit.smoothness import smooth
 from robustkit.stats import proportion
 from robustkit.threat import Threat
 
@@ -35,6 +37,11 @@ STRONG = [APGD(eps=EPS, steps=20), APGD(eps=EPS, steps=20, loss="dlr", targets=9
 
 def audited(model, attacks, n=40, probes=24, **arguments):
     return robustkit.evaluate(model, digits(n), attacks, probes=probes, **arguments)
+
+
+def stairs(x):
+    """Returns `x` on steps of 0.01, 0.5 being the edge of one."""
+    return (100 * x).floor() / 100
 
 
 def by_id(found):
@@ -229,10 +236,27 @@ class TestStrength:
         calm = Foolbox(attack="LinfPGD", eps=EPS, options=(("steps", 10),))
         assert by_id(audited(digits_cnn(), [calm], n=40, probes=16))["Q17"].status == "pass"
 
-    @pytest.mark.parametrize("name", ["fast sine", "ripples on the logits", "quantised input"])
+    @pytest.mark.parametrize("name", ["fast sine", "ripples on the logits", "quantised input", "winners take all"])
     def test_a_rough_surface_is_seen(self, name):
         x, y = digits(64)
         assert by_id(checkup(Classifier(twins()[name]), (x, y)))["Q18"].status == "fail"
+
+    @pytest.mark.parametrize(
+        ("before", "eps", "value", "status"),
+        [
+            (nn.Identity(), 1e-3, "gradient 1.00, spread 1.00", "pass"),
+            (nn.Identity(), 1e-7, "gradient 1.00", "pass"),  # less than float32 can tell
+            (Call(stairs), 1e-3, ", spread 0.03", "fail"),  # one step of 32 pieces crosses one stair at most
+            (BPDA(stairs), 1e-3, "gradient 1.00", "pass"),  # declared, and attacked through
+        ],
+    )
+    def test_stairs_are_told_from_slopes(self, before, eps, value, status):
+        x, y = torch.full((5, 1, 2, 2), 0.5), torch.zeros(5, dtype=torch.int64)
+        model = Classifier(nn.Sequential(before, linear(torch.eye(2, 4), torch.tensor([0.1, 0.0]))).eval())
+        with model.frozen():
+            found = smooth(model, x, y, torch.arange(5), eps=eps)
+        assert str(found.value).endswith(value)
+        assert found.status == status
 
     def test_declared_chance_is_not_called_rough(self):
         noisy = Classifier(Twin(before=lambda x: x + 0.02 * torch.randn_like(x)).eval(), draws=4)
