@@ -35,7 +35,7 @@ def smooth(
     seed: int = 0,
     batch_size: int = 256,
 ) -> Diagnostic:
-    """Returns Q18: how much the loss changes around the samples, whether its gradient holds for one step, and its jumps.
+    """Returns Q18: how much the loss changes around the samples, how long its gradient holds, and whether it jumps.
 
     The first is the indicator of unstable predictions of Pintor et al. 2022, arXiv 2106.09947: the mean relative change
     of the attack's loss, at most 1, over 100 random points. Deviations: the loss is the margin, which has no saturated
@@ -84,9 +84,8 @@ def smooth(
     cosine = torch.cat([_cosine(classifier, *part, near, stream) for part in parts])
     rough, agree, even = float(noise.mean()), float(cosine.mean()), float(spread.nanmedian())
     value = f"loss {100 * rough:.1f} %, gradient {agree:.2f}" + ("" if math.isnan(even) else f", spread {even:.2f}")
-    message = (
-        f"around {len(x)} samples the loss changes by {100 * rough:.1f} %, gradients one step apart agree to {agree:.2f}"
-    )
+    message = f"around {len(x)} samples the loss changes by {100 * rough:.1f} %, gradients one step apart agree to "
+    message += f"{agree:.2f}"
     if not math.isnan(even):
         message += f", and a step's change is spread over {100 * even:.0f} % of the way"
     fine = rough <= NOISE and agree >= AGREEMENT and not even < SPREAD

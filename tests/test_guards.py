@@ -204,7 +204,7 @@ def test_on_mnist_the_guard_stops_the_collapse_and_its_cure_recovers(shared_data
         y = torch.from_numpy(file["labels"][:3000])
     settings = {"epochs": 9, "lr": 0.003}
     left, stopped, cured = (one_step_training(x, y, how, **settings) for how in ("ignore", "stop", "rollback"))
-    # A collapsed network's FGSM accuracy jumps by up to 0.28 from epoch to epoch (docs/log.md), so no single one counts.
+    # Under FGSM a collapsed network jumps by up to 0.28 from epoch to epoch (docs/log.md): no single one counts.
     assert left.epochs[-1].figures.robust < 0.1
     deceived = max((epoch.figures for epoch in left.epochs), key=lambda figures: figures.fgsm)
     assert deceived.fgsm > 0.5
