@@ -27,7 +27,13 @@ from robustkit.craft import craft
 from robustkit.models import create
 
 EPS, STEPS, SIZE = 8 / 255, 40, 2 / 255
-NETS = {"mlp": (1, 8, 8), "cnn": (1, 8, 8), "cnn32": (3, 32, 32)}
+NETS = {
+    "mlp 8x8": ("mlp", (1, 8, 8)),
+    "cnn 8x8": ("cnn", (1, 8, 8)),
+    "cnn 28x28": ("cnn", (1, 28, 28)),
+    "cnn 32x32": ("cnn", (3, 32, 32)),
+    "WRN-16-2": ("wideresnet:depth=16,width=2", (3, 32, 32)),
+}
 
 
 def contenders(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Callable[[], object]]:
@@ -67,12 +73,14 @@ def contenders(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Callable[[],
 @click.option("--rounds", default=7)
 @click.option("--batch-size", default=128)
 @click.option("--threads", default=1)
-def main(device: str, rounds: int, batch_size: int, threads: int) -> None:
+@click.option("--net", "wanted", multiple=True, type=click.Choice(list(NETS)), help="Only these.")
+def main(device: str, rounds: int, batch_size: int, threads: int, wanted: tuple[str, ...]) -> None:
     """Prints the table."""
     torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(0)
-    for net, shape in NETS.items():
-        model = create(net.rstrip("32"), shape, 10).eval().to(device)
+    for net in wanted or NETS:
+        kind, shape = NETS[net]
+        model = create(kind, shape, 10).eval().to(device)
         x = torch.rand(batch_size, *shape, generator=generator).to(device)
         with torch.no_grad():
             y = model(x).argmax(1)
@@ -92,7 +100,7 @@ def main(device: str, rounds: int, batch_size: int, threads: int) -> None:
                 for name, spent in times.items():
                     ratios.setdefault(name, []).append(spent / times["floor"])
         for name, values in ratios.items():
-            print(f"{net:8} {name:36} {statistics.median(values):6.2f}  ({min(values):.2f}-{max(values):.2f})")
+            print(f"{net:10} {name:36} {statistics.median(values):6.2f}  ({min(values):.2f}-{max(values):.2f})")
 
 
 if __name__ == "__main__":

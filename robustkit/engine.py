@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustkit.classifier import Classifier
 from robustkit.losses import lead
-from robustkit.norms import per_row
+from robustkit.norms import where_rows
 from robustkit.rng import Stream
 from robustkit.rows import Problem, Rows
 from robustkit.splitter import Splitter
@@ -259,7 +259,7 @@ class Engine:
             better = better | (distance < rows.distance)
             distance = torch.minimum(distance, rows.distance)
         return rows.without("logits").having(
-            best=torch.where(per_row(better, point), point, rows.best),
+            best=where_rows(better, point, rows.best),
             margin=torch.where(better, gap, rows.margin),
             distance=distance,
             hit=unbroken & hit,

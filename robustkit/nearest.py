@@ -10,7 +10,7 @@ from torch import Tensor
 from robustkit import hyperplane
 from robustkit.classifier import Gradient
 from robustkit.losses import lead
-from robustkit.norms import in_ball, per_row, size
+from robustkit.norms import in_ball, per_row, size, where_rows
 from robustkit.rows import Problem, Rows
 
 _FAR = 1e6  # stands for the far side of a box without sides
@@ -44,7 +44,7 @@ def begin(problem: Problem, rows: Rows, clean: Tensor) -> Tensor:
     normal = problem.stream.normal(shape, rows.ids, rows.restart, rows.step, draw=1)
     reach = torch.minimum(rows.distance, farthest(problem, rows)).clamp(max=problem.threat.radius) / 2
     delta = per_row(reach, rows.x) * in_ball(uniform, normal, problem.threat.norm)
-    return torch.where(per_row(clean, rows.x), rows.x, moved(problem, rows, delta))
+    return where_rows(clean, rows.x, moved(problem, rows, delta))
 
 
 def moved(problem: Problem, rows: Rows, delta: Tensor) -> Tensor:

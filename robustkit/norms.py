@@ -20,6 +20,15 @@ def per_row(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
+def where_rows(chosen: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Returns the rows of `a` where `chosen` (N,), else those of `b`; on a CPU without a copy where all agree."""
+    if chosen.device.type == "cpu":  # a GPU would have to be waited for
+        count = int(chosen.count_nonzero())
+        if count in (0, len(chosen)):
+            return a if count else b
+    return torch.where(per_row(chosen, a), a, b)
+
+
 def size(delta: Tensor, norm: Norm) -> Tensor:
     """Returns the norm of every row of `delta` in float64, shape (N,)."""
     sizes: Tensor = torch.linalg.vector_norm(delta.double().flatten(1), ord=_ORDER[norm], dim=1)

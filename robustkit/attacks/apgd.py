@@ -15,7 +15,7 @@ from robustkit.attacks import apgd_l1
 from robustkit.classifier import Gradient
 from robustkit.errors import ConfigurationError
 from robustkit.losses import Loss, dlr_towards, get_loss, margin_towards, runner_up_classes
-from robustkit.norms import per_row, size, steepest
+from robustkit.norms import per_row, size, steepest, where_rows
 from robustkit.rows import Problem, Rows
 
 MOMENTUM = 0.75  # alpha of equation 5, and rho of condition 1 in section 3.2
@@ -87,8 +87,8 @@ class APGD(Attack):
         better = found.loss > rows.loss_best
         rows = rows.having(
             logits=found.logits,
-            x_best=torch.where(per_row(better, rows.x), rows.x_adv, rows.x_best),
-            grad_best=torch.where(per_row(better, rows.x), found.grad, rows.grad_best),
+            x_best=where_rows(better, rows.x_adv, rows.x_best),
+            grad_best=where_rows(better, found.grad, rows.grad_best),
             loss_best=torch.where(better, found.loss, rows.loss_best),
         )
         if self.norm == "L1":
@@ -127,8 +127,8 @@ class APGD(Attack):
         stalls = ~rows.halved & (rows.loss_best <= loss_checked)
         halve = check & (oscillates | stalls)
         step_size = torch.where(halve, rows.step_size / 2, rows.step_size)
-        x = torch.where(per_row(halve, rows.x), rows.x_best, rows.x_adv)
-        grad = torch.where(per_row(halve, rows.x), rows.grad_best, found.grad)
+        x = where_rows(halve, rows.x_best, rows.x_adv)
+        grad = where_rows(halve, rows.grad_best, found.grad)
 
         step = per_row(step_size, x).to(x.dtype)
         ahead = self._project(problem, rows, x.addcmul(step, steepest(grad, self.norm)))

@@ -14,7 +14,7 @@ from robustkit.errors import ConfigurationError
 from robustkit.hyperplane import inner, shortest
 from robustkit.losses import Loss, get_loss, margin_towards, runner_up_classes
 from robustkit.nearest import begin, reaches_goal
-from robustkit.norms import per_row, size
+from robustkit.norms import per_row, size, where_rows
 from robustkit.rows import Problem, Rows
 
 
@@ -114,8 +114,8 @@ class FAB(Attack):
             distance = size(delta, self.norm) * height.abs() / inner(slope, delta).abs()
             nearer = distance < nearest  # false where there is no slope
             nearest, gap = torch.where(nearer, distance, nearest), torch.where(nearer, height, gap)
-            normal = torch.where(per_row(nearer, point), slope, normal)
-            way = torch.where(per_row(nearer, point), delta, way)
+            normal = where_rows(nearer, slope, normal)
+            way = where_rows(nearer, delta, way)
         return normal, gap, way
 
     def _losses(self, problem: Problem, rows: Rows) -> list[Loss]:

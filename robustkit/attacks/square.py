@@ -11,7 +11,7 @@ from torch import Tensor
 from robustkit.attack import Attack
 from robustkit.errors import ConfigurationError
 from robustkit.losses import get_loss, lead
-from robustkit.norms import Norm, per_row
+from robustkit.norms import Norm, where_rows
 from robustkit.rows import Problem, Rows
 
 HALVE_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # iterations, of HORIZON
@@ -93,7 +93,7 @@ class Square(Attack):
         better = loss > rows.loss_best
         rows = rows.having(
             logits=logits,
-            x_best=torch.where(per_row(better, rows.x), rows.x_adv, rows.x_best),
+            x_best=where_rows(better, rows.x_adv, rows.x_best),
             loss_best=torch.where(better, loss, rows.loss_best),
         )
         if self.trial:
