@@ -21,6 +21,7 @@ from robustkit.rows import Problem, Rows
 from robustkit.threat import Eps, Threat
 
 Scalar = str | int | float | bool | None
+CLOSE = 0.1  # share of its clean lead that a sample is left with where longer attacks may still break it (docs/log.md)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Attack(ABC):
         target: Class to reach instead of any wrong one; goals per sample are given in the call.
         eot: Draws of a random model that every look at it averages, >= 1.
         levels: Look only at points on a grid of so many levels per coordinate, 256 for stored images.
+        close: In a protocol, give every sample up after one look unless the attacks before left it less than this share
+            of its clean lead, in (0, 1); by default none is given up.
 
     Raises:
         ConfigurationError: If a field cannot be meant.
@@ -69,6 +72,7 @@ class Attack(ABC):
     target: int | None = None
     eot: int = 1
     levels: int | None = None
+    close: float | None = None
 
     name: ClassVar[str]
     kind: ClassVar[str] = "white-box"
@@ -90,6 +94,8 @@ class Attack(ABC):
             )
         self.count("restarts")
         self.count("eot")
+        if self.close is not None:
+            self.between("close", 0, 1)
 
     def count(self, setting: str, least: int = 1) -> None:
         """Checks that the field called `setting` is an integer >= `least`."""
@@ -123,8 +129,8 @@ class Attack(ABC):
         """Returns `rows` with `x_adv` (and whatever `step` needs) for fresh rows.
 
         The engine provides `x`, `lower`, `upper` (N, ...), `goal` (N,), the label or the target, `ids`, `restart`
-        and `step` (N,); `rival` (N,), the largest margin other attacks reached, and `quits` (N,), which an attack of
-        one start may set in `step` to give a row up.
+        and `step` (N,); `clean` and `rival` (N,), the margin of `x` and the largest that other attacks reached, and
+        `quits` (N,), which an attack of one start may set in `step` to give a row up.
         """
 
     def step(self, problem: Problem, rows: Rows) -> Rows:

@@ -100,8 +100,8 @@ class Bench:
                 cost = Cost(self.classifier, run)
                 first = engine.submitted
                 attacked = standing.nonzero().squeeze(1)
-                rival = None if run.attack.targeted else worst.margin[attacked]
-                engine.submit(x[attacked], ids[attacked], run.attack.goal(y[attacked]), rival)
+                margins = () if run.attack.targeted else (lead(clean, y)[attacked], worst.margin[attacked])
+                engine.submit(x[attacked], ids[attacked], run.attack.goal(y[attacked]), *margins)
                 for rows in engine.run(drain=True):
                     engine.problem.threat.verify(rows.x_adv, rows.x, run.label)
                     at = attacked[rows.position - first]
@@ -264,12 +264,13 @@ def labels(attacks: Sequence[Attack]) -> list[str]:
     Raises:
         ConfigurationError: If two attacks are equal.
     """
-    namesakes = Counter(attack.label for attack in attacks)
+    names = [attack.label + ("-close" if attack.close is not None else "") for attack in attacks]
     found = []
-    for attack in attacks:
-        others = [other.settings() for other in attacks if other.label == attack.label and other is not attack]
+    for name, attack in zip(names, attacks, strict=True):
+        namesake = [other for other, called in zip(attacks, names, strict=True) if called == name]
+        others = [other.settings() for other in namesake if other is not attack]
         apart = [f"{k}={v}" for k, v in attack.settings().items() if any(other.get(k) != v for other in others)]
-        found.append(f"{attack.label}({','.join(apart)})" if namesakes[attack.label] > 1 else attack.label)
+        found.append(f"{name}({','.join(apart)})" if len(others) else name)
     if len(set(found)) < len(found):
         twice = Counter(found).most_common(1)[0][0]
         raise ConfigurationError(f"evaluate: expected distinct attacks, got {twice} more than once; drop one")

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 WAVE = 8  # starts of one sample that run side by side, after the first has failed alone
 _KEPT = (
-    *("x", "ids", "goal", "rival", "position", "lower", "upper", "best", "broken", "margin", "distance", "quits"),
+    *("x", "ids", "goal", "clean", "rival", "quits", "position"),
+    *("lower", "upper", "best", "broken", "margin", "distance"),
     *("restart", "step", "steps", "queries", "steps_before", "queries_before"),
 )
 _RESULT = ("x", "x_adv", "position", "broken", "margin", "steps", "queries")
@@ -79,23 +80,28 @@ class Engine:
         looks = waves * (attack.steps_per_start + 1)
         self._path = torch.zeros(2, looks, dtype=torch.float64, device=classifier.device)
 
-    def submit(self, x: Tensor, ids: Tensor, goal: Tensor, rival: Tensor | None = None) -> None:
+    def submit(
+        self, x: Tensor, ids: Tensor, goal: Tensor, clean: Tensor | None = None, rival: Tensor | None = None
+    ) -> None:
         """Queues clean rows.
 
         Args:
             x: Shape (N, ...).
             ids: Their ids (N,).
             goal: The label, or the target if targeted, (N,).
-            rival: The largest margin that other attacks reached, float64 (N,); unknown by default.
+            clean: The margin of `x` (N,); unknown by default.
+            rival: The largest margin that other attacks reached (N,); unknown by default.
         """
         device = self.classifier.device
-        rival = torch.full((len(x),), -torch.inf, dtype=torch.float64) if rival is None else rival
+        unknown = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=device)
+        clean, rival = (unknown if known is None else known.to(device, torch.float64) for known in (clean, rival))
         position = torch.arange(self.submitted, self.submitted + len(x), device=device)
         self.submitted += len(x)
         x = x.to(device, self.classifier.dtype)
         rows = Rows(
-            x=x, ids=ids.to(device, torch.int64), goal=goal.to(device), rival=rival.to(device), position=position
-        )
+            x=x, ids=ids.to(device, torch.int64), goal=goal.to(device), position=position, clean=clean, rival=rival,
+            quits=rival.isfinite() & (rival < (self.attack.close or torch.inf) * clean),
+        )  # fmt: skip
         self.waiting.extend(rows.take(slice(i, i + self.split.size)) for i in range(0, len(x), self.split.size))
 
     def run(self, drain: bool = False) -> Iterator[Rows]:
@@ -158,7 +164,7 @@ class Engine:
         return rows.having(
             lower=lower, upper=upper, best=rows.x, restart=zero, step=zero,
             steps=zero, queries=zero, steps_before=zero, queries_before=zero,
-            broken=zero.bool(), done=zero.bool(), quits=zero.bool(),
+            broken=zero.bool(), done=zero.bool(),
             margin=torch.full_like(zero, -torch.inf, dtype=torch.float64),
             distance=torch.full_like(zero, torch.inf, dtype=torch.float64),
         )  # fmt: skip
@@ -190,7 +196,7 @@ class Engine:
     def _leave_at_end(self, ended: npt.NDArray[np.bool_]) -> Iterator[Rows]:
         """Judges the last proposal of rows that made all their steps; the unbroken start again or are done."""
         rows = self._merge(self._settle(self.split(self._last_look, self._part(ended))))
-        again = (rows.restart + 1 < self.attack.starts) & (~rows.broken | self.nearest)
+        again = (rows.restart + 1 < self.attack.starts) & (~rows.broken | self.nearest) & ~rows.quits
         if bool(again.any()):
             self.again.append(rows.take(again).keep(*_KEPT))
             rows = rows.take(~again)

@@ -66,7 +66,9 @@ def in_hindsight(evaluation: Evaluation) -> list[Diagnostic]:
             found.append(_only_by(evaluation, id, groups[group], rivals, what))
             if group == "black-box":
                 found.append(_much_nearer(evaluation, groups[group], rivals))
-    moving = {run.label: last_tenth(run.loss_path) for run in runs if run.label in strong and len(run.loss_path) > 10}
+    # What gives most samples up at once has settled for another reason.
+    whole = [run for run in runs if run.label in strong and len(run.loss_path) > 10 and run.attack.close is None]
+    moving = {run.label: last_tenth(run.loss_path) for run in whole}
     if moving:
         found.append(_converged(moving))
     return found

@@ -7,11 +7,12 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 import robustkit
-from robustkit.attack import Attack
+from robustkit.attack import CLOSE, Attack
 from robustkit.attacks import APGD, FAB, FGSM, Noise, Square
 from robustkit.errors import ConfigurationError, suggest
 from robustkit.norms import Norm
@@ -152,16 +153,19 @@ def _rand(norm: Norm, eps: Eps, classes: int) -> Parts:
 
 
 def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
-    # Less than half of the steps find what all of them do if they may start again (docs/log.md). The last three are
-    # alarms for masked gradients: they should find nothing in what the others left nor come much nearer, and Square
-    # goes on only where it has caught up with them.
+    # Short attacks that may start again find nearly all that long ones do, and come close to the rest: long ones follow
+    # on close samples alone (docs/log.md). The last three are alarms for masked gradients: they should find nothing nor
+    # come much nearer, and Square goes on only where it has caught up or a sample is close.
+    common: dict[str, Any] = {"norm": norm, "eps": eps}
     targets = min(TARGETS, classes - 1)
     return (
-        APGD(norm=norm, eps=eps, steps=40, restarts=3),
-        APGD(norm=norm, eps=eps, steps=40, loss="dlr", targets=targets, restarts=2),
-        Square(norm=norm, eps=eps, trial=1000),
-        FGSM(norm=norm, eps=eps),
-        Noise(norm=norm, eps=eps),
+        APGD(**common, steps=40, restarts=3),
+        APGD(**common, steps=40, loss="dlr", targets=targets, restarts=2),
+        APGD(**common, restarts=5, close=CLOSE),
+        FAB(**common, targets=targets, close=CLOSE),
+        Square(**common, trial=1000),
+        FGSM(**common),
+        Noise(**common),
     ), ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -15,6 +15,7 @@ from robustkit.attacks import FGSM, PGD, Noise
 from robustkit.classifier import Classifier
 from robustkit.craft import craft
 from robustkit.engine import WAVE, Engine
+from robustkit.errors import ConfigurationError
 from robustkit.losses import margin
 from robustkit.rows import Rows
 from robustkit.splitter import Splitter
@@ -251,6 +252,35 @@ def test_queries_of_each_row_are_its_own():
     assert (rows.queries[~rows.broken] == 2 * 7).all()
     assert (rows.queries[rows.broken] <= 2 * 7).all()
     assert int(rows.queries.sum()) <= classifier.tally.forwards < N * 2 * 7
+
+
+@pytest.mark.parametrize("look_every", [1, 8])
+@pytest.mark.parametrize("attack", [PGD(eps=0.04, steps=6, restarts=11), FGSM(eps=0.04), PGD(eps=0.04, steps=12)])
+def test_only_close_samples_get_more_than_one_look(attack, look_every):
+    clean, rival = torch.full((N,), -1.0), torch.linspace(-0.3, -0.01, N)
+    rows = []
+    for close, known_before in ((None, (clean, rival)), (0.1, (clean, rival)), (0.1, ())):
+        classifier = known(robust_net())
+        with classifier.frozen():
+            engine = Engine(replace(attack, close=close), classifier, batch_size=9)
+            engine.look_every = look_every
+            engine.submit(X, torch.arange(N), zeros(N), *known_before)
+            done = Rows.join(list(engine.run(drain=True)))
+        rows.append(done.take(done.position.argsort()))
+    all_of_them, some, unknown = rows
+    close = rival >= -0.1
+    for name in ("x_adv", "broken", "margin", "steps", "queries"):
+        whole = getattr(all_of_them, name)
+        assert getattr(some, name)[close].equal(whole[close])
+        assert getattr(unknown, name).equal(whole)
+    assert (some.steps[~close] == 1).all()
+    assert not some.broken.any()
+
+
+def test_a_share_that_is_none_is_refused():
+    for close in (0, 1, -0.1, float("nan")):
+        with pytest.raises(ConfigurationError, match="expected close between 0 and 1"):
+            PGD(close=close)
 
 
 def test_broken_rows_cost_one_look_and_waiting_rows_take_their_places():

@@ -552,19 +552,22 @@ def test_a_trial_gives_up_only_the_rows_that_lag_behind():
     attack, whole = Square(eps=0.05, queries=60, trial=20), Square(eps=0.05, queries=60)
     with classifier.frozen():
         results = []
-        for engine, rival in (
-            (Engine(attack, classifier), torch.full((40,), 1e9, dtype=torch.float64)),
-            (Engine(attack, classifier), torch.full((40,), -1e9, dtype=torch.float64)),
-            (Engine(whole, classifier), None),
+        for engine, clean, rival in (
+            (Engine(attack, classifier), -1e-9, 1e9),
+            (Engine(attack, classifier), -1e-9, -1e9),
+            (Engine(attack, classifier), -1e9, 1e9),  # nearly all of the lead is gone
+            (Engine(attack, classifier), -torch.inf, -torch.inf),  # nothing is known
+            (Engine(whole, classifier), -1e-9, 1e9),
         ):
-            engine.submit(x, torch.arange(40), y, rival)
+            engine.submit(x, torch.arange(40), y, torch.full((40,), clean), torch.full((40,), rival))
             done = Rows.join(list(engine.run(drain=True)))
             results.append(done.take(done.position.argsort()))
-    lagging, ahead, all_of_them = results
+    lagging, *others, all_of_them = results
     assert lagging.queries.max() == 20  # nothing catches up with such a rival
     assert not (lagging.broken & ~all_of_them.broken).any()
-    for name in ("x_adv", "broken", "queries", "margin"):
-        assert getattr(ahead, name).equal(getattr(all_of_them, name))
+    for other in others:
+        for name in ("x_adv", "broken", "queries", "margin"):
+            assert getattr(other, name).equal(getattr(all_of_them, name))
 
 
 def test_a_trial_needs_one_start_and_the_margin():

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustkit.attack import Attack
+from robustkit.attack import CLOSE, Attack
 from robustkit.errors import ConfigurationError
 from robustkit.losses import get_loss, lead
 from robustkit.norms import Norm, where_rows
@@ -46,9 +46,9 @@ class Square(Attack):
             4000, 6000 and 8000 iterations.
         rescale_schedule: Stretch these numbers, meant for 10000 queries, to `queries`.
         loss: "margin", "ce" or "dlr".
-        trial: Give a sample up after so many queries if its margin is below the one other attacks reached before, 0 for
-            never. A random search that has not even caught up with a gradient by then will not break what it left;
-            where gradients are masked it has. For the margin loss and one start.
+        trial: Give a sample up after so many queries, 0 for never, if its margin is below the one other attacks reached
+            before, and a tenth of its clean lead or more is left: a random search that has not even caught up with a
+            gradient by then will not break what it left. For the margin loss and one start.
     """
 
     queries: int = 5000
@@ -97,7 +97,8 @@ class Square(Attack):
             loss_best=torch.where(better, loss, rows.loss_best),
         )
         if self.trial:
-            rows = rows.having(quits=(rows.step + 1 == self.trial) & (rows.loss_best < rows.rival))
+            hopeless = (rows.loss_best < rows.rival) & (rows.loss_best < CLOSE * rows.clean)
+            rows = rows.having(quits=(rows.step + 1 == self.trial) & hopeless)
         rows, now = self._ahead(problem, rows)
         if self.norm == "Linf":
             return rows.having(x_adv=repaint(rows, now).view_as(rows.x))
