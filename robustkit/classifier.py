@@ -230,10 +230,15 @@ class Classifier:
 
     def _clean(self, grad: Tensor) -> Tensor:
         peak = grad.flatten(1).abs().amax(dim=1)  # several times as fast as vector_norm on a CPU; NaN stays NaN
+        # Contiguous first: the gradient of a sum is one number seen many times, which cannot be changed in place.
+        grad = grad.contiguous()
+        if peak.device.type == "cpu":  # a GPU would have to be waited for
+            least, most = peak.aminmax()
+            if 0 < float(least) and float(most) < torch.inf:
+                return grad
         self.tally.nonfinite_gradients = self.tally.nonfinite_gradients + (len(peak) - (peak < torch.inf).sum())
         self.tally.zero_gradients = self.tally.zero_gradients + (peak == 0).sum()
-        # Contiguous first: the gradient of a sum is one number seen many times, which cannot be changed in place.
-        return grad.contiguous().nan_to_num_(0.0, 0.0, 0.0)
+        return grad.nan_to_num_(0.0, 0.0, 0.0)
 
     def _scores(self, output: Any) -> Tensor:
         scores = self._find(output)

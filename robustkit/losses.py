@@ -45,7 +45,7 @@ def cross_entropy(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     if y.ndim == 2:
         return divergence(z, y)
     of = y.unsqueeze(1)
-    value = torch.logsumexp(z, dim=1) - z.gather(1, of).squeeze(1)
+    value = -z.log_softmax(dim=1).gather(1, of).squeeze(1)
     return value, z.scatter(1, of, -torch.inf).softmax(dim=1).scatter_(1, of, -1)
 
 
