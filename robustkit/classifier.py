@@ -234,7 +234,7 @@ class Classifier:
         grad = grad.contiguous()
         if peak.device.type == "cpu":  # a GPU would have to be waited for
             least, most = peak.aminmax()
-            if 0 < float(least) and float(most) < torch.inf:
+            if float(least) > 0 and float(most) < torch.inf:
                 return grad
         self.tally.nonfinite_gradients = self.tally.nonfinite_gradients + (len(peak) - (peak < torch.inf).sum())
         self.tally.zero_gradients = self.tally.zero_gradients + (peak == 0).sum()

@@ -25,7 +25,8 @@ from robustkit.calibration import (
     reliability,
 )
 from robustkit.errors import ConfigurationError, InvalidEvaluation
-from robustkit.stats import proportion
+from robustkit.ranked import Ranked
+from robustkit.stats import proportion, resampled
 
 ATOL = 1e-12
 
@@ -98,6 +99,18 @@ def test_aurc_averages_the_error_of_the_most_confident():
     assert aurc([0.7, 0.9, 0.8], [1, 1, 0]) == pytest.approx((0 + 1 / 2 + 1 / 3) / 3, abs=ATOL)
     assert aurc([0.5] * 4, [1, 1, 0, 0]) == pytest.approx(0.5, abs=ATOL)  # no ranking, hence the error rate
     assert aurc([0.1, 0.9], [0, 0]) == 1
+    assert str(aurc([0.1, 0.9], [1, 1])) == "0.0"  # and not -0.0
+
+
+@pytest.mark.parametrize("n", [3, 7, 100, 1797])
+def test_aurc_is_the_mean_of_the_rates_and_at_most_one(n):
+    confidence = np.random.default_rng(n).integers(0, n, n) / n  # with ties
+    correct = np.random.default_rng(n).random(n) < confidence
+    ranked = Ranked(confidence, correct, 15)
+    for weights in (ranked.once, np.concatenate(list(resampled(np.random.default_rng(0), n, 20)))):
+        rates = ranked.risk(np.arange(n), weights)
+        np.testing.assert_allclose(ranked.aurc(weights), rates.mean(axis=1), atol=1e-13)
+    assert 1 - 1e-12 < aurc(confidence, np.zeros(n)) <= 1
 
 
 def test_classwise_ece_bins_the_probability_of_every_class_over_all_samples():

@@ -17,8 +17,11 @@ from robustkit.classifier import Classifier
 from robustkit.curve import minimal_distances, security_curve
 from robustkit.data import Dataset, batches, shuffled
 from robustkit.errors import ConfigurationError, InvalidEvaluation
+from robustkit.losses import margin
 from robustkit.pace import Pace
 from robustkit.protocols import PROTOCOLS, Protocol, custom, get_protocol
+from robustkit.report import sentences
+from robustkit.report.build import build_audit
 from robustkit.stats import confidence_sequence
 from robustkit.threat import Threat
 
@@ -148,6 +151,25 @@ class TestCascade:
         for column in ("id", "worst_prediction", *(f"{run.label}/steps" for run in whole.runs)):
             merged = np.concatenate([part.ledger[column] for part in parts])
             np.testing.assert_array_equal(whole.ledger[column], merged, err_msg=column)
+
+
+def test_the_fast_protocol_stays_with_what_is_nearly_broken():
+    (x, y), net = digits(60), digits_cnn()
+    found = robustkit.evaluate(net, (x, y), get_protocol("fast", norm="Linf", eps=EPS, classes=10))
+    labels = ["apgd-ce", "apgd-t", "apgd-ce-close", "fab-t-close", "square", "fgsm", "noise"]
+    assert list(found.ledger.attacks) == labels
+    short = [found.ledger[f"{label}/margin"] for label in labels[:2]]
+    left = found.ledger.right & (short[0] < 0) & (short[1] < 0)
+    clean = margin(net(x).double(), y)[0].detach().numpy()
+    far = left & (np.maximum(*short) < 0.1 * clean)
+    assert 0 < far.sum() < left.sum()
+    for label in labels[2:4]:
+        steps = found.ledger[f"{label}/steps"]
+        assert (steps[far] == 1).all()
+        assert (steps[left & ~far] > 90).all()
+    assert set(found.ledger["square/queries"][far].tolist()) <= {1000, 5000}  # caught up with the gradients, or not
+    told = sentences.method(build_audit(found, Classifier(net, num_classes=10), name="cnn"))
+    assert "On all but samples that are nearly broken, apgd-ce-close and fab-t-close gave up after one look." in told
 
 
 class TestEarlyStop:

@@ -72,6 +72,8 @@ def method(audit: Audit) -> str:
         said.append(f"It differs from the published one: {'; '.join(how.changes)}.")
     if how.cascade:
         said.append("Each attack gets what the ones before it left standing, and its accuracy counts theirs too.")
+    if close := [shorten(attack.name, 60) for attack in audit.attacks if attack.params.get("close") is not None]:
+        said.append(f"On all but samples that are nearly broken, {' and '.join(close)} gave up after one look.")
     if how.draws > 1:
         said.append(f"The model is random: every verdict is the mean of {how.draws} draws.")
     if worst.anytime is not None:
