@@ -59,8 +59,9 @@ class Attack(ABC):
         target: Class to reach instead of any wrong one; goals per sample are given in the call.
         eot: Draws of a random model that every look at it averages, >= 1.
         levels: Look only at points on a grid of so many levels per coordinate, 256 for stored images.
-        close: In a protocol, give every sample up after one look unless the attacks before left it less than this share
-            of its clean lead, in (0, 1); by default none is given up.
+        close: In an evaluation, give every sample up after one look unless the attacks before left it less than this
+            share of its clean lead, in (0, 1); by default none is given up. Not with a target, and without effect where
+            the nearest point is looked for.
 
     Raises:
         ConfigurationError: If a field cannot be meant.
@@ -96,6 +97,8 @@ class Attack(ABC):
         self.count("eot")
         if self.close is not None:
             self.between("close", 0, 1)
+            if self.target is not None:
+                raise ConfigurationError(f"{self.name}: expected either target or close, got both; drop one")
 
     def count(self, setting: str, least: int = 1) -> None:
         """Checks that the field called `setting` is an integer >= `least`."""

@@ -248,6 +248,11 @@ def common_threat(attacks: Sequence[Attack], classifier: Classifier) -> Threat:
     """
     if not attacks:
         raise ConfigurationError("evaluate: expected at least one attack, got none; for example PGD(eps='8/255')")
+    if attacks[0].close is not None:
+        raise ConfigurationError(
+            f"evaluate: expected an attack before {attacks[0].label} that tells which samples are close, got none; put"
+            " one there, or leave close out"
+        )
     first, *others = (attack.threat(classifier) for attack in attacks)
     for other in others:
         if (other.norm, other.radius, other.target) != (first.norm, first.radius, first.target):

@@ -232,7 +232,7 @@ class Classifier:
         peak = grad.flatten(1).abs().amax(dim=1)  # several times as fast as vector_norm on a CPU; NaN stays NaN
         # Contiguous first: the gradient of a sum is one number seen many times, which cannot be changed in place.
         grad = grad.contiguous()
-        if peak.device.type == "cpu":  # a GPU would have to be waited for
+        if len(peak) and peak.device.type == "cpu":  # a GPU would have to be waited for
             least, most = peak.aminmax()
             if float(least) > 0 and float(most) < torch.inf:
                 return grad

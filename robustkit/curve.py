@@ -87,6 +87,7 @@ def security_curve(
 ) -> Curve:
     """Returns robust accuracy at every radius (Biggio & Roli 2018, arXiv 1712.03141, section 3.3).
 
+    Every attack runs in full, because what others left, which `close` and Square's `trial` go by, is not told.
     Radii are taken in ascending order; a sample that is broken is not attacked again, neither by a later attack nor at
     a larger radius. So the curve never rises. Processes of a torch process group share the work.
 

@@ -95,12 +95,14 @@ class Engine:
         device = self.classifier.device
         unknown = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=device)
         clean, rival = (unknown if known is None else known.to(device, torch.float64) for known in (clean, rival))
+        close = None if self.nearest else self.attack.close
+        far = torch.zeros_like(rival).bool() if close is None else rival.isfinite() & (rival < close * clean)
         position = torch.arange(self.submitted, self.submitted + len(x), device=device)
         self.submitted += len(x)
         x = x.to(device, self.classifier.dtype)
         rows = Rows(
-            x=x, ids=ids.to(device, torch.int64), goal=goal.to(device), position=position, clean=clean, rival=rival,
-            quits=rival.isfinite() & (rival < (self.attack.close or torch.inf) * clean),
+            x=x, ids=ids.to(device, torch.int64), goal=goal.to(device), position=position,
+            clean=clean, rival=rival, quits=far,
         )  # fmt: skip
         self.waiting.extend(rows.take(slice(i, i + self.split.size)) for i in range(0, len(x), self.split.size))
 

@@ -106,12 +106,15 @@ class Probes:
 
     def _subset(self, evaluation: Evaluation, batch_size: int) -> Subset:
         ledger, device = evaluation.ledger, self.classifier.device
+        runs = [
+            run for run in evaluation.runs if run.attack.close is None
+        ]  # on their own the others are the same again
         place = [item[4] for item in self.kept]
         return Subset(
             classifier=self.classifier,
             threat=evaluation.threat,
-            attacks=evaluation.protocol.attacks,
-            broken=tuple(int(ledger.broken_under(run.label).sum()) for run in evaluation.runs),
+            attacks=tuple(run.attack for run in runs),
+            broken=tuple(int(ledger.broken_under(run.label).sum()) for run in runs),
             x=torch.stack([item[2] for item in self.kept]).to(device),
             y=torch.tensor([item[3] for item in self.kept], device=device),
             ids=torch.tensor([item[1] for item in self.kept]),

@@ -79,8 +79,6 @@ def smooth(
         pairs = zip(parts, scale, strict=True)
         noise = torch.cat([_noise(classifier, *part, own, around, stream) for part, own in pairs])
         spread = torch.cat([_spread(classifier, *part, near, stream) for part in parts])
-        if any(isinstance(module, BPDA) for module in classifier.module.modules()):
-            spread.fill_(torch.nan)  # jumps that are declared are attacked through
     cosine = torch.cat([_cosine(classifier, *part, near, stream) for part in parts])
     rough, agree, even = float(noise.mean()), float(cosine.mean()), float(spread.nanmedian())
     value = f"loss {100 * rough:.1f} %, gradient {agree:.2f}" + ("" if math.isnan(even) else f", spread {even:.2f}")
@@ -128,12 +126,21 @@ def _cosine(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, threat: T
 
 
 def _spread(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, threat: Threat, stream: Stream) -> Tensor:
-    """Returns over how large a share of a short way the margin changes (N,): 1 if evenly, nan if rounding hides it."""
+    """Returns over how large a share of a short way the margin changes (N,): 1 if evenly, nan where it is not known."""
+    if any(isinstance(module, BPDA) for module in classifier.module.modules()):
+        return torch.full_like(ids, torch.nan, dtype=torch.float64)  # declared jumps are attacked through
     there = _point(x, ids, threat, stream, 0)
     way = [classifier.logits(x.lerp(there, k / PIECES)).double() for k in range(PIECES + 1)]
     moved = torch.stack([margin(logits, y)[0] for logits in way]).diff(dim=0).abs()
-    seen = moved.mean(0) > ROUNDING * torch.finfo(x.dtype).eps * way[0].abs().amax(1)
+    seen = moved.mean(0) > ROUNDING * _precision(classifier, x) * way[0].abs().amax(1)
     return torch.where(seen, moved.sum(0).square() / (PIECES * moved.square().sum(0)), torch.nan)
+
+
+def _precision(classifier: Classifier, x: Tensor) -> float:
+    """Returns the relative step of the coarsest numbers that the model computes with, as far as they show."""
+    output = classifier._find(classifier.raw(x[:1]))
+    steps = [torch.finfo(dtype).eps for dtype in (classifier.model_dtype, output.dtype)]
+    return max(*steps, 0.0 if x.device.type == "cpu" else 2**-10)  # GPUs may convolve in TF32
 
 
 def _unit(grad: Tensor) -> Tensor:

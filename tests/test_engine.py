@@ -10,6 +10,7 @@ import torch
 from nets import generator, images, labels, linear, smooth_cnn
 from torch import nn
 
+from robustkit import evaluate
 from robustkit.attack import Attack
 from robustkit.attacks import FGSM, PGD, Noise
 from robustkit.classifier import Classifier
@@ -255,7 +256,7 @@ def test_queries_of_each_row_are_its_own():
 
 
 @pytest.mark.parametrize("look_every", [1, 8])
-@pytest.mark.parametrize("attack", [PGD(eps=0.04, steps=6, restarts=11), FGSM(eps=0.04), PGD(eps=0.04, steps=12)])
+@pytest.mark.parametrize("attack", [PGD(eps=0.04, steps=6, restarts=11), PGD(eps=0.04, steps=12)])
 def test_only_close_samples_get_more_than_one_look(attack, look_every):
     clean, rival = torch.full((N,), -1.0), torch.linspace(-0.3, -0.01, N)
     rows = []
@@ -277,10 +278,27 @@ def test_only_close_samples_get_more_than_one_look(attack, look_every):
     assert not some.broken.any()
 
 
-def test_a_share_that_is_none_is_refused():
+def test_the_nearest_point_is_looked_for_in_every_sample():
+    classifier = known(NET)
+    found = []
+    for close in (None, 0.1):
+        with classifier.frozen():
+            engine = Engine(replace(ATTACKS["pgd"], close=close), classifier, nearest=True)
+            engine.submit(X, torch.arange(N), Y, torch.full((N,), -1.0), torch.full((N,), -0.9))
+            found.append(Rows.join(list(engine.run(drain=True))))
+    for name in ("x_adv", "broken", "steps"):
+        assert getattr(found[0], name).equal(getattr(found[1], name))
+    assert found[0].broken.any()
+
+
+def test_a_share_that_is_none_a_target_and_the_first_place_are_refused():
     for close in (0, 1, -0.1, float("nan")):
         with pytest.raises(ConfigurationError, match="expected close between 0 and 1"):
             PGD(close=close)
+    with pytest.raises(ConfigurationError, match="either target or close"):
+        PGD(target=1, close=0.1)
+    with pytest.raises(ConfigurationError, match="expected an attack before pgd"):
+        evaluate(NET, (X, Y), [PGD(close=0.1)])
 
 
 def test_broken_rows_cost_one_look_and_waiting_rows_take_their_places():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,18 @@ STRONG = [APGD(eps=EPS, steps=20), APGD(eps=EPS, steps=20, loss="dlr", targets=9
 
 def audited(model, attacks, n=40, probes=24, **arguments):
     return robustkit.evaluate(model, digits(n), attacks, probes=probes, **arguments)
+
+
+class Autocast(nn.Module):
+    """A network in bfloat16 inside."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self.net(x)
 
 
 def stairs(x):
@@ -257,6 +270,16 @@ class TestStrength:
             found = smooth(model, x, y, torch.arange(5), eps=eps)
         assert str(found.value).endswith(value)
         assert found.status == status
+
+    @pytest.mark.parametrize("eps", [8 / 255, 0.15])
+    @pytest.mark.parametrize("wrap", [lambda net: net.bfloat16(), lambda net: net.half(), Autocast])
+    def test_rounding_is_not_called_stairs(self, wrap, eps):
+        x, y = digits(32)
+        model = Classifier(wrap(copy.deepcopy(digits_cnn())).eval())
+        with model.frozen():
+            found = smooth(model, x, y, torch.arange(32), eps=eps)
+        assert found.status == "pass"
+        assert "spread" not in str(found.value)
 
     def test_declared_chance_is_not_called_rough(self):
         noisy = Classifier(Twin(before=lambda x: x + 0.02 * torch.randn_like(x)).eval(), draws=4)

@@ -47,8 +47,8 @@ class Square(Attack):
         rescale_schedule: Stretch these numbers, meant for 10000 queries, to `queries`.
         loss: "margin", "ce" or "dlr".
         trial: Give a sample up after so many queries, 0 for never, if its margin is below the one other attacks reached
-            before, and a tenth of its clean lead or more is left: a random search that has not even caught up with a
-            gradient by then will not break what it left. For the margin loss and one start.
+            before, and those left it a tenth of its clean lead or more: a random search that has not even caught up
+            with a gradient by then will not break what is far. For the margin loss and one start.
     """
 
     queries: int = 5000
@@ -97,8 +97,8 @@ class Square(Attack):
             loss_best=torch.where(better, loss, rows.loss_best),
         )
         if self.trial:
-            hopeless = (rows.loss_best < rows.rival) & (rows.loss_best < CLOSE * rows.clean)
-            rows = rows.having(quits=(rows.step + 1 == self.trial) & hopeless)
+            hopeless = (rows.loss_best < rows.rival) & (rows.rival < CLOSE * rows.clean)
+            rows = rows.having(quits=rows.quits | ((rows.step + 1 == self.trial) & hopeless))
         rows, now = self._ahead(problem, rows)
         if self.norm == "Linf":
             return rows.having(x_adv=repaint(rows, now).view_as(rows.x))
