@@ -106,9 +106,8 @@ class Probes:
 
     def _subset(self, evaluation: Evaluation, batch_size: int) -> Subset:
         ledger, device = evaluation.ledger, self.classifier.device
-        runs = [
-            run for run in evaluation.runs if run.attack.close is None
-        ]  # on their own the others are the same again
+        # Asked on their own, attacks on close samples would only repeat others.
+        runs = [run for run in evaluation.runs if run.attack.close is None]
         place = [item[4] for item in self.kept]
         return Subset(
             classifier=self.classifier,
