@@ -155,7 +155,7 @@ def _rand(norm: Norm, eps: Eps, classes: int) -> Parts:
 def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
     # Short attacks that may start again find nearly all that long ones do, and come close to the rest: long ones follow
     # on close samples alone (docs/log.md). The last three are alarms for masked gradients: they should find nothing nor
-    # come much nearer, and Square goes on only where it has caught up or a sample is close.
+    # come much nearer, and Square goes on only where it has caught up or nearly arrived.
     common: dict[str, Any] = {"norm": norm, "eps": eps}
     targets = min(TARGETS, classes - 1)
     return (

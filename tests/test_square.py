@@ -555,8 +555,7 @@ def test_a_trial_gives_up_only_the_rows_that_lag_behind():
         for engine, clean, rival in (
             (Engine(attack, classifier), -1e-9, -1e-9),
             (Engine(attack, classifier), -1e-9, -1e9),
-            (Engine(attack, classifier), -2e9, -1e8),  # nearly all of the lead is gone
-            (Engine(attack, classifier), -1e10, -1e-9),  # and Square lags far behind
+            (Engine(attack, classifier), -1e9, 1e9),  # it has left nearly nothing of the lead
             (Engine(attack, classifier), -torch.inf, -torch.inf),  # nothing is known
             (Engine(whole, classifier), -1e-9, 1e9),
         ):

@@ -46,9 +46,9 @@ class Square(Attack):
             4000, 6000 and 8000 iterations.
         rescale_schedule: Stretch these numbers, meant for 10000 queries, to `queries`.
         loss: "margin", "ce" or "dlr".
-        trial: Give a sample up after so many queries, 0 for never, if its margin is below the one other attacks reached
-            before, and those left it a tenth of its clean lead or more: a random search that has not even caught up
-            with a gradient by then will not break what is far. For the margin loss and one start.
+        trial: Give a sample up after so many queries, 0 for never, if the search is behind the margin other attacks
+            reached and has itself left a tenth of the clean lead or more: what has neither caught up with a gradient
+            nor nearly arrived by then will not. For the margin loss and one start.
     """
 
     queries: int = 5000
@@ -97,7 +97,7 @@ class Square(Attack):
             loss_best=torch.where(better, loss, rows.loss_best),
         )
         if self.trial:
-            hopeless = (rows.loss_best < rows.rival) & (rows.rival < CLOSE * rows.clean)
+            hopeless = (rows.loss_best < rows.rival) & (rows.loss_best < CLOSE * rows.clean)
             rows = rows.having(quits=rows.quits | ((rows.step + 1 == self.trial) & hopeless))
         rows, now = self._ahead(problem, rows)
         if self.norm == "Linf":
