@@ -99,8 +99,8 @@ class Share:
         step, ahead = batches_per_piece(size, batch_size) * batch_size, copy.copy(self)
         if self.index == 0 and self.count > (pieces := -(-size // step)):
             logger.warning(
-                "%d processes share %d pieces of %d samples, so some have nothing to do; a smaller batch size cuts"
-                " more", self.count, pieces, step,
+                "evaluate: expected a piece of the data for each of %d shares, got %d of up to %d samples: some have"
+                " nothing to do; a smaller batch size cuts more", self.count, pieces, step,
             )  # fmt: skip
         return sum(min(step, size - start) for start in range(0, size, step) if ahead.mine(start in known))
 

@@ -106,6 +106,16 @@ def test_report_writes_every_format_beside_the_json(in_folder, capsys):
     assert "one file for standard output" in capsys.readouterr().err
 
 
+def test_exports_stay_out_of_a_bundle(in_folder):
+    save(report(MODEL), "out/report.json")
+    Path("out/manifest.json").write_text("{}")
+    before = set(Path("out").rglob("*"))
+    assert run(["report", "out", "-f", "csv", "-f", "model-card", "-f", "markdown"]) == 0
+    assert set(Path("out").rglob("*")) == before | {Path("out/report.md")}
+    assert Path("out-exports/model-card.md").exists()
+    assert Path("out-exports/csv/accuracy.csv").exists()
+
+
 def test_the_plan_prints_the_tabled_sizes(capsys):
     assert run(["plan"]) == 0
     assert "2,398" in capsys.readouterr().out

@@ -70,7 +70,7 @@ def test_a_cascade_merges_too():
 def test_a_shard_without_a_piece_is_no_obstacle_but_said(caplog):
     shards = [run(shard=(index, 3), limit=8) for index in range(3)]
     (said,) = [record.message for record in caplog.records if "nothing to do" in record.message]
-    assert said.startswith("3 processes share 2 pieces of 4 samples")
+    assert said.startswith("evaluate: expected a piece of the data for each of 3 shares, got 2 of up to 4 samples")
     assert [len(shard.ledger) for shard in shards] == [4, 4, 0]
     assert same(Evaluation.merge(shards), run(limit=8))
 

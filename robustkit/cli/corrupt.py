@@ -56,8 +56,8 @@ def command(
 
     \b
     Examples:
-      robustkit corrupt resnet18 --weights r18.safetensors --data cifar10 --data-root data --limit 1000
-      robustkit corrupt resnet18 --weights r18.safetensors --data cifar10 --data-root data --corrupted CIFAR-10-C
+      robustkit corrupt preact_resnet18 --weights r18.safetensors --data cifar10 --data-root data
+      robustkit corrupt preact_resnet18 --weights r18.safetensors --data cifar10 --corrupted CIFAR-10-C
     """
     from robustkit.cli import files, screen
     from robustkit.corruptions import SEVERITIES

@@ -21,7 +21,7 @@ FORMATS = ("html", "markdown", "robustbench", "model-card", "csv", "junit", "sar
 @click.option("--html", type=click.Path(path_type=Path), help="File to write  [default: beside the JSON]")
 @click.option("--markdown", help="File to write, - for standard output.")
 @click.option("-f", "--format", "formats", multiple=True, type=click.Choice(FORMATS), help="May be repeated.")
-@click.option("--out", metavar="FOLDER", help="For --format, - for standard output  [default: beside the JSON]")
+@click.option("--out", metavar="FOLDER", help="For --format, - for standard output  [default: see below]")
 def command(source: Path, html: Path | None, markdown: str | None, formats: tuple[str, ...], out: str | None) -> None:
     """Render REPORT, a report.json or its folder, from the JSON alone.
 
@@ -31,6 +31,9 @@ def command(source: Path, html: Path | None, markdown: str | None, formats: tupl
       model-card   Hugging Face model card with a model-index, clean beside robust
       csv          the data behind every figure, one file each, in the folder csv
       junit, sarif gates and diagnostics for build servers and code scanning
+
+    They go beside the JSON, but what is no part of a bundle into a folder beside it, named after it with -exports: a
+    bundle with other files in it is not what its manifest says.
 
     \b
     Example:
@@ -53,7 +56,7 @@ def command(source: Path, html: Path | None, markdown: str | None, formats: tupl
             click.echo(next(iter(files.values())), nl=False)
             return
         for name, text in files.items():
-            click.echo(write_atomically((Path(out) if out else path.parent) / name, text))
+            click.echo(write_atomically((Path(out) if out else _place(path, name)) / name, text))
         return
     if html or not markdown:
         click.echo(write_atomically(html or path.with_suffix(".html"), render_html(report)), err=markdown == "-")
@@ -61,6 +64,17 @@ def command(source: Path, html: Path | None, markdown: str | None, formats: tupl
         click.echo(render_markdown(report), nl=False)
     elif markdown:
         click.echo(write_atomically(markdown, render_markdown(report)))
+
+
+def _place(path: Path, name: str) -> Path:
+    """Returns the folder of an export by default: never a bundle's own, unless the bundle has a file of that name."""
+    from robustkit.bundle.manifest import NAME, PAGES
+
+    folder = path.parent
+    if name in PAGES or not (folder / NAME).exists():
+        return folder
+    folder = folder.resolve()
+    return folder.with_name(f"{folder.name}-exports")
 
 
 def _rendered(kind: str, report: Report, path: Path) -> dict[str, str]:

@@ -74,7 +74,8 @@ def headline(comparison: Comparison) -> str:
     moved = "did not change measurably" if low <= 0 <= high else "rose" if low > 0 else "fell"
     said = (
         f"Robust accuracy {moved}: {words.percent(row.before.value)} before, {words.percent(row.after.value)} after, "
-        f"{points(pair.difference)} points ({interval(pair.interval)}); {pair.b:,} samples lost and {pair.c:,} won."
+        f"{points(pair.difference)} points ({interval(pair.interval)}); "
+        f"{pair.b:,} sample{'' if pair.b == 1 else 's'} lost and {pair.c:,} won."
     )
     return f"{said} Do not rely on it: an evaluation is {doubt}." if doubt else said
 
