@@ -71,8 +71,8 @@ def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool 
 
     "autoattack", "autoattack-plus" and "autoattack-rand" are those of Croce & Hein 2020, arXiv 2003.01690, section 6
     and the settings of their code; for L1 those of Croce & Hein 2021, arXiv 2103.01208. "fast" is our own: where it was
-    compared it stopped at most two samples of 100 short of "autoattack", but for one model with hidden gradients, which
-    its audit called unreliable (docs/log.md).
+    compared it left as many samples standing as "autoattack", give or take what its seed moves, but for two models with
+    hidden gradients, which their audits called unreliable or at least remarked on (docs/log.md).
 
     With fewer than ten classes there are fewer targets; with fewer than four the targeted DLR loss does not exist and
     with two no DLR loss at all: differences of two logits take their place. The protocol then says so in `changes`.
