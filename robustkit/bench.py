@@ -95,12 +95,12 @@ class Bench:
             if not self.engines:
                 self.engines = self._engines(self.search)
             standing = clean.argmax(1) == y
-            worst = Worst(x, clean)
+            worst, leads = Worst(x, clean), lead(clean, y)
             for index, (run, engine) in enumerate(zip(self.runs, self.engines, strict=True)):
                 cost = Cost(self.classifier, run)
                 first = engine.submitted
                 attacked = standing.nonzero().squeeze(1)
-                margins = () if run.attack.targeted else (lead(clean, y)[attacked], worst.margin[attacked])
+                margins = () if run.attack.targeted else (leads[attacked], worst.margin[attacked])
                 engine.submit(x[attacked], ids[attacked], run.attack.goal(y[attacked]), *margins)
                 for rows in engine.run(drain=True):
                     engine.problem.threat.verify(rows.x_adv, rows.x, run.label)
@@ -269,14 +269,17 @@ def labels(attacks: Sequence[Attack]) -> list[str]:
     Raises:
         ConfigurationError: If two attacks are equal.
     """
-    names = [attack.label + ("-close" if attack.close is not None else "") for attack in attacks]
     found = []
-    for name, attack in zip(names, attacks, strict=True):
-        namesake = [other for other, called in zip(attacks, names, strict=True) if called == name]
-        others = [other.settings() for other in namesake if other is not attack]
+    for attack in attacks:
+        name = _name(attack)
+        others = [other.settings() for other in attacks if _name(other) == name and other is not attack]
         apart = [f"{k}={v}" for k, v in attack.settings().items() if any(other.get(k) != v for other in others)]
-        found.append(f"{name}({','.join(apart)})" if len(others) else name)
+        found.append(f"{name}({','.join(apart)})" if others else name)
     if len(set(found)) < len(found):
         twice = Counter(found).most_common(1)[0][0]
         raise ConfigurationError(f"evaluate: expected distinct attacks, got {twice} more than once; drop one")
     return found
+
+
+def _name(attack: Attack) -> str:
+    return attack.label if attack.close is None else f"{attack.label}-close"

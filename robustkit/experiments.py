@@ -131,10 +131,13 @@ def _box(subset: Subset, width: float) -> tuple[Diagnostic, Tensor]:
     broken = torch.zeros_like(rows)
     known = len(subset.predicted) > 1 if target is None else target in subset.predicted
     if not known or not bool(rows.any()):
-        why = "no sample is right" if known else "no clean sample gets the target, so that nothing is known to exist"
-        if target is None and not known:
+        if known:
+            why = "no sample is right"
+        elif target is None:
             why = "every clean sample gets the same answer, so that nothing is known to exist anywhere in the box: are "
             why += "the weights loaded, and has the data more than one class?"
+        else:
+            why = "no clean sample gets the target, so that nothing is known to exist"
         return diagnostic("Q12", None, limit, "not run", why), broken
     broken[rows] = subset.take(rows).attack(walk)
     left, right = int((rows & ~broken).sum()), int(rows.sum())

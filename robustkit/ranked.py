@@ -67,6 +67,9 @@ class Ranked:
         self._in_bin = np.eye(bins)[self._bin]
         self._runs = np.append(0, np.flatnonzero(np.diff(self.confidence, append=np.inf)) + 1)
         self._group_ends = np.cumsum([0] + [len(group) for group in np.array_split(order, bins)])
+        # A sample that is answered as the j-th counts in the rates of j, j + 1, ... n answers: 1/j + ... + 1/n, over n.
+        counts_in = np.cumsum(1 / np.arange(self.n, 0, -1))[::-1]
+        self._withheld = -np.cumsum(np.append(0.0, counts_in))[::-1] / self.n
 
     def ece(self, excess: Array) -> Array:
         """Takes confidence minus correctness (r, n), weighted or redrawn: the null level redraws the correctness."""
@@ -85,13 +88,10 @@ class Ranked:
 
     def aurc(self, weights: Array) -> Array:
         """Returns the mean error rate over all shares of samples answered, the most confident first."""
-        # A sample that is answered as the j-th counts in the rates of j, j + 1, ... n answers: 1/j + ... + 1/n, over n.
-        withheld = -np.cumsum(np.append(0.0, np.cumsum(1 / np.arange(self.n, 0, -1))[::-1]))[::-1] / self.n
         mass, wrong = (self._ends_of_runs(column) for column in (weights, weights * (1 - self.correct)))
         rate = np.diff(wrong) / np.diff(mass).clip(1)  # of each run of equal confidence
-        return np.asarray((np.diff(withheld[mass.astype(np.int64)]) * rate).sum(axis=1)).clip(
-            max=1.0
-        )  # but for rounding
+        share = np.diff(self._withheld[mass.astype(np.int64)])
+        return np.asarray((share * rate).sum(axis=1)).clip(max=1.0)  # it is no more, but for rounding
 
     def risk(self, rejected: Index, weights: Array) -> Array:
         """Returns the error rates (r, m) of the samples left when so many (m,) of the least confident are withheld."""

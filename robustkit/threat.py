@@ -144,7 +144,7 @@ class Threat:
         nearest = self._from_levels(self._on_levels(x_adv), x)
         exact, centre = self._exact_levels(x_adv), self._on_levels(x)
         inward = self._from_levels(centre + (exact - centre).trunc(), x)
-        return torch.where(norms.per_row(self.contains(nearest, x), x), nearest, inward)
+        return norms.where_rows(self.contains(nearest, x), nearest, inward)
 
     def on_grid(self, x: Tensor) -> Tensor:
         """Returns for every row whether all its values are among the `levels`, up to the rounding of float32."""
