@@ -157,12 +157,13 @@ def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
     # (docs/log.md). The last three are alarms for masked gradients: they should find nothing nor come much nearer, and
     # Square goes on only where it has caught up or nearly arrived.
     common: dict[str, Any] = {"norm": norm, "eps": eps}
+    few = min(3, classes - 1)
     return (
         APGD(**common, steps=40, restarts=3),
         APGD(**common, steps=40, loss="dlr", targets=min(TARGETS, classes - 1), restarts=2),
-        FAB(**common, targets=min(3, classes - 1)),
+        FAB(**common, targets=few),
         APGD(**common, restarts=5, close=CLOSE),
-        FAB(**common, targets=min(3, classes - 1), restarts=3, close=CLOSE),
+        FAB(**common, targets=few, restarts=3, close=CLOSE),
         Square(**common, trial=1000),
         FGSM(**common),
         Noise(**common),

@@ -11,7 +11,7 @@ from torch import Tensor
 from robustkit.bpda import BPDA
 from robustkit.classifier import Classifier
 from robustkit.diagnostics import Diagnostic, diagnostic
-from robustkit.losses import cross_entropy, margin
+from robustkit.losses import cross_entropy, lead
 from robustkit.norms import Norm
 from robustkit.rng import Stream
 from robustkit.threat import Threat
@@ -99,7 +99,7 @@ def _point(x: Tensor, ids: Tensor, threat: Threat, stream: Stream, number: int) 
 
 
 def _margin(classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
-    return margin(classifier.logits(x).double(), y)[0]
+    return lead(classifier.logits(x).double(), y)
 
 
 def _noise(
@@ -131,7 +131,7 @@ def _spread(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, threat: T
         return torch.full_like(ids, torch.nan, dtype=torch.float64)  # declared jumps are attacked through
     there = _point(x, ids, threat, stream, 0)
     way = [classifier.logits(x.lerp(there, k / PIECES)).double() for k in range(PIECES + 1)]
-    moved = torch.stack([margin(logits, y)[0] for logits in way]).diff(dim=0).abs()
+    moved = torch.stack([lead(logits, y) for logits in way]).diff(dim=0).abs()
     seen = moved.mean(0) > ROUNDING * _precision(classifier, x) * way[0].abs().amax(1)
     return torch.where(seen, moved.sum(0).square() / (PIECES * moved.square().sum(0)), torch.nan)
 
