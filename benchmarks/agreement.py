@@ -26,8 +26,8 @@ from autoattack import ORDER, digits, folder, in_art, peers, right_after
 from torch import Tensor, nn
 
 from robustkit import Classifier, evaluate
-from robustkit.norms import Norm, size
-from robustkit.protocols import get_protocol
+from robustkit.attacks.protocols import get_protocol
+from robustkit.maths.norms import Norm, size
 
 Found = Callable[[Tensor, Tensor], Tensor]
 RADII = {"Linf": 0.15, "L2": 0.6, "L1": 1.3}  # of the digits

@@ -30,11 +30,11 @@ from torch import Tensor, nn
 
 from robustkit import Classifier, evaluate
 from robustkit.attacks import PGD
-from robustkit.data import batches
-from robustkit.datasets import load_data
+from robustkit.attacks.protocols import Protocol, get_protocol
+from robustkit.data.dataset import batches
 from robustkit.defenses import PGDTraining, Standard, fit
-from robustkit.models import create
-from robustkit.protocols import Protocol, get_protocol
+from robustkit.loading.data import load_data
+from robustkit.model.small_models import create
 
 Case = tuple[str, nn.Module, float, Tensor, Tensor]
 ORDER = {"Linf": np.inf, "L2": 2, "L1": 1}  # as ART calls the norms

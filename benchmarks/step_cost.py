@@ -21,10 +21,10 @@ import torchattacks
 from torch import Tensor, nn
 
 from robustkit import Classifier
-from robustkit.attack import Attack
 from robustkit.attacks import APGD, PGD
-from robustkit.craft import craft
-from robustkit.models import create
+from robustkit.attacks.base import Attack
+from robustkit.attacks.craft import craft
+from robustkit.model.small_models import create
 
 EPS, STEPS, SIZE = 8 / 255, 40, 2 / 255
 NETS = {

@@ -2,34 +2,73 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from robustkit.base.moved import Moved
+from robustkit.base.version import __version__
 
 if TYPE_CHECKING:
-    from robustkit.bpda import BPDA
+    from robustkit import attacks, bundle, data, defenses, evaluation, loading, model, probes, report, shift, testing
+    from robustkit.attacks import Threat
     from robustkit.bundle import save_bundle, verify
-    from robustkit.classifier import Classifier
-    from robustkit.evaluation import Evaluation
+    from robustkit.evaluation import Evaluation, Ledger, merge_evaluations, minimal_distances, security_curve
     from robustkit.evaluator import evaluate
-    from robustkit.threat import Threat
+    from robustkit.model import BPDA, Classifier
 
-__version__ = "0.1.0"
-__all__ = ["BPDA", "Classifier", "Evaluation", "Threat", "evaluate", "save_bundle", "verify"]
+__all__ = [
+    "BPDA",
+    "Classifier",
+    "Evaluation",
+    "Ledger",
+    "Threat",
+    "__version__",
+    "attacks",
+    "bundle",
+    "data",
+    "defenses",
+    "evaluate",
+    "evaluation",
+    "loading",
+    "merge_evaluations",
+    "minimal_distances",
+    "model",
+    "probes",
+    "report",
+    "save_bundle",
+    "security_curve",
+    "shift",
+    "testing",
+    "verify",
+]
 
 _HOMES = {
-    "BPDA": "bpda",
-    "Classifier": "classifier",
+    "BPDA": "model",
+    "Classifier": "model",
     "Evaluation": "evaluation",
+    "Ledger": "evaluation",
+    "Threat": "attacks",
     "evaluate": "evaluator",
-    "Threat": "threat",
+    "merge_evaluations": "evaluation",
+    "minimal_distances": "evaluation",
     "save_bundle": "bundle",
+    "security_curve": "evaluation",
     "verify": "bundle",
 }
 
+sys.meta_path.append(Moved())
 
-def __getattr__(name: str) -> Any:
-    """Imports the public names when they are asked for, so that `robustkit --help` need not wait for torch."""
-    if name not in _HOMES:
+if not TYPE_CHECKING:  # with it, a type checker would believe in every name
+
+    def __getattr__(name):
+        """Imports the public names when they are asked for, so that `robustkit --help` need not wait for torch."""
+        if name in _HOMES:
+            return getattr(import_module(f"robustkit.{_HOMES[name]}"), name)
+        if name in __all__:
+            return import_module(f"robustkit.{name}")
         raise AttributeError(f"module 'robustkit' has no attribute {name!r}")
-    from importlib import import_module
 
-    return getattr(import_module(f"robustkit.{_HOMES[name]}"), name)
+
+def __dir__() -> list[str]:
+    return __all__

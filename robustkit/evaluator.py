@@ -13,28 +13,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustkit.attack import Attack
 from robustkit.attacks import Transfer
-from robustkit.bench import Bench, Progress
-from robustkit.calibration import ClasswiseBins
-from robustkit.checkpoints import weights_sha256
-from robustkit.classifier import Classifier, as_classifier
-from robustkit.data import Batch, Dataset, batches, samples_sha256, samples_sum, shuffled
-from robustkit.diagnostics import Diagnostic, diagnostic
-from robustkit.doctor import ROWS, examine
-from robustkit.errors import ConfigurationError, InvalidEvaluation
-from robustkit.evaluation import Evaluation
-from robustkit.faster import faster
-from robustkit.gallery import Gallery
-from robustkit.labels import as_labels
-from robustkit.merging import joined
-from robustkit.pace import Pace
-from robustkit.parts import Parts, pack, unpack
-from robustkit.pieces import Meter, Share, cut
-from robustkit.probes import Probed, Probes
-from robustkit.protocols import Protocol, custom
-from robustkit.ranks import ranks
-from robustkit.stats import proportion
+from robustkit.attacks.base import Attack
+from robustkit.attacks.protocols import Protocol, custom
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.processes import ranks
+from robustkit.checks.diagnostic import Diagnostic, diagnostic
+from robustkit.checks.doctor import ROWS, examine
+from robustkit.data.dataset import Batch, Dataset, batches, samples_sha256, samples_sum, shuffled
+from robustkit.data.labels import as_labels
+from robustkit.evaluation.checkpoint import Parts, pack, unpack
+from robustkit.evaluation.chunk import Bench
+from robustkit.evaluation.gallery import Gallery
+from robustkit.evaluation.merge import joined
+from robustkit.evaluation.progress import Progress
+from robustkit.evaluation.result import Evaluation
+from robustkit.evaluation.schedule import Meter, Share, cut
+from robustkit.evaluation.stopping import Pace
+from robustkit.maths.calibration import ClasswiseBins
+from robustkit.maths.intervals import proportion
+from robustkit.model.accelerate import faster
+from robustkit.model.classifier import Classifier, as_classifier
+from robustkit.model.weights import weights_sha256
+from robustkit.probes.run import Probed, Probes
 
 MANY = 64  # parts that are held before they are put together
 
@@ -84,13 +85,14 @@ def evaluate(
             checked before any attack, so `data` must be readable twice.
         until: Half-width of the interval of the robust accuracy that is enough, a fraction.
         budget: Seconds after which no new samples are begun.
-        accelerate: Let attacks search on a faster copy of the model where one agrees with it (see `robustkit.faster`);
-            the fresh pass that decides is always the model's own.
+        accelerate: Let attacks search on a faster copy of the model where one agrees with it
+            (`robustkit.model.accelerate`); the fresh pass that decides is always the model's own.
         progress: Called with a `Progress` after every piece of work.
         examples: How many broken samples to keep with their worst points, one of each class first.
         evidence: Keep the points the verdicts rest on, for `robustkit.save_bundle`: of every sample the worst, and all
             that changed a prediction. They stay in memory, on the CPU.
-        shard: Do one share of the pieces only, (index from 0, count); `Evaluation.merge` puts the shares together.
+        shard: Do one share of the pieces only, (index from 0, count); `robustkit.merge_evaluations` puts
+            the shares together.
         folder: Write what is finished there, once a minute and at the end. Processes share it.
         finished: Folders with finished parts to take over; with `folder` among them a killed run goes on, with those
             of all shards nothing is left to do.

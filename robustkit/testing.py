@@ -7,19 +7,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from robustkit.attack import Attack
-from robustkit.bench import labels
-from robustkit.classifier import Classifier, as_classifier
-from robustkit.data import Dataset, batches
-from robustkit.errors import ConfigurationError, InvalidEvaluation
+from robustkit.attacks.base import Attack
+from robustkit.attacks.protocols import Protocol, custom, get_protocol
+from robustkit.attacks.threat import Eps
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.data.dataset import Dataset, batches
+from robustkit.evaluation.chunk import labels
 from robustkit.evaluator import evaluate
-from robustkit.norms import Norm
-from robustkit.protocols import Protocol, custom, get_protocol
+from robustkit.maths.norms import Norm
+from robustkit.model.classifier import Classifier, as_classifier
 from robustkit.report.build import build_audit
-from robustkit.report.document import Audit
-from robustkit.report.gates import Requirement, check_names, judged
-from robustkit.report.measures import names
-from robustkit.threat import Eps
+from robustkit.report.document.report import Audit
+from robustkit.report.requirements.gates import Requirement, check_names, judged
+from robustkit.report.requirements.measures import names
 
 
 def assert_robust(

@@ -2,9 +2,9 @@
 
 from nets import smooth_cnn
 
-from robustkit.attack import Attack
 from robustkit.attacks import APGD, DDN, FAB, FGSM, FMN, MIFGSM, PGD, Foolbox, Noise, Square, Transfer
-from robustkit.classifier import Classifier
+from robustkit.attacks.base import Attack
+from robustkit.model.classifier import Classifier
 
 ROWS: list[Attack] = [
     *(Noise(norm=norm, eps=0.2, restarts=3) for norm in Noise.norms),

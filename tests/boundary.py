@@ -8,7 +8,7 @@ from nets import generator, linear
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustkit.classifier import Classifier
+from robustkit.model.classifier import Classifier
 
 Array = NDArray[np.float64]
 ORDER = {"Linf": np.inf, "L2": 2, "L1": 1}

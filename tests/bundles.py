@@ -20,8 +20,8 @@ from robustkit.bundle import save_bundle
 from robustkit.bundle.manifest import NAME, PAGES, from_text, to_text
 from robustkit.bundle.restore import derive, restore
 from robustkit.bundle.save import illustrations, pages
-from robustkit.classifier import Classifier
-from robustkit.ledger import Ledger
+from robustkit.evaluation.ledger import Ledger
+from robustkit.model.classifier import Classifier
 from robustkit.report import load, result_sha256
 from robustkit.report.build import build_audit, build_report
 
@@ -31,10 +31,10 @@ ATTACKS = (Noise(eps=EPS, restarts=3), FGSM(eps=EPS), PGD(eps=EPS, steps=5))
 
 def quick(patch: pytest.MonkeyPatch) -> None:
     """Leaves out the slow parts: figures in the pages, and most of the bootstrap."""
-    from robustkit.calibration import measure
+    from robustkit.maths.calibration import measure
 
     patch.setattr("robustkit.bundle.save.render_html", lambda report: f"<p>{report.id}")
-    patch.setattr("robustkit.evaluation.measure", functools.partial(measure, resamples=20))
+    patch.setattr("robustkit.evaluation.result.measure", functools.partial(measure, resamples=20))
 
 
 def write(folder: Path, attacks=ATTACKS, *, model=None, data=None, archive=False, **arguments) -> robustkit.Evaluation:

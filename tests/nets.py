@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from robustkit.classifier import Classifier
-from robustkit.data import batches
-from robustkit.datasets import load_data
-from robustkit.models import create
+from robustkit.data.dataset import batches
+from robustkit.loading.data import load_data
+from robustkit.model.classifier import Classifier
+from robustkit.model.small_models import create
 
 
 def generator(seed: int = 0) -> torch.Generator:

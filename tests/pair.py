@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from nets import images, labels, smooth_cnn
-from test_defenses import EVERY
+from objective_rows import EVERY
 from torch import nn
 
-from robustkit.classifier import Classifier
+from robustkit.base.processes import joined
 from robustkit.defenses import fit
-from robustkit.ranks import joined
+from robustkit.model.classifier import Classifier
 
 TINY = {"batch_size": 8, "val_steps": 2, "lr": 0.02, "guard_every": 3, "epochs": 2, "select": "last"}
 CASES = {

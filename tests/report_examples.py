@@ -7,8 +7,9 @@ import functools
 
 import numpy as np
 
-from robustkit.calibration import ClasswiseBins, columns, measure
-from robustkit.ledger import Ledger
+from robustkit.evaluation.ledger import Ledger
+from robustkit.maths.calibration import ClasswiseBins, columns, measure
+from robustkit.maths.intervals import proportion
 from robustkit.report import (
     About,
     AccuracyCurve,
@@ -33,11 +34,10 @@ from robustkit.report import (
     Verdict,
     WorstCase,
 )
-from robustkit.report.document import SCHEMA, Quality
-from robustkit.report.io import result_sha256
-from robustkit.report.pictures import difference, picture
-from robustkit.report.tallies import confusion, margins, risk_coverage
-from robustkit.stats import proportion
+from robustkit.report.document.io import result_sha256
+from robustkit.report.document.report import SCHEMA, Quality
+from robustkit.report.document.tallies import confusion, margins, risk_coverage
+from robustkit.report.figures.pictures import difference, picture
 
 HOSTILE = (
     "</svg><script>alert('x')</script>",

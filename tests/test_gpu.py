@@ -8,13 +8,13 @@ from nets import digits, digits_cnn
 
 import robustkit
 from robustkit.attacks import APGD, FGSM, PGD, Noise
-from robustkit.augment import create_augmentation
-from robustkit.classifier import Classifier
-from robustkit.defense import Minibatch
 from robustkit.defenses import create as create_objective
 from robustkit.defenses import fit
-from robustkit.models import create
-from robustkit.rng import Stream
+from robustkit.defenses.augment.apply import create_augmentation
+from robustkit.defenses.base import Minibatch
+from robustkit.maths.random_numbers import Stream
+from robustkit.model.classifier import Classifier
+from robustkit.model.small_models import create
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 GPU = f"cuda:{max(torch.cuda.device_count() - 1, 0)}"  # the last one, so that a hard-coded first one would show

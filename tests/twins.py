@@ -10,8 +10,8 @@ from nets import digits_cnn
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from robustkit.data import batches
-from robustkit.datasets import load_data
+from robustkit.data.dataset import batches
+from robustkit.loading.data import load_data
 
 
 class Twin(nn.Module):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from robustkit.attack import Adversarial, Attack
 from robustkit.attacks.apgd import APGD
+from robustkit.attacks.base import Adversarial, Attack
 from robustkit.attacks.ddn import DDN
 from robustkit.attacks.fab import FAB
 from robustkit.attacks.fgsm import FGSM
@@ -16,8 +16,9 @@ from robustkit.attacks.mifgsm import MIFGSM
 from robustkit.attacks.noise import Noise
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.square import Square
+from robustkit.attacks.threat import Threat
 from robustkit.attacks.transfer import Transfer
-from robustkit.errors import ConfigurationError, suggest
+from robustkit.base.errors import ConfigurationError, suggest
 
 __all__ = [
     "APGD",
@@ -33,6 +34,7 @@ __all__ = [
     "Foolbox",
     "Noise",
     "Square",
+    "Threat",
     "Transfer",
     "create",
 ]

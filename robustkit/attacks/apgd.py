@@ -10,13 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustkit.attack import Attack
 from robustkit.attacks import apgd_l1
-from robustkit.classifier import Gradient
-from robustkit.errors import ConfigurationError
-from robustkit.losses import Loss, dlr_towards, get_loss, margin_towards, runner_up_classes
-from robustkit.norms import per_row, size, steepest, where_rows
-from robustkit.rows import Problem, Rows
+from robustkit.attacks.base import Attack
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.base.errors import ConfigurationError
+from robustkit.maths.losses import Loss, dlr_towards, get_loss, margin_towards, runner_up_classes
+from robustkit.maths.norms import per_row, size, steepest, where_rows
+from robustkit.model.classifier import Gradient
 
 MOMENTUM = 0.75  # alpha of equation 5, and rho of condition 1 in section 3.2
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustkit.norms import has_room, per_row, project_l1, shift, where_rows
-from robustkit.rows import Problem, Rows
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.maths.norms import has_room, per_row, project_l1, shift, where_rows
 
 
 def begin(problem: Problem, rows: Rows, steps: int) -> Rows:

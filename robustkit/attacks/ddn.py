@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import torch
 
-from robustkit.attack import Attack
-from robustkit.losses import get_loss
-from robustkit.nearest import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
-from robustkit.norms import Norm, per_row, steepest
-from robustkit.rows import Problem, Rows
+from robustkit.attacks.base import Attack
+from robustkit.attacks.minimal import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.maths.losses import get_loss
+from robustkit.maths.norms import Norm, per_row, steepest
 
 
 @dataclass(frozen=True, kw_only=True)

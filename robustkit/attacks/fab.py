@@ -9,13 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustkit.attack import Attack
-from robustkit.errors import ConfigurationError
-from robustkit.hyperplane import inner, shortest
-from robustkit.losses import Loss, get_loss, margin_towards, runner_up_classes
-from robustkit.nearest import begin, reaches_goal
-from robustkit.norms import per_row, size, where_rows
-from robustkit.rows import Problem, Rows
+from robustkit.attacks.base import Attack
+from robustkit.attacks.minimal import begin, reaches_goal
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.base.errors import ConfigurationError
+from robustkit.maths.hyperplane import inner, shortest
+from robustkit.maths.losses import Loss, get_loss, margin_towards, runner_up_classes
+from robustkit.maths.norms import per_row, size, where_rows
 
 
 @dataclass(frozen=True, kw_only=True)

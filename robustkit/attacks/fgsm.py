@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from robustkit.attack import Attack
-from robustkit.errors import ConfigurationError
-from robustkit.losses import get_loss
-from robustkit.norms import has_room, steepest
-from robustkit.rows import Problem, Rows
+from robustkit.attacks.base import Attack
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.base.errors import ConfigurationError
+from robustkit.maths.losses import get_loss
+from robustkit.maths.norms import has_room, steepest
 
 
 @dataclass(frozen=True, kw_only=True)

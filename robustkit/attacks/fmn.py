@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustkit.attack import Attack
-from robustkit.losses import get_loss
-from robustkit.nearest import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
-from robustkit.norms import per_row, project_l1, project_l2, steepest
-from robustkit.rows import Problem, Rows
+from robustkit.attacks.base import Attack
+from robustkit.attacks.minimal import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.maths.losses import get_loss
+from robustkit.maths.norms import per_row, project_l1, project_l2, steepest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustkit.attack import Attack, Scalar
-from robustkit.classifier import Classifier
-from robustkit.errors import ConfigurationError, RobustkitError
-from robustkit.norms import Norm
-from robustkit.rng import Stream
-from robustkit.rows import Problem, Rows
+from robustkit.attacks.base import Attack
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.base.errors import ConfigurationError, RobustkitError
+from robustkit.base.settings import Scalar
+from robustkit.maths.norms import Norm
+from robustkit.maths.random_numbers import Stream
+from robustkit.model.classifier import Classifier
 
 _NORMS: dict[float, Norm] = {float("inf"): "Linf", 2: "L2", 1: "L1"}
 

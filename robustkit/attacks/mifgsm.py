@@ -7,12 +7,13 @@ from typing import ClassVar
 
 import torch
 
-from robustkit.attack import Attack, Scalar
-from robustkit.errors import ConfigurationError
-from robustkit.losses import get_loss
-from robustkit.norms import has_room, per_row, size, steepest
-from robustkit.rows import Problem, Rows
-from robustkit.threat import Eps, parse_eps
+from robustkit.attacks.base import Attack
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.attacks.threat import Eps, parse_eps
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import Scalar
+from robustkit.maths.losses import get_loss
+from robustkit.maths.norms import has_room, per_row, size, steepest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from robustkit.attack import Attack
-from robustkit.rows import Problem, Rows
+from robustkit.attacks.base import Attack
+from robustkit.attacks.rows import Problem, Rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustkit.attack import CLOSE, Attack
-from robustkit.errors import ConfigurationError
-from robustkit.losses import get_loss, lead
-from robustkit.norms import Norm, where_rows
-from robustkit.rows import Problem, Rows
+from robustkit.attacks.base import CLOSE, Attack
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.base.errors import ConfigurationError
+from robustkit.maths.losses import get_loss, lead
+from robustkit.maths.norms import Norm, where_rows
 
 HALVE_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # iterations, of HORIZON
 HORIZON = 10_000

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from robustkit.attack import Attack, Scalar
+from robustkit.attacks.base import Attack
+from robustkit.attacks.craft import craft
 from robustkit.attacks.pgd import PGD
-from robustkit.classifier import Classifier
-from robustkit.craft import craft
-from robustkit.errors import ConfigurationError
-from robustkit.rows import Problem, Rows
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import Scalar
+from robustkit.model.classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)

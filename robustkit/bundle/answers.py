@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from robustkit.attacks.threat import STORED
+from robustkit.bundle.chosen import Chosen
 from robustkit.bundle.findings import Findings, Mismatch
-from robustkit.calibration import ClasswiseBins, columns
-from robustkit.classifier import Classifier
-from robustkit.evaluation import Evaluation
-from robustkit.judge import Judge
-from robustkit.losses import margin
-from robustkit.report.document import Audit
-from robustkit.report.surroundings import build_subject
+from robustkit.evaluation.recheck import Judge
+from robustkit.evaluation.result import Evaluation
+from robustkit.maths.calibration import ClasswiseBins, columns
+from robustkit.maths.losses import margin
+from robustkit.model.classifier import Classifier
+from robustkit.report.document.environment import build_subject
+from robustkit.report.document.report import Audit
 
-if TYPE_CHECKING:
-    from robustkit.bundle.samples import Chosen
-
-STORED = 256  # levels of a stored image
 SAME_MACHINE, ANY_MACHINE = 1e-5, 1e-3  # noise of a logit, as a share of the spread of its row
 RULE = (
     "two logits closer than 2e-3 of their spread (16 units of its precision in a shorter format) may change places on "

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.answers import RULE, Answers, check_subject
 from robustkit.bundle.findings import Mismatch
 from robustkit.bundle.manifest import Part
@@ -17,11 +18,10 @@ from robustkit.bundle.restore import measured_on_the_way, unknown_attacks
 from robustkit.bundle.samples import Samples
 from robustkit.bundle.summaries import check_audit, read_ledger
 from robustkit.bundle.verdicts import Notes
-from robustkit.classifier import Classifier
-from robustkit.errors import ConfigurationError
-from robustkit.evaluation import Evaluation
-from robustkit.evidence import StoredEvidence
-from robustkit.report.document import Audit, Report
+from robustkit.evaluation.evidence import StoredEvidence
+from robustkit.evaluation.result import Evaluation
+from robustkit.model.classifier import Classifier
+from robustkit.report.document.report import Audit, Report
 
 Model = Classifier | nn.Module | Callable[[Tensor], Any]
 _UNTOLD = "every prediction, confidence and margin in the ledger"

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from robustkit.report.document import Audit
+from robustkit.report.document.report import Audit
 
 _SAME = 1e-9  # relative difference that sums in another order may make
 _AUDIT = TypeAdapter(Audit)

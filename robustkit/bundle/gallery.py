@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from robustkit.report.exhibit import Exhibit, Picture
-from robustkit.report.pictures import difference, picture
+from robustkit.report.document.exhibit import Exhibit, Picture
+from robustkit.report.figures.pictures import difference, picture
 
 
 def wrong_pictures(

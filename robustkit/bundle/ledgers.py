@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from robustkit.bundle.findings import Findings, same_number
-from robustkit.evaluation import Evaluation
-from robustkit.ledger import Ledger, Mask
+from robustkit.evaluation.ledger import Ledger, Mask
+from robustkit.evaluation.result import Evaluation
 
 
 def check_ledger(evaluation: Evaluation, file: str) -> Findings:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from robustkit.errors import ConfigurationError
-from robustkit.report.document import Audit, Report, Scalar
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import Scalar
+from robustkit.report.document.report import Audit, Report
 
 NAME = "manifest.json"
 SCHEMA = "robustkit.bundle/1.0"

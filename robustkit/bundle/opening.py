@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.findings import Mismatch
 from robustkit.bundle.manifest import NAME, Manifest, from_text
 from robustkit.bundle.save import files_in
-from robustkit.checkpoints import sha256
-from robustkit.errors import ConfigurationError
+from robustkit.model.weights import sha256
 
 
 @contextmanager

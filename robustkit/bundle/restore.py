@@ -8,19 +8,21 @@ from typing import Any
 
 import torch
 
-from robustkit.attack import Attack, Scalar
-from robustkit.bench import common_threat
-from robustkit.calibration import ClasswiseBins
-from robustkit.classifier import Classifier
-from robustkit.data import Dataset
-from robustkit.evaluation import AttackRun, Evaluation
-from robustkit.gallery import Example
-from robustkit.ledger import Ledger
-from robustkit.protocols import Protocol
+from robustkit.attacks.base import Attack
+from robustkit.attacks.protocols import Protocol
+from robustkit.base.settings import Scalar
+from robustkit.data.dataset import Dataset
+from robustkit.evaluation.attack_run import AttackRun
+from robustkit.evaluation.chunk import common_threat
+from robustkit.evaluation.gallery import Example
+from robustkit.evaluation.ledger import Ledger
+from robustkit.evaluation.result import Evaluation
+from robustkit.maths.calibration import ClasswiseBins
+from robustkit.model.classifier import Classifier
 from robustkit.report.build import assemble
-from robustkit.report.document import AttackResult, Audit
-from robustkit.report.gates import Requirement, judged
-from robustkit.report.surroundings import environment
+from robustkit.report.document.environment import environment
+from robustkit.report.document.report import AttackResult, Audit
+from robustkit.report.requirements.gates import Requirement, judged
 
 
 class _Named(Attack):

@@ -10,18 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustkit.attacks.threat import STORED
+from robustkit.base.errors import InvalidEvaluation, RobustkitError
 from robustkit.bundle.answers import Answers
+from robustkit.bundle.chosen import Chosen
 from robustkit.bundle.findings import Findings, Mismatch, same_number
 from robustkit.bundle.gallery import wrong_pictures
-from robustkit.data import Batch, batches, samples_sha256, samples_sum
-from robustkit.errors import InvalidEvaluation, RobustkitError
-from robustkit.evaluation import AttackRun, Evaluation
-from robustkit.evidence import Index, StoredEvidence
-from robustkit.labels import as_labels
-from robustkit.ledger import Mask
-from robustkit.report.document import Audit
-
-STORED = 256  # levels of a stored image
+from robustkit.data.dataset import Batch, batches, samples_sha256, samples_sum
+from robustkit.data.labels import as_labels
+from robustkit.evaluation.attack_run import AttackRun
+from robustkit.evaluation.evidence import Index, StoredEvidence
+from robustkit.evaluation.ledger import Mask
+from robustkit.evaluation.result import Evaluation
+from robustkit.report.document.report import Audit
 
 
 @dataclass
@@ -170,19 +171,3 @@ class Samples:
 
     def _wrong_point(self, what: str, sample: str, expected: str, got: str) -> None:
         self.found.add(f"{self.points_file}: {what}", sample, expected, got)
-
-
-class Chosen:
-    """The stored points of some samples: `points` holds each once, `worst` and `of` say where; -1 is none."""
-
-    def __init__(self, evidence: StoredEvidence, ids: Tensor) -> None:
-        rows = torch.searchsorted(evidence.ids, ids)
-        columns = torch.stack([evidence.worst[rows], *(column[rows] for column in evidence.of.values())])
-        self.places = torch.unique(columns[columns >= 0])
-        local = torch.where(columns >= 0, torch.searchsorted(self.places, columns), -1)
-        self.points = evidence.points(self.places)
-        self.worst, self.of = local[0], dict(zip(evidence.of, local[1:], strict=True))
-        owner = torch.zeros(len(self.places), dtype=torch.int64)
-        for column in local:
-            owner[column[column >= 0]] = torch.arange(len(ids))[column >= 0]
-        self.owner = owner

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import Scalar
 from robustkit.bundle.manifest import NAME, PAGES, build_manifest, to_text, with_files
-from robustkit.errors import ConfigurationError
-from robustkit.evaluation import Evaluation
+from robustkit.evaluation.result import Evaluation
 from robustkit.report import Artefact, Report, render_html, render_markdown, to_json
-from robustkit.report.document import Scalar
 
 ILLUSTRATED = 4  # samples of each audit that are also there as pictures
 _REPORT = re.compile(r"report\.(json|html|md)|ledger(-\w+)?\.csv")

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.findings import Mismatch, compare, compare_audits
 from robustkit.bundle.ledgers import check_ledger
 from robustkit.bundle.manifest import PAGES, Manifest, build_manifest, with_files
 from robustkit.bundle.restore import derive, restore, same_versions
 from robustkit.bundle.save import illustrations, pages
-from robustkit.errors import ConfigurationError
-from robustkit.evaluation import Evaluation
-from robustkit.ledger import Ledger
+from robustkit.evaluation.ledger import Ledger
+from robustkit.evaluation.result import Evaluation
 from robustkit.report import Report, from_json, result_sha256
-from robustkit.report.document import Audit
-from robustkit.report.surroundings import DRAWN_WITH
+from robustkit.report.document.environment import DRAWN_WITH
+from robustkit.report.document.report import Audit
 
 _MANIFEST = TypeAdapter(Manifest)
 

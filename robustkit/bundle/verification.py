@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.audits import AuditCheck, Model
 from robustkit.bundle.findings import Mismatch
 from robustkit.bundle.manifest import NAME, Manifest
 from robustkit.bundle.opening import check_files, opened
 from robustkit.bundle.summaries import check_pages, check_report, read_report
 from robustkit.bundle.verdicts import Notes, Verification
-from robustkit.errors import ConfigurationError
-from robustkit.report.document import Report
+from robustkit.report.document.report import Report
 
 
 def verify(

@@ -10,8 +10,8 @@ from importlib import import_module
 
 import click
 
-import robustkit
-from robustkit.errors import RobustkitError, suggest
+from robustkit.base.errors import RobustkitError, suggest
+from robustkit.base.version import __version__
 
 COMMANDS = (
     *("audit", "demo", "corrupt", "clean-data", "train", "doctor", "selftest", "attacks"),
@@ -39,7 +39,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(robustkit.__version__, prog_name="robustkit", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="robustkit", message="%(prog)s %(version)s")
 def cli() -> None:
     """Attack, defend and audit any PyTorch classifier.
 
@@ -87,14 +87,14 @@ def _together() -> AbstractContextManager[object]:
     """Returns the context in which the processes of `torchrun` can talk."""
     if not launched():
         return nullcontext()
-    from robustkit.ranks import joined
+    from robustkit.base.processes import joined
 
     return joined()
 
 
 def _say(text: str, code: int) -> int:
     if launched():
-        from robustkit.ranks import speaks
+        from robustkit.base.processes import speaks
 
         if not speaks():
             return code

@@ -18,7 +18,7 @@ def command() -> None:
     from rich.text import Text
 
     from robustkit.attacks import ATTACKS
-    from robustkit.cli import screen
+    from robustkit.cli.shared import screen
 
     console = screen.out()
     for name, kind in sorted(ATTACKS.items()):

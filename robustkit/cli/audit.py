@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from robustkit.cli.case import Case
-from robustkit.cli.checks import in_eval_mode, load_tuning, probe_options, tuning_option
+from robustkit.base.errors import ConfigurationError
 from robustkit.cli.gate import REQUIRE, complain
-from robustkit.cli.options import attack_options, case_options
-from robustkit.cli.values import fraction, seconds
-from robustkit.errors import ConfigurationError
+from robustkit.cli.shared.evaluation_options import in_eval_mode, load_tuning, probe_options, tuning_option
+from robustkit.cli.shared.model_and_data import Case
+from robustkit.cli.shared.options import attack_options, case_options
+from robustkit.cli.shared.values import fraction, seconds
 
 DEFAULT_PROTOCOL = "fast"
 MEMBERS = 500  # samples on which the members of an ensemble are looked at one by one
@@ -99,24 +99,25 @@ def command(
       torchrun --nproc-per-node 4 -m robustkit audit cnn --weights cnn.safetensors --data mnist
     """
     from robustkit.attacks import FMN, PGD, Transfer, create
-    from robustkit.bench import labels
-    from robustkit.cli import samples, screen
-    from robustkit.cli.files import check_folder, check_out, write_report
+    from robustkit.attacks.protocols import custom, get_protocol
+    from robustkit.base.processes import ranks
     from robustkit.cli.gate import gates_table
-    from robustkit.cli.recorded import as_named
-    from robustkit.cli.shards import keeping, place_of, read_shard, typed, write_shard
-    from robustkit.curve import minimal_distances, security_curve
+    from robustkit.cli.shared import samples, screen
+    from robustkit.cli.shared.recorded import as_named
+    from robustkit.cli.shared.report_files import check_folder, check_out, write_report
+    from robustkit.cli.shared.shards import keeping, place_of, read_shard, typed, write_shard
     from robustkit.defenses import Ensemble
+    from robustkit.evaluation.checkpoint import discard
+    from robustkit.evaluation.chunk import labels
+    from robustkit.evaluation.curve import minimal_distances, security_curve
+    from robustkit.evaluation.members import members_of
+    from robustkit.evaluation.slices import read_groups
     from robustkit.evaluator import evaluate
-    from robustkit.groups import read_groups
-    from robustkit.parts import discard
-    from robustkit.protocols import custom, get_protocol
-    from robustkit.ranks import ranks
-    from robustkit.report import measures, read_about
+    from robustkit.report import read_about
     from robustkit.report.build import build_audit
-    from robustkit.report.gates import Requirement, check_names, exit_code, judged
-    from robustkit.report.surroundings import names_of_classes
-    from robustkit.transfer import members_of
+    from robustkit.report.document.environment import names_of_classes
+    from robustkit.report.requirements import measures
+    from robustkit.report.requirements.gates import Requirement, check_names, exit_code, judged
 
     if protocol and attacks:
         raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from robustkit.cli.case import Case
-from robustkit.cli.options import case_options
+from robustkit.cli.shared.model_and_data import Case
+from robustkit.cli.shared.options import case_options
 
 
 @click.command("calibrate", short_help="Fit a calibrator on held-out samples.")
@@ -37,12 +37,12 @@ def command(load: Callable[[], Case], method: str, fit_share: float, limit: int 
     """
     from rich.table import Table
 
-    from robustkit.calibration import columns, measure
-    from robustkit.classifier import Classifier
-    from robustkit.cli import samples, screen
-    from robustkit.composition import Composition, write_composition
+    from robustkit.cli.shared import samples, screen
     from robustkit.defenses.calibrators import calibrate
     from robustkit.defenses.logits import held_out
+    from robustkit.loading.composed import Composition, write_composition
+    from robustkit.maths.calibration import columns, measure
+    from robustkit.model.classifier import Classifier
 
     case = load()
     classifier = case.classifier

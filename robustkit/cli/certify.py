@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from robustkit.cli.case import Case
-from robustkit.cli.options import case_options
-from robustkit.cli.values import numbers
+from robustkit.cli.shared.model_and_data import Case
+from robustkit.cli.shared.options import case_options
+from robustkit.cli.shared.values import numbers
 
 
 @click.command("certify", short_help="Prove radii by randomised smoothing.")
@@ -55,8 +55,8 @@ def command(
     import torch
     from rich.table import Table
 
-    from robustkit.cli import screen
-    from robustkit.data import batches
+    from robustkit.cli.shared import screen
+    from robustkit.data.dataset import batches
     from robustkit.defenses.smoothing import ABSTAIN, Certificates, Smoothed, certified_accuracy
 
     steps = numbers("radii", radii) or ()

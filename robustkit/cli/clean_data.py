@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.cli.values import numbers
-from robustkit.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.values import numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
 
-    from robustkit.cleaning import Cleaning, Issue
-    from robustkit.data import Batch, Dataset
+    from robustkit.data.cleaning import Cleaning, Issue
+    from robustkit.data.dataset import Batch, Dataset
 
 _EVIDENCE = {
     "nan": "values",
@@ -79,12 +79,12 @@ def command(
       robustkit clean-data --data digits
       robustkit clean-data --data train.npz --test-data test.npz --drop leak,duplicate --out clean.npz
     """
-    from robustkit.cleaning import KINDS, clean, known_kinds, sample_names
-    from robustkit.cli import screen
-    from robustkit.cli.files import check_folder
-    from robustkit.cli.samples import read
-    from robustkit.datasets import load_data
-    from robustkit.files import write_atomically
+    from robustkit.base.write_file import write_atomically
+    from robustkit.cli.shared import screen
+    from robustkit.cli.shared.report_files import check_folder
+    from robustkit.cli.shared.samples import read
+    from robustkit.data.cleaning import KINDS, clean, known_kinds, sample_names
+    from robustkit.loading.data import load_data
 
     kinds = known_kinds(name.strip() for name in (drop or "").split(",") if name.strip())
     if bool(kinds) != bool(out):
@@ -148,8 +148,8 @@ def read_probabilities(path: Path) -> NDArray[Any]:
 
 def summary(found: Cleaning, source: Dataset) -> Table:
     """Returns how many samples of each split have which issue."""
-    from robustkit.cleaning import KINDS
-    from robustkit.cli.screen import plain_table
+    from robustkit.cli.shared.screen import plain_table
+    from robustkit.data.cleaning import KINDS
 
     sizes = f"{found.train} training" + (f" and {found.test} test samples" if found.test else " samples")
     table = plain_table(f"{source.name}: {sizes}")
@@ -172,7 +172,7 @@ def worst(kind: str, issues: list[Issue], show: int, names: tuple[str, ...] | No
     """Returns the first `show` issues of one kind with their evidence."""
     from rich.text import Text
 
-    from robustkit.cli.screen import plain_table
+    from robustkit.cli.shared.screen import plain_table
 
     def spelled(label: int | None) -> Text:
         return Text("" if label is None else names[label] if names and label < len(names) else str(label))

@@ -34,13 +34,13 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
     """
     from rich.text import Text
 
-    from robustkit.cli import screen
-    from robustkit.cli.files import check_folder
-    from robustkit.files import write_atomically
-    from robustkit.report import words
-    from robustkit.report.changes import points
-    from robustkit.report.compare_views import headline, interval, render_comparison_html, render_comparison_markdown
-    from robustkit.report.comparison import compare, comparison_json
+    from robustkit.base.write_file import write_atomically
+    from robustkit.cli.shared import screen
+    from robustkit.cli.shared.report_files import check_folder
+    from robustkit.report.compare.comparison import compare, comparison_json
+    from robustkit.report.compare.figures import points
+    from robustkit.report.compare.views import headline, interval, render_comparison_html, render_comparison_markdown
+    from robustkit.report.text import words
 
     check_folder(out)
     found = compare(first, second, before_name=before, after_name=after, seed=seed)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustkit.cli.case import Case
-from robustkit.cli.options import case_options
-from robustkit.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.model_and_data import Case
+from robustkit.cli.shared.options import case_options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from robustkit.shift import Baseline, Shift
+    from robustkit.shift.evaluate import Baseline, Shift
 
 
 @click.command("corrupt", short_help="Measure accuracy and calibration under common corruptions.")
@@ -59,10 +59,11 @@ def command(
       robustkit corrupt preact_resnet18 --weights r18.safetensors --data cifar10 --data-root data
       robustkit corrupt preact_resnet18 --weights r18.safetensors --data cifar10 --corrupted CIFAR-10-C
     """
-    from robustkit.cli import files, screen
-    from robustkit.corruptions import SEVERITIES
-    from robustkit.files import write_atomically
-    from robustkit.shift import evaluate_shift
+    from robustkit.base.write_file import write_atomically
+    from robustkit.cli.shared import report_files as files
+    from robustkit.cli.shared import screen
+    from robustkit.shift.corruptions import SEVERITIES
+    from robustkit.shift.evaluate import evaluate_shift
 
     files.check_folder(out)
     reference = _baseline(baseline)
@@ -135,7 +136,7 @@ def _baseline(name: str | None) -> Baseline | None:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    from robustkit.shift import ALEXNET, Baseline
+    from robustkit.shift.evaluate import ALEXNET, Baseline
 
     if name is None:
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from robustkit.cli.checks import probe_options
+from robustkit.cli.shared.evaluation_options import probe_options
 
 EPS = "0.15"  # about two of the sixteen grey levels of these images: a person is not fooled, an ordinary network is
 
@@ -27,15 +27,15 @@ def command(out: Path, seed: int, probes: int, quiet: bool) -> None:
     from safetensors.torch import save as save_tensors
 
     from robustkit.attacks import PGD
-    from robustkit.classifier import Classifier
-    from robustkit.cli import screen
-    from robustkit.cli.files import check_out, write_report
-    from robustkit.data import batches
-    from robustkit.datasets import load_data
+    from robustkit.attacks.protocols import get_protocol
+    from robustkit.cli.shared import screen
+    from robustkit.cli.shared.report_files import check_out, write_report
+    from robustkit.data.dataset import batches
     from robustkit.defenses import PGDTraining, Standard, fit
     from robustkit.evaluator import evaluate
-    from robustkit.models import create as create_model
-    from robustkit.protocols import get_protocol
+    from robustkit.loading.data import load_data
+    from robustkit.model.classifier import Classifier
+    from robustkit.model.small_models import create as create_model
     from robustkit.report.build import build_audit
 
     check_out(out)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import click
 
-from robustkit.cli.case import Case
-from robustkit.cli.checks import in_eval_mode, load_tuning, tuning_option
-from robustkit.cli.options import case_options
+from robustkit.cli.shared.evaluation_options import in_eval_mode, load_tuning, tuning_option
+from robustkit.cli.shared.model_and_data import Case
+from robustkit.cli.shared.options import case_options
 
 
 @click.command("doctor", short_help="Check a model and its data before any attack.")
@@ -21,9 +21,9 @@ def command(load: Callable[..., Case], tuning: str | None) -> int:
     Example:
       robustkit doctor mypackage.models:resnet --weights resnet.safetensors --data images.npz
     """
-    from robustkit.cli import screen
-    from robustkit.doctor import checkup
-    from robustkit.report.surroundings import environment
+    from robustkit.checks.doctor import checkup
+    from robustkit.cli.shared import screen
+    from robustkit.report.document.environment import environment
 
     case = in_eval_mode(load())
     found = checkup(case.classifier, case.dataset, load_tuning(load, tuning), case.batch_size)

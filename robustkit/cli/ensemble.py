@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.cli.case import Case
-from robustkit.cli.options import attack_options, cases_options
-from robustkit.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.model_and_data import Case
+from robustkit.cli.shared.options import attack_options, cases_options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from robustkit.cli.screen import Bar
-    from robustkit.defense import Objective
-    from robustkit.transfer import Transfer
+    from robustkit.cli.shared.screen import Bar
+    from robustkit.defenses.base import Objective
+    from robustkit.evaluation.members import Transfer
 
 DEFAULT_ATTACKS = ("pgd:steps=20", "pgd:steps=20,loss=margin")
 
@@ -72,12 +72,12 @@ def command(
       robustkit audit ensemble.json --data digits
     """
     from robustkit.attacks import create
-    from robustkit.classifier import Classifier
-    from robustkit.cli import samples, screen
-    from robustkit.composition import Composition, write_composition
+    from robustkit.cli.shared import samples, screen
     from robustkit.defenses import PGDTraining, Standard
     from robustkit.defenses.ensemble import Ensemble, fit_weights
-    from robustkit.transfer import transfer
+    from robustkit.evaluation.members import transfer
+    from robustkit.loading.composed import Composition, write_composition
+    from robustkit.model.classifier import Classifier
 
     chosen = [create(spec, norm=norm, eps=eps) for spec in attacks or DEFAULT_ATTACKS]
     if train:
@@ -129,10 +129,10 @@ def _trained(
 
     from safetensors.torch import save
 
-    from robustkit.cli import samples
+    from robustkit.base.write_file import write_atomically
+    from robustkit.cli.shared import samples
     from robustkit.defenses import fit
     from robustkit.defenses.ensemble import fresh_copies
-    from robustkit.files import write_atomically
 
     if len(cases) > 1:
         raise ConfigurationError(f"--train: expected one architecture, got {len(cases)}; name one model")

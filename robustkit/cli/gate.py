@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustkit.errors import ConfigurationError, suggest
+from robustkit.base.errors import ConfigurationError, suggest
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,13 +60,13 @@ def command(
     """
     import dataclasses
 
-    from robustkit.cli import screen
-    from robustkit.files import write_atomically
+    from robustkit.base.write_file import write_atomically
+    from robustkit.cli.shared import screen
     from robustkit.report import load
-    from robustkit.report.gate_markdown import render_gates
-    from robustkit.report.gates import Requirement, exit_code, judged
-    from robustkit.report.junit import render_junit
-    from robustkit.report.sarif import render_sarif
+    from robustkit.report.exports.gate_markdown import render_gates
+    from robustkit.report.exports.junit import render_junit
+    from robustkit.report.exports.sarif import render_sarif
+    from robustkit.report.requirements.gates import Requirement, exit_code, judged
 
     requirements = [Requirement.parse(rule) for rule in rules]
     path = report_path(source)
@@ -118,8 +118,8 @@ def gates_table(audit: Audit) -> Table:
     """Returns every requirement with its answer and what it rests on."""
     from rich.text import Text
 
-    from robustkit.cli import screen
-    from robustkit.report import sentences, words
+    from robustkit.cli.shared import screen
+    from robustkit.report.text import sentences, words
 
     colours = {"met": "green", "not met": "bold red", "undecided": "yellow"}
     doubt = sentences.doubtful(audit)
@@ -135,7 +135,7 @@ def gates_table(audit: Audit) -> Table:
 
 def complain(audits: Sequence[Audit]) -> None:
     """Says on standard error, in a line for each model, why the exit code is not 0."""
-    from robustkit.diagnostics import reasons
+    from robustkit.checks.diagnostic import reasons
 
     for audit in audits:
         if audit.verdict.quality in ("unreliable", "invalid"):

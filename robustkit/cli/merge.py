@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from robustkit.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError
 
 TRUST = "--trust-checkpoint"
 
@@ -38,7 +38,7 @@ def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[st
       robustkit merge shard-* --option data-root=/scratch/data --option nearest
     """
     from robustkit.cli import audit
-    from robustkit.cli.shards import read_arguments
+    from robustkit.cli.shared.shards import read_arguments
 
     words = read_arguments(folders)
     if not trust:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.cli.case import Case
+from robustkit.base.errors import ConfigurationError
 from robustkit.cli.gate import REQUIRE
-from robustkit.cli.options import optional_case_options
-from robustkit.cli.values import fraction, seconds
-from robustkit.errors import ConfigurationError
+from robustkit.cli.shared.model_and_data import Case
+from robustkit.cli.shared.options import optional_case_options
+from robustkit.cli.shared.values import fraction, seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from robustkit.timing import Probe
+    from robustkit.cost import Probe
 
 DISCORDANCES = ("5%", "10%", "20%")
 
@@ -66,10 +66,10 @@ def command(
       robustkit plan --difference 2% --discordance 10%
       robustkit plan cnn --data digits --eps 0.1 --half-width 3%
     """
-    from robustkit.cli import screen
-    from robustkit.report.gates import Requirement
-    from robustkit.report.measures import FIGURES
-    from robustkit.sizes import samples_for_half_width, samples_for_mcnemar, samples_to_decide
+    from robustkit.cli.shared import screen
+    from robustkit.maths.sample_size import samples_for_half_width, samples_for_mcnemar, samples_to_decide
+    from robustkit.report.requirements.gates import Requirement
+    from robustkit.report.requirements.measures import FIGURES
 
     requirements = [Requirement.parse(rule) for rule in rules]
     if any(requirement.name.startswith(FIGURES) for requirement in requirements):
@@ -120,16 +120,16 @@ def command(
 
 
 def _probe(case: Case, protocol: str, norm: Any, eps: str, time: float | None) -> Probe:
-    from robustkit.protocols import get_protocol
-    from robustkit.timing import probe
+    from robustkit.attacks.protocols import get_protocol
+    from robustkit.cost import probe
 
     attacks = get_protocol(protocol, norm=norm, eps=eps, classes=case.count_classes())
     return probe(case.classifier, case.dataset, attacks, seconds=time or 20.0, batch_size=case.batch_size)
 
 
 def _costs(console: Console, measured: Probe, sizes: list[int], what: str) -> None:
-    from robustkit.cli import screen
-    from robustkit.report import words
+    from robustkit.cli.shared import screen
+    from robustkit.report.text import words
 
     table = screen.plain_table(f"Cost of {what} on this machine, from {measured.n} samples in {measured.seconds:.1f} s")
     for column in ("samples", "forward passes", "backward passes", "time"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from robustkit.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from robustkit.report import Report
@@ -40,8 +40,8 @@ def command(source: Path, html: Path | None, markdown: str | None, formats: tupl
       robustkit report robustkit-demo --markdown - >> "$GITHUB_STEP_SUMMARY"
       robustkit report robustkit-demo -f model-card -f csv
     """
+    from robustkit.base.write_file import write_atomically
     from robustkit.cli.gate import report_path
-    from robustkit.files import write_atomically
     from robustkit.report import load, render_html, render_markdown
 
     path = report_path(source)
@@ -79,9 +79,10 @@ def _place(path: Path, name: str) -> Path:
 
 def _rendered(kind: str, report: Report, path: Path) -> dict[str, str]:
     """Returns the text of a format by file name."""
-    from robustkit.report import exports, render_html, render_markdown
-    from robustkit.report.junit import render_junit
-    from robustkit.report.sarif import render_sarif
+    from robustkit.report import render_html, render_markdown
+    from robustkit.report.exports import exports
+    from robustkit.report.exports.junit import render_junit
+    from robustkit.report.exports.sarif import render_sarif
 
     if kind == "robustbench":
         several = len(report.audits) > 1

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import click
 
-from robustkit.cli.case import Case
-from robustkit.cli.options import attack_options, optional_case_options
+from robustkit.cli.shared.model_and_data import Case
+from robustkit.cli.shared.options import attack_options, optional_case_options
 
 DEFAULT_ATTACKS = ("pgd", "pgd:loss=margin")
 
@@ -45,11 +45,11 @@ def command(
           --attack pgd:steps=40 --eps 4/255
     """
     from robustkit.attacks import create
-    from robustkit.bench import labels
-    from robustkit.cli import screen
-    from robustkit.closed_form import Finding, check_attack, typical_attacks
-    from robustkit.data import batches
-    from robustkit.planted import planted
+    from robustkit.cli.shared import screen
+    from robustkit.data.dataset import batches
+    from robustkit.evaluation.chunk import labels
+    from robustkit.probes.closed_form import Finding, check_attack, typical_attacks
+    from robustkit.probes.planted import planted
 
     chosen = [create(spec, norm=norm, eps=eps) for spec in attacks or DEFAULT_ATTACKS]
     names = labels(chosen)

@@ -12,10 +12,10 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from robustkit.cli.case import Case
-from robustkit.cli.options import training_options
-from robustkit.errors import ConfigurationError, suggest
-from robustkit.recipe import Recipe, read_toml
+from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.cli.shared.model_and_data import Case
+from robustkit.cli.shared.options import training_options
+from robustkit.defenses.training.recipe import Recipe, read_toml
 
 FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Recipe)}
 
@@ -116,11 +116,11 @@ def command(
       torchrun --nproc-per-node 4 -m robustkit train preact_resnet18 --data cifar10
     """
     from robustkit.attacks import PGD
-    from robustkit.cli import screen
-    from robustkit.cli.files import check_folder
-    from robustkit.data import batches
+    from robustkit.base.processes import ranks
+    from robustkit.cli.shared import screen
+    from robustkit.cli.shared.report_files import check_folder
+    from robustkit.data.dataset import batches
     from robustkit.defenses import create, fit
-    from robustkit.ranks import ranks
 
     check_folder(out)
     typed = {name: value for name, value in settings.items() if value is not None}

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from robustkit.cli.options import recorded_options
-from robustkit.cli.recorded import Again
+from robustkit.cli.shared.options import recorded_options
+from robustkit.cli.shared.recorded import Again
 
 
 @click.command("verify", short_help="Check a report and its evidence; no attack is run.")
@@ -31,7 +31,7 @@ def command(load: Again, bundle: Path) -> int:
     """
     from robustkit.bundle import verify
     from robustkit.bundle.opening import check_files, opened
-    from robustkit.cli import screen
+    from robustkit.cli.shared import screen
 
     with opened(bundle) as folder:
         manifest, _ = check_files(folder)

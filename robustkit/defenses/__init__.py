@@ -9,27 +9,27 @@ import dataclasses
 from typing import Any
 
 from robustkit.attacks import PGD, setting_value
-from robustkit.augment import Augmentation, create_augmentation
-from robustkit.defense import Minibatch, Objective, Wrapper
-from robustkit.defenses.augmix import AugMixJSD
-from robustkit.defenses.awp import AWP
+from robustkit.attacks.threat import Eps
+from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.defenses.augment.apply import Augmentation, create_augmentation
+from robustkit.defenses.base import Minibatch, Objective, Wrapper
 from robustkit.defenses.calibrators import Isotonic, Temperature, VectorScaling, calibrate
 from robustkit.defenses.ensemble import Ensemble, fit_weights, fresh_copies, snapshots
-from robustkit.defenses.fgsm_rs import FGSMRS
-from robustkit.defenses.free import Free
-from robustkit.defenses.gradalign import GradAlign
 from robustkit.defenses.logits import Logits
-from robustkit.defenses.mart import MART
-from robustkit.defenses.n_fgsm import NFGSM
-from robustkit.defenses.pgd_training import PGDTraining
+from robustkit.defenses.objectives.augmix import AugMixJSD
+from robustkit.defenses.objectives.awp import AWP
+from robustkit.defenses.objectives.fgsm_rs import FGSMRS
+from robustkit.defenses.objectives.free import Free
+from robustkit.defenses.objectives.gradalign import GradAlign
+from robustkit.defenses.objectives.mart import MART
+from robustkit.defenses.objectives.n_fgsm import NFGSM
+from robustkit.defenses.objectives.pgd_training import PGDTraining
+from robustkit.defenses.objectives.standard import Standard
+from robustkit.defenses.objectives.trades import TRADES
 from robustkit.defenses.preprocess import JPEG, BitDepth, MedianBlur
 from robustkit.defenses.smoothing import Smoothed, certified_accuracy, certified_radius
-from robustkit.defenses.standard import Standard
-from robustkit.defenses.trades import TRADES
-from robustkit.errors import ConfigurationError, suggest
-from robustkit.norms import Norm
-from robustkit.threat import Eps
-from robustkit.training import Diverged, Epoch, Recipe, fit
+from robustkit.defenses.training import Diverged, Epoch, Recipe, fit
+from robustkit.maths.norms import Norm
 
 __all__ = [
     "AWP",

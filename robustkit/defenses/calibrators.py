@@ -16,9 +16,9 @@ from sklearn.isotonic import IsotonicRegression
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from robustkit.classifier import Classifier, as_classifier
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
 from robustkit.defenses.logits import Logits, held_out
-from robustkit.errors import ConfigurationError, InvalidEvaluation, suggest
+from robustkit.model.classifier import Classifier, as_classifier
 
 Array = NDArray[np.float64]
 HOTTEST, COLDEST = 1e4, 1e-4

@@ -14,12 +14,12 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from robustkit.checkpoints import load_weights
-from robustkit.classifier import Classifier, as_classifier
+from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.defenses.logits import Logits, held_out
-from robustkit.errors import ConfigurationError, suggest
-from robustkit.models import initial_weights
-from robustkit.rng import Stream
+from robustkit.maths.random_numbers import Stream
+from robustkit.model.classifier import Classifier, as_classifier
+from robustkit.model.small_models import initial_weights
+from robustkit.model.weights import load_weights
 
 Rule = Literal["mean_logits", "mean_probabilities", "soft_vote", "hard_vote", "weighted"]
 RULES: tuple[Rule, ...] = ("mean_logits", "mean_probabilities", "soft_vote", "hard_vote", "weighted")
@@ -198,7 +198,7 @@ def snapshots(model: nn.Module, files: Sequence[str | Path], trust_checkpoint: b
 
     Args:
         model: The architecture; left as it is.
-        files: Weight files for `robustkit.checkpoints.load_weights`.
+        files: Weight files for `robustkit.model.weights.load_weights`.
         trust_checkpoint: Also read files that can run code.
 
     Raises:

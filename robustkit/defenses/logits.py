@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustkit.classifier import Classifier, as_classifier
-from robustkit.errors import ConfigurationError, InvalidEvaluation
-from robustkit.labels import as_labels
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.data.labels import as_labels
+from robustkit.model.classifier import Classifier, as_classifier
 
 
 class Logits(nn.Module):

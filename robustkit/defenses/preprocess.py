@@ -1,9 +1,9 @@
 """Preprocessing defences: what is done to an input before the model, as modules that an attack can see through.
 
 None of these has a useful gradient, so each declares the substitute that attackers differentiate in its place
-(`robustkit.bpda`). Put one before a network with ``nn.Sequential(JPEG(), network)``; where a Classifier normalises its
-inputs, put it before ``Logits(classifier)``, so that it sees inputs in 0..1. Attacked this way, these defences are
-known to add next to nothing (Athalye et al. 2018, arXiv 1802.00420, section 5.2).
+(`robustkit.model.bpda`). Put one before a network with ``nn.Sequential(JPEG(), network)``; where a Classifier
+normalises its inputs, put it before ``Logits(classifier)``, so that it sees inputs in 0..1. Attacked this way, these
+defences are known to add next to nothing (Athalye et al. 2018, arXiv 1802.00420, section 5.2).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
-from robustkit.bpda import BPDA
-from robustkit.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.model.bpda import BPDA
 
 
 class JPEG(nn.Module):

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.stats import beta, binomtest, norm
 from torch import Tensor, nn
 
-from robustkit.classifier import Classifier
+from robustkit.base.errors import ConfigurationError
+from robustkit.data.labels import as_labels
 from robustkit.defenses.logits import Logits
-from robustkit.errors import ConfigurationError
-from robustkit.labels import as_labels
-from robustkit.rng import Stream
-from robustkit.stats import Proportion, proportion
+from robustkit.maths.intervals import Proportion, proportion
+from robustkit.maths.random_numbers import Stream
+from robustkit.model.classifier import Classifier
 
 ABSTAIN = -1
 _MOST_DRAWS = 2**20  # what the random numbers can tell apart

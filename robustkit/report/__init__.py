@@ -1,8 +1,10 @@
 """The audit report: plain data, its JSON, and the pages drawn from it."""
 
-from robustkit.diagnostics import Diagnostic
-from robustkit.report.about import About, SignOff, read_about
-from robustkit.report.document import (
+from robustkit.checks.diagnostic import Diagnostic
+from robustkit.report.document.about import About, SignOff, read_about
+from robustkit.report.document.exhibit import Exhibit, Picture
+from robustkit.report.document.io import from_json, load, result_sha256, save, schema, to_json
+from robustkit.report.document.report import (
     SCHEMA,
     AccuracyCurve,
     Artefact,
@@ -23,12 +25,10 @@ from robustkit.report.document import (
     Verdict,
     WorstCase,
 )
-from robustkit.report.exhibit import Exhibit, Picture
-from robustkit.report.html import render_html
-from robustkit.report.io import from_json, load, result_sha256, save, schema, to_json
-from robustkit.report.markdown import render_markdown
-from robustkit.report.pictures import difference, picture
-from robustkit.report.tallies import ConfusedPair, Confusion, Margins, RiskCoverage
+from robustkit.report.document.tallies import ConfusedPair, Confusion, Margins, RiskCoverage
+from robustkit.report.figures.pictures import difference, picture
+from robustkit.report.views.html import render_html
+from robustkit.report.views.markdown import render_markdown
 
 __all__ = [
     "SCHEMA",

@@ -10,13 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-import robustkit
-from robustkit.classifier import Classifier
-from robustkit.curve import Curve, Distances
-from robustkit.evaluation import AttackRun, Evaluation
-from robustkit.groups import Groups, accuracy_by_slice, clustered_interval
-from robustkit.report.about import About
-from robustkit.report.document import (
+from robustkit.attacks.threat import Threat, eps_text, parse_eps
+from robustkit.base.version import __version__
+from robustkit.evaluation.attack_run import AttackRun
+from robustkit.evaluation.curve import Curve, Distances
+from robustkit.evaluation.members import Transfer
+from robustkit.evaluation.result import Evaluation
+from robustkit.evaluation.slices import Groups, accuracy_by_slice, clustered_interval
+from robustkit.model.classifier import Classifier
+from robustkit.report.document.about import About
+from robustkit.report.document.ensemble import ensemble_of
+from robustkit.report.document.environment import build_subject, environment, names_of_classes
+from robustkit.report.document.io import result_sha256
+from robustkit.report.document.report import (
     SCHEMA,
     AccuracyCurve,
     Artefact,
@@ -36,13 +42,8 @@ from robustkit.report.document import (
     Verdict,
     WorstCase,
 )
-from robustkit.report.io import result_sha256
-from robustkit.report.members import ensemble_of
-from robustkit.report.pictures import exhibit
-from robustkit.report.surroundings import build_subject, environment, names_of_classes
-from robustkit.report.tallies import confusion, margins, risk_coverage
-from robustkit.threat import Threat, eps_text, parse_eps
-from robustkit.transfer import Transfer
+from robustkit.report.document.tallies import confusion, margins, risk_coverage
+from robustkit.report.figures.pictures import exhibit
 
 WHITE_BOX = "white-box: weights, architecture and defences are known"
 ANY_ACCESS = "gradients, scores and labels; no limit on queries"
@@ -78,10 +79,10 @@ def build_audit(
         weights: The weight file, to be hashed.
         defences: What was done to make it robust, one phrase each.
         limit: The limit that was given to `evaluate`, if any.
-        curve: From `robustkit.curve.security_curve`, if it was run.
-        distances: From `robustkit.curve.minimal_distances`, if it was run.
-        members: From `robustkit.transfer.members_of`, where the model is an ensemble.
-        groups: Slices and origins of the samples, from `robustkit.groups.read_groups`.
+        curve: From `robustkit.evaluation.curve.security_curve`, if it was run.
+        distances: From `robustkit.evaluation.curve.minimal_distances`, if it was run.
+        members: From `robustkit.evaluation.members.members_of`, where the model is an ensemble.
+        groups: Slices and origins of the samples, from `robustkit.evaluation.slices.read_groups`.
     """
     names = names_of_classes(classifier, evaluation.dataset, evaluation.num_classes)
     audit = assemble(
@@ -195,14 +196,14 @@ def build_report(
         command: The command line that repeats it.
         seed: Seed of the runs.
         artefacts: Files that belong to it.
-        about: What the people concerned say about the model and the audit; see `robustkit.report.about`.
+        about: What the people concerned say about the model and the audit; see `robustkit.report.document.about`.
     """
     return Report(
         schema=SCHEMA,
         id=str(uuid.uuid4()),
         title=title,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        tool=f"robustkit {robustkit.__version__}",
+        tool=f"robustkit {__version__}",
         command=command,
         seed=seed,
         environment=environment(),

@@ -1,0 +1,231 @@
+"""The contract of an attack: a frozen value whose fields are its configuration, and a row-wise state machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from robustkit.attacks.engine import Engine
+from robustkit.attacks.rows import Problem, Rows
+from robustkit.attacks.threat import Eps, Threat
+from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.settings import Scalar
+from robustkit.data.labels import as_labels
+from robustkit.maths.norms import NORMS, Norm
+from robustkit.model.classifier import Classifier, as_classifier
+
+CLOSE = 0.1  # share of its clean lead that a sample is left with where longer attacks may still break it (docs/log.md)
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """What an attack found, row by row, in the order of the input.
+
+    Attributes:
+        x_adv: The best point met, always inside the threat: the first that succeeded, else the nearest to success.
+        success: Whether `x_adv` reaches the goal: a wrong class, or the target where one is set.
+        margin: Best wrong logit minus the label's (targeted: target's minus the best other); >= 0 is success.
+        distance: Size of the perturbation in the norm of the attack, float64.
+        steps: Steps made until success, or all of them.
+    """
+
+    x_adv: Tensor
+    success: Tensor
+    margin: Tensor
+    distance: Tensor
+    steps: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(ABC):
+    """Base of all attacks.
+
+    Sub-classes are final, add fields, and say how a row starts and how it makes one step. `start` proposes a point
+    for every row in `x_adv`. `step` evaluates the model at `x_adv`, leaves what it saw there in `logits`, and moves
+    `x_adv` to its next proposal. The engine calls `step` exactly `steps` times for a row that does not break, looks
+    at the last proposal itself, and starts the row again for the next restart.
+
+    Attributes:
+        norm: "Linf", "L2" or "L1".
+        eps: Radius in units of the input, a number or an exact fraction such as "8/255".
+        restarts: How often an unbroken row starts anew, >= 1.
+        target: Class to reach instead of any wrong one; goals per sample are given in the call.
+        eot: Draws of a random model that every look at it averages, >= 1.
+        levels: Look only at points on a grid of so many levels per coordinate, 256 for stored images.
+        close: In an evaluation, give every sample up after one look unless the attacks before left it less than this
+            share of its clean lead, in (0, 1); by default none is given up. Not with a target, and without effect where
+            the nearest point is looked for.
+
+    Raises:
+        ConfigurationError: If a field cannot be meant.
+    """
+
+    norm: Norm = "Linf"
+    eps: Eps = "8/255"
+    restarts: int = 1
+    target: int | None = None
+    eot: int = 1
+    levels: int | None = None
+    close: float | None = None
+
+    name: ClassVar[str]
+    kind: ClassVar[str] = "white-box"
+    source: ClassVar[str]
+    norms: ClassVar[tuple[Norm, ...]] = NORMS
+    minimal: ClassVar[bool] = False  # whether it looks for the nearest adversarial point, not for any within eps
+    leaves_ball: ClassVar[bool] = False  # whether it may look outside the threat; such points never count
+
+    def __post_init__(self) -> None:
+        if self.norm not in self.norms:
+            raise ConfigurationError(
+                f"{self.name}: expected a norm among {', '.join(self.norms)}, got {self.norm!r}"
+                f"{suggest(str(self.norm), self.norms)}"
+            )
+        threat = Threat(norm=self.norm, eps=self.eps, bounds=(-math.inf, math.inf), levels=self.levels)
+        if math.isinf(threat.radius) and not self.minimal:
+            raise ConfigurationError(
+                f"{self.name}: expected a finite eps, got {self.eps}; only minimal attacks need none"
+            )
+        self.count("restarts")
+        self.count("eot")
+        if self.close is not None:
+            self.between("close", 0, 1)
+            if self.target is not None:
+                raise ConfigurationError(f"{self.name}: expected either target or close, got both; drop one")
+
+    def count(self, setting: str, least: int = 1) -> None:
+        """Checks that the field called `setting` is an integer >= `least`."""
+        value = getattr(self, setting)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConfigurationError(
+                f"{self.name}: expected {setting} to be an integer >= {least}, got {value!r}; correct it"
+            )
+
+    def between(self, setting: str, low: float, high: float) -> None:
+        """Checks that the field called `setting` is a number strictly between `low` and `high`."""
+        value = getattr(self, setting)
+        if not low < value < high:
+            raise ConfigurationError(
+                f"{self.name}: expected {setting} between {low:g} and {high:g}, got {value!r}; correct it"
+            )
+
+    @property
+    def steps_per_start(self) -> int:
+        """How many times the engine calls `step` after each `start`: the field `steps`, or 0 where there is none."""
+        steps: int = getattr(self, "steps", 0)
+        return steps
+
+    @property
+    def starts(self) -> int:
+        """How many times the engine starts an unbroken row: `restarts`, or more where each start has its own target."""
+        return self.restarts
+
+    @abstractmethod
+    def start(self, problem: Problem, rows: Rows) -> Rows:
+        """Returns `rows` with `x_adv` (and whatever `step` needs) for fresh rows.
+
+        The engine provides `x`, `lower`, `upper` (N, ...), `goal` (N,), the label or the target, `ids`, `restart`
+        and `step` (N,); `clean` and `rival` (N,), the margin of `x` and the largest that other attacks reached, and
+        `quits` (N,), which an attack of one start may set in `step` to give a row up.
+        """
+
+    def step(self, problem: Problem, rows: Rows) -> Rows:
+        """Returns `rows` one step further, with `logits` (N, K) seen at the `x_adv` it was given.
+
+        Never called for an attack whose starts are single proposals, which therefore need not have it.
+        """
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """What ledgers and reports call it."""
+        return self.name
+
+    @property
+    def targeted(self) -> bool:
+        """Whether every row is driven to the class `target`."""
+        return self.target is not None
+
+    def goal(self, y: Tensor) -> Tensor:
+        """Returns the class each row is driven from (its label) or, targeted, to."""
+        return y if self.target is None else torch.full_like(y, self.target)
+
+    def threat(self, classifier: Classifier) -> Threat:
+        """Returns what this attack may change on the inputs of `classifier`."""
+        return Threat(norm=self.norm, eps=self.eps, bounds=classifier.bounds, target=self.target, levels=self.levels)
+
+    def settings(self) -> dict[str, Scalar]:
+        """Returns every field by name, resolved and JSON-ready."""
+        return {
+            field.name: value if isinstance(value := getattr(self, field.name), Scalar) else str(value)
+            for field in dataclasses.fields(self)
+        }
+
+    def __call__(
+        self,
+        model: Classifier | nn.Module | Callable[[Tensor], Any],
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        ids: Tensor | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> Adversarial:
+        """Returns the best adversarial inputs found for a batch; the model is left exactly as it was.
+
+        Args:
+            model: A module, or a Classifier where inputs are not in 0..1 or the output is not plain logits.
+            x: Clean inputs (N, ...) within the bounds.
+            y: True labels (N,).
+            target: Goals (N,) for a targeted attack.
+            ids: Sample ids (N,) that fix the random numbers; the position by default.
+            seed: Seed of the run.
+            batch_size: Rows the model sees at once; all by default.
+
+        Raises:
+            ConfigurationError: If labels, targets or ids do not match `x`, or `batch_size` is not positive.
+            InvalidEvaluation: If `x` leaves the bounds or a label or target is not a class.
+            ThreatViolation: If the attack left its own threat, which is a bug.
+        """
+        classifier = as_classifier(model)
+        if batch_size is not None and batch_size < 1:
+            raise ConfigurationError(f"{self.name}: expected batch_size >= 1, got {batch_size}; correct it")
+        with classifier.frozen():
+            x = classifier.accept(x)
+            classes = classifier.classes(x[:4])
+            labels = as_labels(y, classes)
+            goal = as_labels(self.goal(labels) if target is None else target, classes)
+            ids = torch.arange(len(x)) if ids is None else ids
+            if not len(x) == len(labels) == len(goal) == len(ids):
+                raise ConfigurationError(
+                    f"{self.name}: expected as many labels, targets and ids as inputs, got {len(labels)}, {len(goal)} "
+                    f"and {len(ids)} for {len(x)} inputs; give one each"
+                )
+            engine = Engine(
+                self,
+                classifier,
+                seed=seed,
+                batch_size=batch_size or len(x),
+                targeted=target is not None or self.targeted,
+                nearest=self.minimal,
+            )
+            engine.submit(x, ids, goal)
+            done = Rows.join(list(engine.run(drain=True)))
+        done = done.take(done.position.argsort())
+        threat = self.threat(classifier)
+        threat.verify(done.x_adv, done.x, self.name)
+        return Adversarial(
+            x_adv=done.x_adv,
+            success=done.broken,
+            margin=done.margin,
+            distance=threat.distance(done.x_adv, done.x),
+            steps=done.steps,
+        )

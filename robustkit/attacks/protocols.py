@@ -1,0 +1,178 @@
+"""Protocols: named lists of attacks with every setting fixed, so that a robust accuracy says how it was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from robustkit.attacks import APGD, FAB, FGSM, Noise, Square
+from robustkit.attacks.base import CLOSE, Attack
+from robustkit.attacks.threat import Eps
+from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.version import __version__
+from robustkit.maths.norms import Norm
+
+TARGETS = 9  # the published number, for ten classes
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Attacks that run one after the other, each on what the ones before left standing.
+
+    Attributes:
+        name: "autoattack", "autoattack-plus", "autoattack-rand", "fast", or "custom" for a list of one's own.
+        attacks: In the order they run; all of one threat.
+        changes: How they differ from what was published, one sentence each; empty means to the letter.
+        cascade: Whether a sample that is broken is spared the later attacks. The worst case stays what it is; the
+            accuracy under a later attack then counts what the earlier ones broke too.
+    """
+
+    name: str
+    attacks: tuple[Attack, ...]
+    changes: tuple[str, ...] = ()
+    cascade: bool = True
+
+    @property
+    def label(self) -> str:
+        """The name, marked "(adapted)" where something was changed."""
+        return f"{self.name} (adapted)" if self.changes else self.name
+
+    def plus(self, attack: Attack) -> Protocol:
+        """Returns the protocol with one more attack at the end, which a published one then says in its changes."""
+        said = () if self.name == "custom" else (f"{attack.label} was added",)
+        return dataclasses.replace(self, attacks=(*self.attacks, attack), changes=(*self.changes, *said))
+
+    def fingerprint(self, dtype: torch.dtype = torch.float32) -> str:
+        """Returns 12 hexadecimal digits over attacks, all their settings, versions and precision.
+
+        Two results can be compared where these agree; the seed and the data are no part of it.
+
+        Args:
+            dtype: In which the model computes.
+        """
+        content = {
+            "protocol": self.name,
+            "cascade": self.cascade,
+            "attacks": [{"attack": attack.name, **attack.settings()} for attack in self.attacks],
+            "versions": {"robustkit": __version__, "torch": torch.__version__},
+            "precision": str(dtype),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool = False) -> Protocol:
+    """Returns the protocol called `name`.
+
+    "autoattack", "autoattack-plus" and "autoattack-rand" are those of Croce & Hein 2020, arXiv 2003.01690, section 6
+    and the settings of their code; for L1 those of Croce & Hein 2021, arXiv 2103.01208. "fast" is our own: where it was
+    compared it left as many samples standing as "autoattack", give or take what a seed moves (docs/log.md).
+
+    With fewer than ten classes there are fewer targets; with fewer than four the targeted DLR loss does not exist and
+    with two no DLR loss at all: differences of two logits take their place. The protocol then says so in `changes`.
+
+    Args:
+        name: Which.
+        norm: "Linf", "L2" or "L1".
+        eps: Radius.
+        classes: Number of classes of the model.
+        strict: Refuse rather than adapt.
+
+    Raises:
+        ConfigurationError: If no protocol has that name, or it would have to be adapted and `strict` forbids it.
+    """
+    if name not in PROTOCOLS:
+        raise ConfigurationError(
+            f"protocol: expected one of {', '.join(PROTOCOLS)}, got {name!r}{suggest(name, PROTOCOLS)}"
+        )
+    attacks, changes = PROTOCOLS[name](norm, eps, classes)
+    if strict and changes:
+        raise ConfigurationError(
+            f"protocol {name}: expected a model of at least 10 classes, got {classes}: {'; '.join(changes)}; "
+            "run it without strict and it is reported as adapted"
+        )
+    return Protocol(name, attacks, changes)
+
+
+def custom(attacks: Sequence[Attack]) -> Protocol:
+    """Returns a list of attacks as a protocol in which each runs on every sample that is right from the start."""
+    return Protocol("custom", tuple(attacks), cascade=False)
+
+
+Parts = tuple[tuple[Attack, ...], tuple[str, ...]]
+
+
+def _targets(norm: Norm, classes: int) -> tuple[int, tuple[str, ...]]:
+    """Returns for how many targets APGD-T starts, and what is not as published."""
+    published = 5 if norm == "L1" else TARGETS
+    targets = min(published, classes - 1)
+    changes = []
+    if classes - 1 < TARGETS:
+        changes.append(f"{classes - 1} targets, because the model has {classes} classes")
+    if classes < 4:
+        changes.append("the difference of two logits for the targeted DLR loss, which needs 4 classes")
+    return targets, tuple(changes)
+
+
+def _ratio(classes: int) -> tuple[str, tuple[str, ...]]:
+    """Returns the untargeted loss beside cross entropy, and what is not as published."""
+    return ("dlr", ()) if classes > 2 else ("margin", ("the margin for the DLR loss, which needs 3 classes",))
+
+
+def _standard(norm: Norm, eps: Eps, classes: int) -> Parts:
+    targets, changes = _targets(norm, classes)
+    return (
+        APGD(norm=norm, eps=eps, restarts=5 if norm == "L1" else 1),
+        APGD(norm=norm, eps=eps, loss="dlr", targets=targets),
+        FAB(norm=norm, eps=eps, targets=min(TARGETS, classes - 1)),
+        Square(norm=norm, eps=eps),
+    ), changes
+
+
+def _plus(norm: Norm, eps: Eps, classes: int) -> Parts:
+    (targets, changes), (loss, more) = _targets(norm, classes), _ratio(classes)
+    return (
+        APGD(norm=norm, eps=eps, restarts=5),
+        APGD(norm=norm, eps=eps, loss=loss, restarts=5),
+        FAB(norm=norm, eps=eps, restarts=5),
+        Square(norm=norm, eps=eps),
+        APGD(norm=norm, eps=eps, loss="dlr", targets=targets),
+        FAB(norm=norm, eps=eps, targets=min(TARGETS, classes - 1)),
+    ), changes + more
+
+
+def _rand(norm: Norm, eps: Eps, classes: int) -> Parts:
+    loss, changes = _ratio(classes)
+    return (APGD(norm=norm, eps=eps, eot=20), APGD(norm=norm, eps=eps, loss=loss, eot=20)), changes
+
+
+def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
+    # Short attacks that may start again find nearly all that long ones do, and come close to the rest: long ones follow
+    # on close samples alone. FAB-T finds what hides from the losses of APGD, and three targets find what nine do
+    # (docs/log.md). The last three are alarms for masked gradients: they should find nothing nor come much nearer, and
+    # Square goes on only where it has caught up or nearly arrived.
+    common: dict[str, Any] = {"norm": norm, "eps": eps}
+    few = min(3, classes - 1)
+    return (
+        APGD(**common, steps=40, restarts=3),
+        APGD(**common, steps=40, loss="dlr", targets=min(TARGETS, classes - 1), restarts=2),
+        FAB(**common, targets=few),
+        APGD(**common, restarts=5, close=CLOSE),
+        FAB(**common, targets=few, restarts=3, close=CLOSE),
+        Square(**common, trial=1000),
+        FGSM(**common),
+        Noise(**common),
+    ), ()
+
+
+PROTOCOLS: dict[str, Callable[[Norm, Eps, int], Parts]] = {
+    "autoattack": _standard,
+    "autoattack-plus": _plus,
+    "autoattack-rand": _rand,
+    "fast": _fast,
+}

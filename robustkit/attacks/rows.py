@@ -1,0 +1,128 @@
+"""Named tensors with one row per sample, and what an attack is given to work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from robustkit.attacks.threat import Threat
+from robustkit.maths.losses import Loss, mean_logits
+from robustkit.maths.random_numbers import Stream
+from robustkit.model.classifier import Classifier, Gradient
+from robustkit.model.per_sample_randomness import chance
+
+T = TypeVar("T")
+
+
+class Rows:
+    """Tensors by name, all with one row per sample; never changed in place."""
+
+    def __init__(self, **tensors: Tensor) -> None:
+        self.__dict__.update(tensors)
+
+    def __getattr__(self, name: str) -> Tensor:
+        raise AttributeError(f"rows: no tensor called {name!r}; there are {', '.join(self.__dict__)}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.__dict__.values())))
+
+    def having(self, **tensors: Tensor) -> Rows:
+        """Returns these rows with some tensors added or replaced."""
+        return Rows(**{**self.__dict__, **tensors})
+
+    def take(self, index: Tensor | slice) -> Rows:
+        """Returns the rows at `index`: positions, a mask or a slice."""
+        return Rows(**{name: tensor[index] for name, tensor in self.__dict__.items()})
+
+    def keep(self, *names: str) -> Rows:
+        """Returns only the tensors called `names`."""
+        return Rows(**{name: self.__dict__[name] for name in names})
+
+    def without(self, name: str) -> Rows:
+        """Returns all tensors but the one called `name`."""
+        return Rows(**{key: tensor for key, tensor in self.__dict__.items() if key != name})
+
+    @staticmethod
+    def join(parts: list[Rows]) -> Rows:
+        """Returns the rows of all parts, which must hold the same tensors."""
+        if len(parts) == 1:
+            return parts[0]
+        return Rows(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an attack works on.
+
+    Attributes:
+        classifier: The model.
+        threat: What may be changed.
+        stream: The random numbers of the attack.
+        targeted: Whether rows have a class to reach rather than one to leave.
+        eot: How many draws of a random model every look averages (expectation over transformation, Athalye et al.
+            2018, arXiv 1707.07397).
+    """
+
+    classifier: Classifier
+    threat: Threat
+    stream: Stream
+    targeted: bool = False
+    eot: int = 1
+
+    def logits(self, rows: Rows, x: Tensor) -> Tensor:
+        """Returns the logits (N, K) at `x` (N, ...), those of the mean probabilities where draws are averaged."""
+        x = self.threat.snap(x, rows.x)
+        with torch.no_grad():
+            return mean_logits([self._draw(rows, draw, self.classifier.logits, x) for draw in range(self.eot)])
+
+    def gradient(self, rows: Rows, x: Tensor, loss: Loss) -> Gradient:
+        """Returns logits, loss and loss gradient at `x` (N, ...) for the rows' goals, averaged over the draws."""
+        x = self.threat.snap(x, rows.x)
+        found = [self._draw(rows, draw, self.classifier.gradient, x, rows.goal, loss) for draw in range(self.eot)]
+        if self.eot == 1:
+            return found[0]
+        logits, losses, grads = zip(*found, strict=True)
+        return Gradient(mean_logits(logits), torch.stack(losses).mean(0), torch.stack(grads).mean(0))
+
+    def _draw(self, rows: Rows, draw: int, look: Callable[..., T], *arguments: Any) -> T:
+        """Returns what one look sees; inside a random model the numbers are those of the row, its step and the draw."""
+        if self.classifier.draws == 1:
+            return look(*arguments)
+        with chance(self.stream, rows.ids, rows.restart, rows.step, draw):
+            return look(*arguments)
+
+
+class RowWise(Protocol):
+    """What the engine asks of an attack; `robustkit.attacks.base.Attack` explains every member."""
+
+    name: ClassVar[str]
+    leaves_ball: ClassVar[bool]
+
+    @property
+    def eot(self) -> int:
+        """Draws of a random model that every look averages."""
+
+    @property
+    def close(self) -> float | None:
+        """Share of its clean margin below which a sample is worth more than one look."""
+
+    @property
+    def starts(self) -> int:
+        """How many times an unbroken row is started."""
+
+    @property
+    def steps_per_start(self) -> int:
+        """How many times `step` is called after each start."""
+
+    def threat(self, classifier: Classifier) -> Threat:
+        """Returns what it may change."""
+
+    def start(self, problem: Problem, rows: Rows) -> Rows:
+        """Returns `rows` with a first proposal."""
+
+    def step(self, problem: Problem, rows: Rows) -> Rows:
+        """Returns `rows` one step further."""

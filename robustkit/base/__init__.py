@@ -1,0 +1,1 @@
+"""What everything stands on: errors, writing files, several processes."""

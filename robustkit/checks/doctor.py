@@ -1,0 +1,253 @@
+"""The input doctor: what is wrong with a model or its data shows here, before any attack is paid for."""
+
+from __future__ import annotations
+
+import copy
+from itertools import chain
+from typing import Any
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from robustkit.base.errors import InvalidEvaluation, RobustkitError
+from robustkit.checks.diagnostic import Diagnostic, diagnostic
+from robustkit.checks.duplicates import Copies
+from robustkit.checks.inner_optimization import inner_optimisation
+from robustkit.checks.smoothness import smooth
+from robustkit.data.dataset import batches
+from robustkit.data.labels import as_labels
+from robustkit.maths.losses import cross_entropy
+from robustkit.model.classifier import Classifier
+
+LOOKED_AT = 2000  # samples among which it looks for copies
+ROWS = 64  # samples the doctor looks at; the parts of 1 and 7 below are chosen to divide them unevenly
+
+
+def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, ...]:
+    """Returns what the doctor found on the first samples (at most 64); nothing about the model is changed.
+
+    Args:
+        classifier: The model, wrapped.
+        x: Inputs (N, ...) as the data set gives them.
+        y: Labels in any form `as_labels` reads.
+
+    Raises:
+        InvalidEvaluation: For input or output that would make every later number meaningless: range, dtype, shape,
+            labels, predictions that depend on the batch. The message says what was seen, the likely cause and cure.
+    """
+    x, y = x[:ROWS], y[:ROWS]
+    was_training = [name or "the model" for name, part in classifier.module.named_modules() if part.training]
+    with classifier.frozen(), torch.no_grad():
+        accepted = classifier.accept(x)
+        logits = _first_pass(classifier, accepted)
+        labels = as_labels(y, logits.shape[1]).to(classifier.device)
+        again = classifier.logits(accepted)
+        repeat = _repeat(logits, again, classifier.draws)
+        found = [
+            _input(classifier, accepted),
+            _mode(was_training),
+            repeat,
+            _output(classifier),
+            _batches(classifier, accepted, logits) if repeat.status == "pass" else _unstable(),
+            _gradients(classifier, accepted, labels),
+            _scale(logits, classifier.model_dtype),
+            inner_optimisation(classifier, accepted[:8]),
+        ]
+        if classifier.mean is not None or classifier.std is not None:
+            found.insert(0, _parity(classifier, accepted, labels, logits))
+    for item in found:
+        if item.status == "fail" and item.id in ("Q02", "Q04"):
+            raise InvalidEvaluation(f"doctor {item.id}: {item.message}")
+    return tuple(found)
+
+
+def checkup(classifier: Classifier, data: Any, tuning: Any = None, batch_size: int = 256) -> tuple[Diagnostic, ...]:
+    """Returns every check that needs no attack: those of `examine`, the loss surface (Q18) and copies (Q23).
+
+    Args:
+        classifier: The model, wrapped.
+        data: As for `robustkit.evaluate`; the first 2000 samples are looked at, and read only once.
+        tuning: What the model was trained or tuned on; see `robustkit.evaluate`.
+        batch_size: Rows the model sees at once.
+
+    Raises:
+        InvalidEvaluation: As for `examine`.
+    """
+    stream, copies = batches(data, ROWS, LOOKED_AT), Copies()
+    first = next(stream)
+    found = [*examine(classifier, first.x, first.y)]
+    with classifier.frozen():
+        x = classifier.accept(first.x)
+        y = as_labels(first.y, classifier.classes(x[:1])).to(x.device)
+        with torch.no_grad():
+            right = classifier.logits(x).argmax(1) == y
+        ids = first.ids.to(x.device)
+        if bool(right.any()) and not any(item.id == "Q07" and item.value == "none" for item in found):
+            found.append(smooth(classifier, x[right], y[right], ids[right], batch_size=batch_size))
+        for batch in chain([first], stream):
+            copies.add(classifier.accept(batch.x), batch)
+        found.append(copies.diagnostic(classifier, tuning))
+    return tuple(sorted(found, key=lambda item: item.id))
+
+
+def _first_pass(classifier: Classifier, x: Tensor) -> Tensor:
+    try:
+        logits = classifier.logits(x)
+    except RobustkitError:
+        raise
+    except Exception as error:
+        raise InvalidEvaluation(
+            f"doctor: expected a model that takes inputs of shape {tuple(x.shape)}, got {type(error).__name__}: "
+            f"{str(error).splitlines()[0][:160] if str(error) else 'no message'}; {_shape_advice(x)}"
+        ) from error
+    if len(logits) != len(x):
+        raise InvalidEvaluation(
+            f"doctor: expected one row of scores per input, got {len(logits)} rows for {len(x)} inputs; "
+            "the model mixes the batch axis with another"
+        )
+    if not bool(logits.isfinite().all()):
+        row = int((~logits.isfinite()).any(dim=1).nonzero()[0])
+        raise InvalidEvaluation(
+            f"doctor: expected finite scores, got {logits[row].tolist()[:5]} for sample {row}; check the weights"
+        )
+    return logits
+
+
+def _shape_advice(x: Tensor) -> str:
+    if x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
+        return "the channels seem to come last: use x.permute(0, 3, 1, 2)"
+    if x.ndim == 3:
+        return "if these are images, a channel axis is missing: use x.unsqueeze(1)"
+    return "give the model inputs of the shape it was trained on"
+
+
+def _input(classifier: Classifier, x: Tensor) -> Diagnostic:
+    low, high = classifier.bounds
+    used = float(x.max() - x.min()) / (high - low)
+    levels = (x - low) / (high - low) * 255
+    on_grid = float(((levels - levels.round()).abs() < 1e-3).double().mean())
+    text = f"{float(x.min()):.4g}..{float(x.max()):.4g}, {100 * on_grid:.0f} % on the 8-bit grid"
+    limit = f"within {low:g}..{high:g}, using at least 2 % of it"
+    if used < 0.02:
+        message = f"inputs use only {float(x.min()):.4g}..{float(x.max()):.4g} of the declared {low:g}..{high:g}; "
+        return diagnostic("Q02", text, limit, "fail", message + "were they scaled twice, or are the bounds wrong?")
+    return diagnostic("Q02", text, limit, "pass", "inputs are finite and inside the declared range")
+
+
+def _parity(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor) -> Diagnostic:
+    """Returns Q01: the model as it is audited against itself without mean and std, which it may apply itself."""
+    bare = copy.copy(classifier)
+    bare.mean = bare.std = None
+    wrapped, plain = (z.argmax(1) == y for z in (logits, bare.logits(x)))
+    gained, lost = int((wrapped & ~plain).sum()), int((plain & ~wrapped).sum())
+    seen = f"of {len(x)} samples {int(wrapped.sum())} are right with mean and std, {int(plain.sum())} without"
+    limit = "not significantly fewer right with mean and std than without"
+    if lost > gained and binomtest(lost, lost + gained).pvalue < 1e-3:
+        message = f"{seen}: the model seems to normalise its input itself; leave mean and std out"
+        return diagnostic("Q01", f"{int(wrapped.sum())} of {len(x)}", limit, "fail", message)
+    return diagnostic("Q01", f"{int(wrapped.sum())} of {len(x)}", limit, "pass", seen)
+
+
+def _mode(training: list[str]) -> Diagnostic:
+    if not training:
+        return diagnostic("Q03", "eval", "no module in training mode", "pass", "the model came in eval mode")
+    message = (
+        f"{len(training)} modules came in training mode (first: {training[0]}); audited in eval mode, then restored"
+    )
+    return diagnostic("Q03", "training", "no module in training mode", "remark", message)
+
+
+def _repeat(logits: Tensor, again: Tensor, draws: int) -> Diagnostic:
+    gap = float(((logits - again).abs().amax(dim=1) / _spread(logits)).max())
+    if gap <= 1e-4:
+        return diagnostic("Q05", gap, "relative logit gap <= 1e-4", "pass", "the model is deterministic")
+    flips = int((logits.argmax(1) != again.argmax(1)).sum())
+    seen = f"two passes over the same {len(logits)} samples differ by {gap:.2g} of the logit spread and flip {flips} "
+    if draws > 1:
+        message = f"{seen}predictions: the model is random, and every verdict is the mean of {draws} draws"
+        return diagnostic("Q05", gap, "relative logit gap <= 1e-4", "remark", message)
+    message = (
+        f"{seen}predictions: the model is random, and attacks that see one draw overrate it; judge it by the mean of "
+        "several draws (draws=16) and let attacks average as many (eot=16, or the protocol autoattack-rand)"
+    )
+    return diagnostic("Q05", gap, "relative logit gap <= 1e-4", "fail", message)
+
+
+def _output(classifier: Classifier) -> Diagnostic:
+    limit = "logits"
+    if classifier.output == "probabilities":
+        message = "the model returns probabilities; attacks see their logarithm, calibration the probabilities"
+        return diagnostic("Q06", "probabilities", limit, "remark", message)
+    return diagnostic(
+        "Q06", classifier.output.replace("_", " "), limit, "pass", "scores before the softmax are at hand"
+    )
+
+
+def _batches(classifier: Classifier, x: Tensor, logits: Tensor) -> Diagnostic:
+    """Compares the batch with the same rows alone, in sevens, and in reverse order."""
+    alone = torch.cat([classifier.logits(x[i : i + 1]) for i in range(len(x))])
+    sevens = torch.cat([classifier.logits(x[i : i + 7]) for i in range(0, len(x), 7)])
+    reverse = classifier.logits(x.flip(0)).flip(0)
+    spread = _spread(logits)
+    gap = max(float(((other - logits).abs().amax(dim=1) / spread).max()) for other in (alone, sevens, reverse))
+    clear = torch.diff(logits.topk(2, dim=1).values, dim=1).abs().squeeze(1) > 1e-3 * spread
+    flips = max(int(((other.argmax(1) != logits.argmax(1)) & clear).sum()) for other in (alone, sevens, reverse))
+    limit = "no clear prediction flips"
+    if flips:
+        message = (
+            f"{flips} of {len(x)} predictions change when the same samples come alone, in sevens or in reverse order; "
+            "the model looks at its batch (BatchNorm without running statistics, or a mean over axis 0)"
+        )
+        return diagnostic("Q04", gap, limit, "fail", message)
+    return diagnostic("Q04", gap, limit, "pass", "alone, in sevens and reversed: the same predictions")
+
+
+def _unstable() -> Diagnostic:
+    return diagnostic("Q04", None, "no clear prediction flips", "not run", "cannot be told for a random model")
+
+
+def _gradients(classifier: Classifier, x: Tensor, y: Tensor) -> Diagnostic:
+    tally = classifier.tally
+    before = int(tally.zero_gradients), int(tally.nonfinite_gradients)
+    limit = "no zero or NaN gradient; above 5 % the result is unreliable"
+    try:
+        classifier.gradient(x, y, cross_entropy)
+    except (InvalidEvaluation, RuntimeError) as error:
+        return diagnostic("Q07", "none", limit, "fail", str(error).splitlines()[0][:200])
+    zero, bad = int(tally.zero_gradients) - before[0], int(tally.nonfinite_gradients) - before[1]
+    return gradient_diagnostic(zero, bad, len(x))
+
+
+def _scale(logits: Tensor, dtype: torch.dtype) -> Diagnostic:
+    """Returns Q21: whether the logits are so large that neighbouring numbers of their precision are far apart."""
+    step = float((torch.finfo(dtype).eps * logits.abs().amax(dim=1) / _spread(logits)).max())
+    limit = "logits resolved to 1e-3 of their spread"
+    if step <= 1e-3:
+        return diagnostic("Q21", step, limit, "pass", "attacks divide the scale of the logits out")
+    message = (
+        f"logits as large as {float(logits.abs().max()):.3g} in {str(dtype).removeprefix('torch.')} tell only about "
+        f"{1 / step:.0f} values apart within their spread, so attacks see steps instead of slopes; subtract the mean "
+        "of the logits in the model, or compute in a longer format"
+    )
+    half = dtype in (torch.float16, torch.bfloat16)
+    return diagnostic("Q21", step, limit, "remark" if half else "fail", message)
+
+
+def gradient_diagnostic(zero: int, nonfinite: int, n: int) -> Diagnostic:
+    """Returns Q07 for `zero` and `nonfinite` gradients among `n`."""
+    limit = "no zero or NaN gradient; above 5 % the result is unreliable"
+    if not zero + nonfinite:
+        return diagnostic("Q07", 0.0, limit, "pass", "every input gradient is finite and not zero")
+    share = (zero + nonfinite) / max(n, 1)
+    message = (
+        f"{zero} of {n} input gradients are all zero and {nonfinite} hold NaN or infinity: something in the model "
+        "(quantisation, saturation, a detached part) hides the gradient, and gradient attacks overrate it; "
+        "try BPDA around that part, or Square"
+    )
+    return diagnostic("Q07", share, limit, "fail" if share > 0.05 else "remark", message)
+
+
+def _spread(logits: Tensor) -> Tensor:
+    """Returns for every row the distance of its largest and smallest logit, at least 1e-6."""
+    return (logits.amax(dim=1) - logits.amin(dim=1)).clamp(min=1e-6)

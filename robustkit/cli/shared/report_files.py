@@ -1,0 +1,52 @@
+"""The files of a report: the place is checked before the work, and all of them are written at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustkit.base.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from robustkit.evaluation.result import Evaluation
+    from robustkit.report import About, Audit
+
+
+def check_folder(folder: Path) -> None:
+    """Raises ConfigurationError where `folder` could not be written to, before any time is spent."""
+    there = folder
+    while not there.exists() and there.parent != there:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"--out: expected a folder that can be written, got '{folder}'; choose another")
+
+
+def check_out(folder: Path) -> None:
+    """Does the same for a report, which needs the folder for itself."""
+    from robustkit.bundle import save
+
+    check_folder(folder)
+    save.check_folder(folder)
+
+
+def write_report(
+    folder: Path,
+    audits: Sequence[Audit],
+    evaluations: Sequence[Evaluation],
+    title: str,
+    command: str,
+    seed: int,
+    *,
+    loads: Sequence[Mapping[str, Any]],
+    files: Mapping[str, bytes] | None = None,
+    archive: bool = False,
+    about: About | None = None,
+) -> None:
+    """Writes report and evidence into `folder`; arguments as for `build_report` and `save_bundle`."""
+    from robustkit.bundle import save_bundle
+    from robustkit.report.build import build_report
+
+    report = build_report(audits, title=title, command=command, seed=seed, about=about)
+    save_bundle(report, evaluations, folder, loads=loads, files=files, archive=archive)

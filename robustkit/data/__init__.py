@@ -1,0 +1,5 @@
+"""Batches of samples, their labels, and what is wrong with them."""
+
+from robustkit.data.dataset import Batch, Dataset, batches
+
+__all__ = ["Batch", "Dataset", "batches"]

@@ -1,0 +1,278 @@
+"""What a data set is: any iterable of (x, y[, id]), cut into batches of plain tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.data.labels import as_labels, as_tensor
+
+__all__ = ["Batch", "Dataset", "as_labels", "batches", "samples_sha256", "samples_sum", "shuffled", "text_id"]
+
+FIELD_NAMES = {"x": ("x", "image", "pixel_values"), "y": ("y", "label", "labels"), "id": ("id", "ids")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A named source of samples and what a report needs to know about it.
+
+    Attributes:
+        name: What reports call it.
+        source: A map-style data set, an iterable of samples or of batches, or a pair of arrays (x, y).
+        split: Which part of the data this is, such as "test".
+        bounds: Lowest and highest legal input value.
+        class_names: One name per class index, where the data has them.
+        notes: What was done to the stored data on the way, one sentence each.
+    """
+
+    name: str
+    source: Any
+    split: str | None = None
+    bounds: tuple[float, float] = (0.0, 1.0)
+    class_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.bounds[0] < self.bounds[1]:
+            raise ConfigurationError(f"data '{self.name}': expected bounds (low, high), got {self.bounds}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples: row i of every field belongs to the same sample.
+
+    Attributes:
+        x: Inputs (N, ...), with the dtype and on the device they came with.
+        y: Class indices (N,), int64.
+        ids: Sample ids (N,), int64, on the CPU.
+        names: The ids as text, only where the source names its samples.
+    """
+
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+    names: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Returns the samples start..stop-1 as views."""
+        names = None if self.names is None else self.names[start:stop]
+        return Batch(self.x[start:stop], self.y[start:stop], self.ids[start:stop], names)
+
+
+def batches(source: Any, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
+    """Yields the samples of `source` in order, `batch_size` at a time; only the last batch may be smaller.
+
+    Accepted are a `Dataset`, a pair (x, y) or triple (x, y, ids) of tensors or arrays, a map-style data set
+    (`__getitem__` and `__len__`, no `__iter__`), and any iterable of samples or of batches, each a tuple
+    (x, y[, id[, anything]]) or a dict with the `FIELD_NAMES`. An item of a map-style data set is one sample;
+    in an iterable, an item whose label has no axis (a Python int, say) is one sample, any other item a batch.
+    The source is streamed, never held whole.
+
+    An id is an integer from 0, or a text, which becomes a number by `text_id`; without ids, samples are
+    numbered 0, 1, 2, ... in the order they come.
+
+    Args:
+        source: Where the samples come from.
+        batch_size: Largest number of rows per batch, at least 1, whatever batches the source comes in.
+        limit: Stop after this many samples, at least 1.
+
+    Raises:
+        ConfigurationError: If `batch_size` or `limit` is below 1.
+        InvalidEvaluation: If the source is empty, repeats an id, or holds something that is no sample.
+    """
+    for name, value in (("batch_size", batch_size), ("limit", limit)):
+        if value is not None and value < 1:
+            raise ConfigurationError(f"data: expected {name} of at least 1, got {value}")
+    source = source.source if isinstance(source, Dataset) else source
+    return _stream(source, batch_size, limit)
+
+
+def shuffled(dataset: Dataset, seed: int) -> Dataset:
+    """Returns the data in random order, ids staying with their samples; unchanged where they cannot be indexed.
+
+    Args:
+        dataset: What to shuffle; arrays, map-style data sets and lists of samples can be.
+        seed: Of the order.
+    """
+    source = dataset.source
+    arrays = isinstance(source, (tuple, list)) and bool(source) and isinstance(source[0], (Tensor, np.ndarray))
+    if not arrays and not _holds_samples(source):
+        note = "samples came in the order given, so the interval holds only if that is random"
+        return dataclasses.replace(dataset, notes=(*dataset.notes, note))
+    order = np.random.default_rng(seed).permutation(len(source[0]) if arrays else len(source))
+    mixed: Any
+    if arrays:
+        ids = source[2] if len(source) == 3 else np.arange(len(order))
+        mixed = (source[0][order], source[1][order], ids[order])
+    else:
+        mixed = _Reordered(source, order)
+    return dataclasses.replace(dataset, source=mixed, notes=(*dataset.notes, f"in random order (seed {seed})"))
+
+
+def _holds_samples(source: Any) -> bool:
+    """Whether `source[i]` is sample i; a list may as well hold batches."""
+    if _is_map_style(source):
+        return True
+    if not (hasattr(source, "__getitem__") and hasattr(source, "__len__") and len(source)):
+        return False
+    label = _fields(source[0])[1]
+    return isinstance(label, (int, float, str)) or getattr(label, "ndim", None) == 0
+
+
+class _Reordered:
+    """A map-style data set in another order; samples without an id get the number of their old place."""
+
+    def __init__(self, source: Any, order: Any) -> None:
+        self.source, self.order = source, order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
+        x, y, id = _fields(self.source[int(self.order[index])])
+        return x, y, int(self.order[index]) if id is None else id
+
+
+def text_id(name: str) -> int:
+    """Returns the 63-bit number that stands for a textual sample id: the first bits of its SHA-256."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+def samples_sum(x: Tensor, y: Tensor, ids: Tensor) -> int:
+    """Returns the sum of one hash per sample, modulo 2**256: of parts it may be added up, in whatever order.
+
+    Args:
+        x: Inputs (N, ...), hashed as float32.
+        y: Class indices (N,).
+        ids: Sample ids (N,).
+    """
+    total = 0
+    for row, label, id in zip(x.float().cpu().numpy(), y.tolist(), ids.tolist(), strict=True):
+        digest = hashlib.sha256(f"{id}/{label}/".encode() + row.tobytes()).digest()
+        total += int.from_bytes(digest, "big")
+    return total % 2**256
+
+
+def samples_sha256(total: int) -> str:
+    """Returns the hash of a set of samples, given the sum over all of them."""
+    return hashlib.sha256((total % 2**256).to_bytes(32, "big")).hexdigest()
+
+
+def _stream(source: Any, batch_size: int, limit: int | None) -> Iterator[Batch]:
+    """Re-cuts items of any length: `held` waits for a full batch, `count` samples have been taken."""
+    held: list[Batch] = []
+    waiting = count = 0
+    seen: set[int] = set()
+    map_style = _is_map_style(source)
+    for item in _items(source, batch_size):
+        piece, start = _piece(item, count, sample=map_style), 0
+        while start < len(piece):
+            room = batch_size - waiting if limit is None else min(batch_size - waiting, limit - count)
+            taken = piece.rows(start, start + room)
+            held.append(taken)
+            waiting, count, start = waiting + len(taken), count + len(taken), start + len(taken)
+            if waiting == batch_size or count == limit:
+                yield _join(held, seen)
+                held, waiting = [], 0
+            if count == limit:
+                return
+    if held:
+        yield _join(held, seen)
+    if not count:
+        raise InvalidEvaluation(
+            "data: expected at least one sample, got none; a generator can be read only once, so give a list,"
+            " a data set or a loader"
+        )
+
+
+def _is_map_style(source: Any) -> bool:
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "__iter__")
+
+
+def _items(source: Any, batch_size: int) -> Iterator[Any]:
+    if isinstance(source, (tuple, list)) and source and isinstance(source[0], (Tensor, np.ndarray)):
+        lengths = [len(part) for part in source]
+        if len(source) not in (2, 3) or len(set(lengths)) > 1:
+            raise InvalidEvaluation(f"data: expected equally long arrays (x, y[, ids]), got lengths {lengths}")
+        starts = range(0, lengths[0], batch_size)
+        return (tuple(part[i : i + batch_size] for part in source) for i in starts)
+    if _is_map_style(source):
+        return (source[i] for i in range(len(source)))
+    if not hasattr(source, "__iter__"):
+        raise InvalidEvaluation(f"data: expected an iterable of (x, y[, id]), got {type(source).__name__}")
+    return iter(source)
+
+
+def _piece(item: Any, first_id: int, sample: bool) -> Batch:
+    """Reads one item of a source, a sample or a batch, as a batch."""
+    x, y, ids = _fields(item)
+    try:
+        x = as_tensor(x)
+    except (TypeError, ValueError, RuntimeError):
+        raise InvalidEvaluation(
+            f"data: expected tensors or arrays as inputs, got {type(x).__name__}; convert them (ToTensor())"
+        ) from None
+    if sample or isinstance(y, (int, float, str)) or getattr(y, "ndim", None) == 0:
+        x, y, ids = x[None], y[None] if hasattr(y, "ndim") else [y], None if ids is None else [ids]
+    y = as_labels(y)
+    if x.ndim == 0 or len(x) != len(y):
+        raise InvalidEvaluation(f"data: expected one label per input, got {len(y)} for shape {tuple(x.shape)}")
+    if ids is None:
+        return Batch(x, y, torch.arange(first_id, first_id + len(y)))
+    return Batch(x, y, *_read_ids(ids, len(y)))
+
+
+def _fields(item: Any) -> tuple[Any, Any, Any]:
+    got = type(item).__name__
+    if isinstance(item, Mapping):
+        x, y, ids = (next((item[n] for n in names if n in item), None) for names in FIELD_NAMES.values())
+        if x is not None and y is not None:
+            return x, y, ids
+        got = f"a dict of {', '.join(map(str, item))}"
+    elif isinstance(item, (tuple, list)):
+        if 2 <= len(item) <= 4:
+            return item[0], item[1], item[2] if len(item) > 2 else None
+        got = f"{got} of {len(item)}"
+    raise InvalidEvaluation(f"data: expected items (x, y[, id]) or dicts with x and y, got {got}; re-pack them")
+
+
+def _read_ids(ids: Any, count: int) -> tuple[Tensor, list[str] | None]:
+    """Returns the ids as numbers and, where any of them is a text, all as text."""
+    plain: list[Any] = [ids] if isinstance(ids, str) else list(getattr(ids, "tolist", lambda: ids)())
+    plain = [i.item() if getattr(i, "ndim", None) == 0 else i for i in plain]
+    bad = [i for i in plain if not isinstance(i, str) and (type(i) is not int or not 0 <= i < 2**63)]
+    if bad or len(plain) != count:
+        got = f"{str(bad[0])[:60]!r}" if bad else f"{len(plain)} ids for {count} samples"
+        raise InvalidEvaluation(
+            f"data: expected one id per sample, a text or an integer from 0, got {got}; leave the third field"
+            " out to number the samples"
+        )
+    numbers = torch.tensor([text_id(i) if isinstance(i, str) else i for i in plain], dtype=torch.int64)
+    return numbers, [str(i) for i in plain] if any(isinstance(i, str) for i in plain) else None
+
+
+def _join(pieces: list[Batch], seen: set[int]) -> Batch:
+    shapes = sorted({tuple(p.x.shape[1:]) for p in pieces})
+    if len(shapes) > 1:
+        raise InvalidEvaluation(
+            f"data: expected inputs of one shape, got {shapes[0]} and {shapes[1]}; resize or pad them"
+        )
+    ids = torch.cat([p.ids for p in pieces])
+    texts = [name for p in pieces for name in (p.names or map(str, p.ids.tolist()))]
+    for i, text in zip(ids.tolist(), texts, strict=True):
+        if i in seen:
+            raise InvalidEvaluation(f"data: expected unique ids, got {text!r} twice; make them unique")
+        seen.add(i)
+    names = texts if any(p.names for p in pieces) else None
+    return Batch(torch.cat([p.x for p in pieces]), torch.cat([p.y for p in pieces]), ids, names)

@@ -1,0 +1,1 @@
+"""Augmentation, alone and under adversarial training."""

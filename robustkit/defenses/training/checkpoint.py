@@ -1,0 +1,93 @@
+"""Where a run stands, in one safetensors file: tensors by name, everything else as JSON in its header."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.write_file import write_atomically
+from robustkit.model.weights import one_line
+
+Tensors = dict[str, Tensor]
+Facts = dict[str, Any]
+
+
+def write(path: Path, tensors: Tensors, facts: Facts) -> None:
+    """Writes a checkpoint; whoever is killed meanwhile leaves the old one."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Tied weights lie in the same memory, which safetensors refuses.
+    separate = {name: tensor.clone() for name, tensor in plain.items()}
+    write_atomically(path, save(separate, {"robustkit": json.dumps(facts)}))
+
+
+def read(path: Path) -> tuple[Tensors, Facts]:
+    """Returns tensors, on the CPU, and facts of a checkpoint.
+
+    Raises:
+        ConfigurationError: If there is none, or it cannot be read.
+    """
+    if not path.is_file():
+        raise ConfigurationError(
+            f"checkpoint '{path}': expected a file to resume from, found none; train without resume"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {})["robustkit"])
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+    except Exception as error:
+        raise ConfigurationError(
+            f"checkpoint '{path}': expected one of robustkit's, got {one_line(error)}; choose another folder"
+        ) from error
+
+
+def module_tensors(module: nn.Module, prefix: str) -> Tensors:
+    """Returns the state dict with a prefix to every name."""
+    state = module.state_dict()
+    return {f"{prefix}.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def load_module(module: nn.Module, tensors: Tensors, prefix: str) -> None:
+    """Fills a module from what `module_tensors` returned."""
+    module.load_state_dict(under(tensors, prefix))
+
+
+def under(tensors: Tensors, prefix: str) -> Tensors:
+    """Returns the tensors whose names begin with `prefix` and a dot, without them."""
+    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def optimizer_state(optimizer: Optimizer) -> tuple[Tensors, Facts]:
+    """Returns the tensors of an optimiser by name and the rest of its state, JSON-ready."""
+    state = optimizer.state_dict()
+    tensors: Tensors = {}
+    rest: dict[str, dict[str, Any]] = {}
+    for index, entries in state["state"].items():
+        rest[str(index)] = {name: value for name, value in entries.items() if not isinstance(value, Tensor)}
+        tensors |= {f"optimizer.{index}.{name}": t for name, t in entries.items() if isinstance(t, Tensor)}
+    return tensors, {"state": rest, "param_groups": state["param_groups"]}
+
+
+def load_optimizer(optimizer: Optimizer, tensors: Tensors, facts: Facts) -> None:
+    """Fills an optimiser from what `optimizer_state` returned."""
+    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in facts["state"].items()}
+    for name, tensor in under(tensors, "optimizer").items():
+        index, _, entry = name.partition(".")
+        state[int(index)][entry] = tensor.clone()
+    optimizer.load_state_dict({"state": state, "param_groups": facts["param_groups"]})
+
+
+def schedule_state(schedule: LRScheduler) -> Facts:
+    """Returns what moves in a schedule: its numbers and lists of numbers; the rest comes from the recipe."""
+    return {name: value for name, value in schedule.state_dict().items() if _moves(value)}
+
+
+def _moves(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (isinstance(value, list) and all(isinstance(v, float) for v in value))

@@ -1,0 +1,140 @@
+"""How training fails in silence: what to look at, from when on it is a failure, and what helps.
+
+Every guard is a function of figures that training writes down anyway.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robustkit.base.errors import RobustkitError
+
+
+class Diverged(RobustkitError):
+    """The loss is not finite any more."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Accuracies on a fixed set of `n` samples: clean, under PGD (`robust`) and under FGSM; NaN where not measured."""
+
+    n: int
+    clean: float
+    robust: float = math.nan
+    fgsm: float = math.nan
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the data: its `number` from 1, mean loss, last learning rate, seconds so far, and figures."""
+
+    number: int
+    loss: float
+    lr: float
+    seconds: float
+    figures: Figures | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a guard found in which epoch: the evidence, the cure, and whether the model is of no use."""
+
+    guard: str
+    epoch: int
+    evidence: str
+    cure: str
+    fatal: bool
+
+    def __str__(self) -> str:
+        return f"{self.guard} in epoch {self.epoch}: {self.evidence}; {self.cure}"
+
+
+def diverged(epoch: int, batch: int, loss: float, lr: float) -> Diverged:
+    """Returns the error for a loss that is not a number."""
+    return Diverged(
+        f"fit: expected a finite loss, got {loss} in epoch {epoch}, batch {batch}, at learning rate {lr:.3g};"
+        " lower lr, or clip the gradient (clip=1.0)"
+    )
+
+
+def not_learning(epoch: Epoch, epochs: int, updates: int, shares: Sequence[float]) -> Finding | None:
+    """Finds a model that still guesses after a quarter of the run and 30 updates.
+
+    Guessing costs the entropy of the labels, ln K for K balanced classes. A mean loss below 97 % of that, or a clean
+    accuracy clearly above that of the largest class, is learning.
+
+    Args:
+        epoch: The last epoch.
+        epochs: How many there will be.
+        updates: How many were made.
+        shares: Share of every class in the training labels.
+    """
+    chance = -sum(share * math.log(share) for share in shares if share > 0)
+    if epoch.number < max(2, epochs / 4) or updates < 30 or epoch.loss < 0.97 * chance:
+        return None
+    figures, largest = epoch.figures, max(shares)
+    if figures and figures.clean > largest + 3 * math.sqrt(largest * (1 - largest) / figures.n):
+        return None
+    seen = f" and {100 * figures.clean:.1f} % clean accuracy" if figures else ""
+    return Finding(
+        "not learning",
+        epoch.number,
+        f"mean loss {epoch.loss:.3f}{seen}, where guessing costs {chance:.3f}",
+        "check that inputs and labels belong together; else lower lr, or let the budget grow (eps_warmup)",
+        fatal=True,
+    )
+
+
+def catastrophic(epoch: int, figures: Figures, best_robust: float) -> Finding | None:
+    """Finds catastrophic overfitting: one step no longer finds what PGD finds.
+
+    The sign is a gap between the accuracies under FGSM and under PGD (Wong et al. 2020, arXiv 2001.03994, section 5.4;
+    Andriushchenko & Flammarion 2020, arXiv 2007.02617, section 4). It counts when it exceeds 0.2 and PGD leaves
+    less than 0.4 of what FGSM leaves (sound training stays above 0.45); or when it exceeds 0.15 while accuracy under
+    PGD fell by more than 0.2, Wong's limit, from its best. Each must exceed three standard errors.
+
+    Args:
+        epoch: Number of the epoch.
+        figures: On the fixed set of probes.
+        best_robust: Best accuracy under PGD on that set so far.
+    """
+    gap, fall = figures.fgsm - figures.robust, best_robust - figures.robust
+    noise = 3 * math.sqrt(0.5 / figures.n)
+    wide = gap > max(0.2, noise) and figures.robust < 0.4 * figures.fgsm
+    fell = gap > max(0.15, noise) and fall > max(0.2, noise)
+    if not wide and not fell:
+        return None
+    return Finding(
+        "catastrophic overfitting",
+        epoch,
+        f"{100 * figures.fgsm:.1f} % right under FGSM but {100 * figures.robust:.1f} % under PGD on {figures.n} probes"
+        + (f" (best so far {100 * best_robust:.1f} %)" if fell else ""),
+        "take more, smaller steps: on_catastrophic='rollback' does, or use pgd-at; gradalign+ and n-fgsm help too",
+        fatal=True,
+    )
+
+
+def robust_overfitting(history: Sequence[Epoch], best: Epoch | None) -> Finding | None:
+    """Finds that robust accuracy fell after its best epoch (Rice et al. 2020, arXiv 2002.11569).
+
+    It counts when the last measured epoch lies 0.03 and two standard errors below the best.
+    """
+    measured = [epoch for epoch in history if epoch.figures]
+    if not measured or not measured[-1].figures or not best or not best.figures:
+        return None
+    top, last = best.figures, measured[-1].figures
+    fall = top.robust - last.robust
+    if not fall > max(0.03, 2 * math.sqrt(2 * top.robust * (1 - top.robust) / top.n)):
+        return None
+    return Finding(
+        "robust overfitting",
+        measured[-1].number,
+        f"robust accuracy {100 * top.robust:.1f} % in epoch {best.number}, {100 * last.robust:.1f} % in the last,"
+        f" on {top.n} held-out samples",
+        "keep the best epoch (select='robust' does), train shorter, or use awp+ or ema",
+        fatal=False,
+    )

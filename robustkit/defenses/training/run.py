@@ -1,0 +1,249 @@
+"""A run of training: everything that changes while it lasts, and how that is saved and taken back."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustkit.attacks.base import Attack
+from robustkit.attacks.fgsm import FGSM
+from robustkit.attacks.threat import parse_eps
+from robustkit.defenses.base import Minibatch, Objective
+from robustkit.defenses.training import checkpoint
+from robustkit.defenses.training.checkpoint import Facts, Tensors
+from robustkit.defenses.training.guards import Epoch, Figures, Finding
+from robustkit.defenses.training.optim import make_average, make_optimizer, make_schedule
+from robustkit.defenses.training.recipe import Recipe
+from robustkit.defenses.training.samples import Samples
+from robustkit.defenses.training.team import Team
+from robustkit.maths.random_numbers import Stream
+from robustkit.model.classifier import Classifier
+
+
+class Run:
+    """Model, optimiser, schedule, average and the position in the data.
+
+    Args:
+        classifier: The model.
+        objective: What to minimise.
+        recipe: How.
+        train: Samples to train on.
+        attack: The attack that measures; None where only clean accuracy counts.
+    """
+
+    def __init__(
+        self, classifier: Classifier, objective: Objective, recipe: Recipe, train: Samples, attack: Attack | None
+    ) -> None:
+        self.classifier, self.recipe, self.train, self.attack = classifier, recipe, train, attack
+        self.module = classifier.module
+        self.team = Team(classifier)
+        self.objective = objective
+        self.defends = objective.inner is not None and parse_eps(objective.inner.eps) > 0
+        self.batches = len(train.order(recipe.seed, 1, recipe.batch_size))
+        self.optimizer = make_optimizer(recipe, [p for p in self.module.parameters() if p.requires_grad])
+        self.updates = self.batches * objective.replays  # per epoch
+        self.schedule = make_schedule(recipe, self.optimizer, self.updates)
+        self.average = make_average(recipe, self.module)
+        self.memory: Tensors = {}
+        self.best_weights: Tensors = {}
+        self.best: Epoch | None = None
+        self.epoch = 1  # of the next batch
+        self.batch = 0  # the next one of the epoch
+        self.loss = torch.zeros((), dtype=torch.float64, device=classifier.device)
+        self.seen = 0
+        self.stale = 0  # measurements without improvement
+        self.shrunk = 0  # how often the steps were made smaller
+        self.best_probe = 0.0
+        self.seconds = 0.0
+        self.history: list[Epoch] = []
+        self.findings: list[Finding] = []
+        self._order: tuple[int, list[Tensor]] = (0, [])
+
+    @property
+    def over(self) -> bool:
+        """Whether every epoch is done."""
+        return self.epoch > self.recipe.epochs
+
+    @property
+    def warming(self) -> bool:
+        """Whether the budget is still growing."""
+        return self.epoch - 1 + self.batch / self.batches < self.recipe.eps_warmup
+
+    @property
+    def current(self) -> Objective:
+        """The objective with its budget and step as they are now."""
+        if not self.warming:
+            return self.objective
+        done = (self.epoch - 1) * self.batches + self.batch + 1
+        return self.objective.scaled(min(1.0, done / (self.recipe.eps_warmup * self.batches)))
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean loss of this epoch so far."""
+        return float(self.loss) / self.seen if self.seen else math.nan
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next update."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def minibatch(self) -> Minibatch:
+        """Returns the next batch."""
+        recipe = self.recipe
+        if self._order[0] != self.epoch:
+            self._order = self.epoch, self.train.order(recipe.seed, self.epoch, recipe.batch_size)
+        samples = self.train.take(self._order[1][self.batch])
+        seed = Stream(recipe.seed, f"epoch {self.epoch}").number
+        return Minibatch(samples.x, samples.y, samples.ids, seed, self.epoch, self.memory, recipe.inner_fp32)
+
+    def update(self, batch: Minibatch) -> None:
+        """Makes one step of the optimiser; `batch` has the rows of this process only."""
+        recipe, device = self.recipe, self.classifier.device.type
+        self.optimizer.zero_grad(set_to_none=True)
+        half = torch.autocast(device, torch.bfloat16, recipe.precision == "bf16", cache_enabled=False)
+        with half, self.team.step():
+            loss = self.current.backward(self.team.learner, batch)
+        learning = [p for p in self.module.parameters() if p.grad is not None]
+        if recipe.l1:
+            for parameter in learning:
+                assert parameter.grad is not None
+                parameter.grad.add_(parameter.detach().sign(), alpha=recipe.l1)
+        if recipe.clip:
+            torch.nn.utils.clip_grad_norm_(learning, recipe.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        if self.average and recipe.average == "ema":
+            self.average.update_parameters(self.module)
+        self.loss += self.team.mean(loss.double()) * self.team.rows
+        self.seen += self.team.rows
+
+    def measured(self) -> Classifier:
+        """Returns the classifier whose accuracy counts: with averaged weights where there are any."""
+        if not self.average or not int(self.average.n_averaged):
+            return self.classifier
+        other = copy.copy(self.classifier)
+        other.model = other.module = self.average.module
+        return other
+
+    def measure(self, samples: Samples) -> Figures:
+        """Returns the accuracies on `samples`; the model stays as it is."""
+        classifier, batch_size = self.measured(), self.recipe.batch_size
+        own = samples.take(torch.arange(self.team.ranks.rank, len(samples), self.team.ranks.count))
+        right = torch.cat([_right(classifier, part) for part in _parts(own, batch_size)])
+        held = {"clean": right}
+        if self.attack:
+            fgsm = FGSM(norm=self.attack.norm, eps=self.attack.eps)
+            for name, attack in (("robust", self.attack), ("fgsm", fgsm)):
+                held[name] = right
+                if len(own):
+                    found = attack(classifier, own.x, own.y, ids=own.ids, seed=self.recipe.seed, batch_size=batch_size)
+                    held[name] = right & ~found.success
+        counts = self.team.ranks.added(torch.stack([hits.sum() for hits in held.values()])).tolist()
+        return Figures(len(samples), **{name: k / len(samples) for name, k in zip(held, counts, strict=True)})
+
+    def close_epoch(self, samples: Samples) -> Epoch:
+        """Returns this epoch, measured on `samples` if that is due, and adds it to the history."""
+        recipe = self.recipe
+        if self.average and recipe.average == "swa" and self.epoch > recipe.swa_start * recipe.epochs:
+            self.average.update_parameters(self.module)
+        due = self.epoch % recipe.eval_every == 0 or self.epoch == recipe.epochs
+        figures = self.measure(samples) if due else None
+        self.history.append(Epoch(self.epoch, self.mean_loss, self.lr, self.seconds, figures))
+        return self.history[-1]
+
+    def choose(self, epoch: Epoch, by_robust: bool) -> None:
+        """Keeps the weights if the epoch is the best so far: by robust, then clean accuracy, or the other way round."""
+        if epoch.figures is None:
+            return
+        if self.best is None or _merit(epoch, by_robust) > _merit(self.best, by_robust):
+            self.best, self.stale, self.best_weights = epoch, 0, self.weights()
+        else:
+            self.stale += 1
+
+    def open_epoch(self) -> None:
+        """Goes to the first batch of the next epoch."""
+        self.epoch, self.batch, self.seen = self.epoch + 1, 0, 0
+        self.loss = torch.zeros_like(self.loss)
+
+    def shrink(self) -> None:
+        """Makes the steps of the objective smaller."""
+        self.objective, self.shrunk = self.objective.gentler() or self.objective, self.shrunk + 1
+
+    def weights(self) -> Tensors:
+        """Returns a copy of the weights that are measured, by name."""
+        return {name: value.clone() for name, value in self.measured().module.state_dict().items()}
+
+    def final_weights(self) -> Tensors:
+        """Returns the weights training would end with now, by name."""
+        return self.best_weights or self.weights()
+
+    def state(self) -> tuple[Tensors, Facts]:
+        """Returns everything that changes, as it is now."""
+        tensors, optimizer = checkpoint.optimizer_state(self.optimizer)
+        tensors |= checkpoint.module_tensors(self.module, "model")
+        tensors |= {f"memory.{name}": value for name, value in self.memory.items()}
+        tensors |= {f"best.{name}": value for name, value in self.best_weights.items()}
+        if self.average:
+            tensors |= checkpoint.module_tensors(self.average, "average")
+        facts: Facts = {name: getattr(self, name) for name in _COUNTERS}
+        facts |= {
+            "loss": float(self.loss),
+            "optimizer": optimizer,
+            "schedule": checkpoint.schedule_state(self.schedule),
+            "best": dataclasses.asdict(self.best) if self.best else None,
+            "history": [dataclasses.asdict(epoch) for epoch in self.history],
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
+        }
+        return {name: value.detach().clone() for name, value in tensors.items()}, copy.deepcopy(facts)
+
+    def restore(self, tensors: Tensors, facts: Facts) -> None:
+        """Goes back, or on, to what `state` returned."""
+        checkpoint.load_module(self.module, tensors, "model")
+        if self.average:
+            checkpoint.load_module(self.average, tensors, "average")
+        checkpoint.load_optimizer(self.optimizer, tensors, facts["optimizer"])
+        self.schedule.load_state_dict({**self.schedule.state_dict(), **facts["schedule"]})
+        here = self.classifier.device
+        self.memory = {name: t.to(here, copy=True) for name, t in checkpoint.under(tensors, "memory").items()}
+        self.best_weights = {name: t.to(here, copy=True) for name, t in checkpoint.under(tensors, "best").items()}
+        self.loss = torch.tensor(facts["loss"], dtype=torch.float64, device=here)
+        self.best = _epoch(facts["best"]) if facts["best"] else None
+        self.history = [_epoch(epoch) for epoch in facts["history"]]
+        self.findings = [Finding(**finding) for finding in facts["findings"]]
+        shrink = facts["shrunk"] - self.shrunk
+        for name in _COUNTERS:
+            setattr(self, name, facts[name])
+        for _ in range(shrink):
+            self.objective = self.objective.gentler() or self.objective
+
+
+_COUNTERS = ("epoch", "batch", "seen", "stale", "shrunk", "best_probe", "seconds")
+
+
+def _merit(epoch: Epoch, by_robust: bool) -> tuple[float, float]:
+    figures = epoch.figures
+    assert figures is not None
+    robust = 0.0 if math.isnan(figures.robust) else figures.robust
+    return (robust, figures.clean) if by_robust else (figures.clean, robust)
+
+
+def _epoch(values: dict[str, Any]) -> Epoch:
+    figures = values["figures"]
+    return Epoch(**{**values, "figures": Figures(**figures) if figures else None})
+
+
+def _parts(samples: Samples, size: int) -> list[Samples]:
+    index = torch.arange(len(samples), device=samples.y.device)
+    return [samples.take(part) for part in index.split(size)]  # type: ignore[no-untyped-call]
+
+
+def _right(classifier: Classifier, samples: Samples) -> Tensor:
+    if not len(samples):
+        return samples.y == samples.y
+    with classifier.frozen(), torch.no_grad():
+        return classifier.logits(samples.x).argmax(dim=1) == samples.y

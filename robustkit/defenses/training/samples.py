@@ -1,0 +1,76 @@
+"""The training samples: which are held out, and in which order the others come."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustkit.base.errors import ConfigurationError
+from robustkit.maths.random_numbers import Stream
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs (N, ...), labels (N,) and ids (N,), on one device."""
+
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: Tensor) -> Samples:
+        """Returns the samples at these positions."""
+        return Samples(self.x[index], self.y[index], self.ids[index])
+
+    def first(self, count: int) -> Samples:
+        """Returns the first `count` samples, or all."""
+        return Samples(self.x[:count], self.y[:count], self.ids[:count])
+
+    def split(self, share: float, seed: int) -> tuple[Samples, Samples]:
+        """Returns the samples to train on and those held out; (seed, id) decides where one goes."""
+        held = min(round(share * len(self)), len(self) - 1)
+        turn = _shuffled(self.ids, seed, "held out", 0)
+        return self.take(turn[held:].sort().values), self.take(turn[:held].sort().values)
+
+    def order(self, seed: int, epoch: int, batch_size: int) -> list[Tensor]:
+        """Returns the positions of every batch of an epoch; (seed, epoch, id) decides who comes when."""
+        batches = list(_shuffled(self.ids, seed, "order", epoch).split(batch_size))  # type: ignore[no-untyped-call]
+        return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
+
+    def shares(self) -> list[float]:
+        """Returns the share of every class."""
+        return (torch.bincount(self.y).double() / len(self)).tolist()
+
+    def sha256(self) -> str:
+        """Returns the SHA-256 over ids, labels and inputs."""
+        digest = hashlib.sha256()
+        for tensor in (self.ids, self.y, self.x):
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def sample_ids(ids: Tensor | None, count: int, device: torch.device) -> Tensor:
+    """Returns one id per sample on `device`: those given, or the positions.
+
+    Raises:
+        ConfigurationError: If there are not `count` different ones from 0.
+    """
+    if ids is None:
+        return torch.arange(count, device=device)
+    different = len(set(ids.tolist()))
+    if not len(ids) == different == count or bool((ids < 0).any()):
+        raise ConfigurationError(
+            f"fit: expected {count} different ids from 0, one per sample, got {len(ids)}, {different} of them"
+            " different; correct them"
+        )
+    return ids.to(device, torch.int64)
+
+
+def _shuffled(ids: Tensor, seed: int, name: str, epoch: int) -> Tensor:
+    zero = torch.zeros_like(ids)
+    return Stream(seed, name).uniform((1,), ids, zero, zero + epoch).flatten().argsort(stable=True)

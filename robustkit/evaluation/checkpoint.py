@@ -1,0 +1,157 @@
+"""Finished parts of an evaluation: as plain tensors and facts, and in a folder from which a killed one goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustkit.base.errors import ConfigurationError
+from robustkit.defenses.training.checkpoint import Facts, Tensors, read, under, write
+from robustkit.evaluation.evidence import Evidence
+from robustkit.evaluation.gallery import Example, Gallery
+from robustkit.evaluation.ledger import Ledger
+from robustkit.evaluation.merge import joined
+from robustkit.evaluation.result import Evaluation
+from robustkit.maths.calibration import ClasswiseBins
+from robustkit.maths.exact_sums import ExactSums
+
+EVERY = 60.0  # seconds between two writings
+_SHOWN = ("x", "x_adv", "saliency", "saliency_adv")
+_FILES = "part-*.safetensors"
+
+
+def pack(part: Evaluation) -> tuple[Tensors, Facts]:
+    """Returns what `part` found, without what all parts of the evaluation have in common."""
+    tensors: dict[str, Tensor] = {"places": torch.from_numpy(part.places)}
+    tensors |= {f"ledger.{name}": torch.from_numpy(column) for name, column in part.ledger.to_dict().items()}
+    shelves = part.gallery.kept if part.gallery else {}
+    examples = [example for shelf in shelves.values() for example in shelf]
+    for row, example in enumerate(examples):
+        shown = {name: getattr(example, name) for name in _SHOWN}
+        tensors |= {f"example.{row}.{name}": image for name, image in shown.items() if image is not None}
+    if part.evidence:
+        columns, points = part.evidence.tensors()
+        tensors |= {f"evidence.{name}": torch.from_numpy(column) for name, column in columns.items()}
+        tensors |= {"points": torch.from_numpy(np.stack(points))} if points else {}
+    facts = {
+        "names": part.ledger.names,
+        "runs": [_numbers(run) | {"path": run.path.totals if run.path else None} for run in part.runs],
+        "clean_bins": [part.clean_bins.n, part.clean_bins.excess.totals],
+        "attacked_bins": [part.attacked_bins.n, part.attacked_bins.excess.totals],
+        "on_grid": part.on_grid,
+        "seconds": part.seconds,
+        "data_sum": part.data_sum,
+        "examples": [_numbers(example) | {"attack": example.attack} for example in examples],
+    }
+    return tensors, facts
+
+
+def unpack(tensors: Tensors, facts: Facts, blank: Evaluation) -> Evaluation:
+    """Returns the part that `pack` took to pieces; the rest comes from `blank`, which has no samples."""
+    ledger = Ledger(blank.ledger.attacks)
+    ledger.write(ledger.extend(len(tensors["places"]), facts["names"]), "", **under(tensors, "ledger"))
+    gallery = Gallery(blank.gallery.room if blank.gallery else 0, blank.num_classes)
+    for row, values in enumerate(facts["examples"]):
+        shown: dict[str, Any] = under(tensors, f"example.{row}")
+        example = Example(**shown, **values)
+        gallery.kept.setdefault(example.label, []).append(example)
+    return dataclasses.replace(
+        blank,
+        ledger=ledger,
+        places=tensors["places"].numpy(),
+        runs=tuple(
+            dataclasses.replace(run, **{**found, "path": found["path"] and ExactSums(found["path"])})
+            for run, found in zip(blank.runs, facts["runs"], strict=True)
+        ),
+        clean_bins=_bins(blank.num_classes, *facts["clean_bins"]),
+        attacked_bins=_bins(blank.num_classes, *facts["attacked_bins"]),
+        gallery=gallery,
+        evidence=_evidence(blank, tensors),
+        **{name: facts[name] for name in ("on_grid", "seconds", "data_sum")},
+    )
+
+
+class Parts:
+    """Keeps what is finished; writes nothing where `folder` is None.
+
+    Args:
+        folder: Where this process writes.
+        finished: Folders with parts that are taken over.
+    """
+
+    def __init__(self, folder: str | Path | None, finished: Sequence[str | Path] = ()) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self.finished = [Path(place) for place in finished]
+        self.waiting: list[Evaluation] = []
+        self.written = time.monotonic()
+
+    def begin(self, blank: Evaluation) -> list[Evaluation]:
+        """Returns the finished parts, and removes from the folder those that are not taken over.
+
+        Raises:
+            ConfigurationError: If they belong to another evaluation.
+        """
+        if self.folder and self.folder not in self.finished:
+            for path in self.folder.glob(_FILES):
+                path.unlink()
+        return [self._read(path, blank) for place in self.finished for path in sorted(place.glob(_FILES))]
+
+    def add(self, part: Evaluation) -> None:
+        """Notes a finished part, and writes all that wait once a minute."""
+        if self.folder:
+            self.waiting.append(part)
+            if time.monotonic() - self.written >= EVERY:
+                self.write()
+
+    def write(self) -> None:
+        """Writes all that wait into one new file, whole or not at all."""
+        self.written = time.monotonic()
+        if self.folder and self.waiting:
+            part = joined(self.waiting)
+            tensors, facts = pack(part)
+            path = self.folder / f"part-{part.places[0]:09d}.safetensors"
+            write(path, tensors, {"settings": part.settings, "part": facts})
+            self.waiting = []
+
+    def _read(self, path: Path, blank: Evaluation) -> Evaluation:
+        tensors, facts = read(path)
+        for name, there in facts["settings"].items():
+            if (here := blank.settings.get(name)) != there:
+                raise ConfigurationError(
+                    f"evaluate: expected {name} {there!r} as in '{path}', got {here!r}; repeat it, or begin anew"
+                )
+        return unpack(tensors, facts["part"], blank)
+
+
+def discard(folder: Path) -> None:
+    """Removes the parts in a folder, and the folder if nothing else is in it."""
+    for path in folder.glob(_FILES):
+        path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _numbers(item: Any) -> dict[str, int | float]:
+    values = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+    return {name: value for name, value in values.items() if isinstance(value, (int, float))}
+
+
+def _evidence(blank: Evaluation, tensors: Tensors) -> Evidence | None:
+    columns = {name: column.numpy() for name, column in under(tensors, "evidence").items()}
+    if blank.evidence is None or not columns:
+        return None
+    points = list(tensors["points"].numpy()) if "points" in tensors else []
+    return Evidence.of(blank.ledger.attacks, columns, points)
+
+
+def _bins(classes: int, n: int, totals: list[int]) -> ClasswiseBins:
+    bins = ClasswiseBins(classes)
+    bins.n, bins.excess = n, ExactSums(totals)
+    return bins

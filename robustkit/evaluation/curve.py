@@ -1,0 +1,195 @@
+"""Accuracy against the size of the budget, and the distance of the nearest adversarial point of every sample."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from robustkit.attacks.base import Attack
+from robustkit.attacks.protocols import Protocol, custom
+from robustkit.attacks.threat import Eps, parse_eps
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.processes import ranks
+from robustkit.data.dataset import Batch, batches
+from robustkit.evaluation.progress import Progress
+from robustkit.maths.intervals import Proportion, proportion
+from robustkit.maths.norms import Norm
+from robustkit.model.classifier import Classifier, as_classifier
+
+CHUNK = 4  # batches that go through all attacks together
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Robust accuracy at every radius.
+
+    Attributes:
+        norm: Of the radii.
+        radii: As typed, ascending.
+        accuracy: Share of all samples that no attack broke at this or a smaller radius.
+        broken_at: For every sample the smallest radius at which it was broken: 0 if it was wrong from the start,
+            infinity if it stands.
+        ids: The samples.
+        label: Name of the protocol.
+    """
+
+    norm: Norm
+    radii: tuple[Eps, ...]
+    accuracy: tuple[Proportion, ...]
+    broken_at: Numbers
+    ids: npt.NDArray[np.int64]
+    label: str
+
+
+@dataclass(frozen=True)
+class Distances:
+    """The smallest adversarial perturbation found for every sample, an upper bound of the smallest there is.
+
+    Attributes:
+        norm: In which they are measured.
+        values: 0 where the sample is wrong from the start, infinity where none was found.
+        ids: The samples.
+        attacks: Who looked.
+    """
+
+    norm: Norm
+    values: Numbers
+    ids: npt.NDArray[np.int64]
+    attacks: tuple[str, ...]
+
+    def accuracy(self, eps: Eps) -> Proportion:
+        """Returns the share of samples whose nearest adversarial point found lies beyond `eps`."""
+        return proportion(int((self.values > parse_eps(eps)).sum()), len(self.values))
+
+    def quantile(self, share: float = 0.5) -> float:
+        """Returns the distance within which a `share` of all samples can be broken; infinity if it was not reached."""
+        return float(np.quantile(self.values, share, method="higher"))
+
+
+def security_curve(
+    classifier: Classifier | nn.Module | Callable[[Tensor], Any],
+    data: Any,
+    attacks: Sequence[Attack] | Protocol,
+    radii: Sequence[Eps],
+    *,
+    batch_size: int = 256,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> Curve:
+    """Returns robust accuracy at every radius (Biggio & Roli 2018, arXiv 1712.03141, section 3.3).
+
+    Every attack runs in full, because what others left, which `close` and Square's `trial` go by, is not told.
+    Radii are taken in ascending order; a sample that is broken is not attacked again, neither by a later attack nor at
+    a larger radius. So the curve never rises. Processes of a torch process group share the work.
+
+    Args:
+        classifier: The model.
+        data: As for `robustkit.evaluate`.
+        attacks: Their own eps is replaced by every radius.
+        radii: In units of the input; in any order.
+        batch_size: Rows the model sees at once.
+        limit: Only the first so many samples.
+        seed: Of all random numbers.
+        progress: Called after every attack on a batch.
+
+    Raises:
+        ConfigurationError: If there is no radius, or two are equal.
+    """
+    classifier = as_classifier(classifier)
+    protocol = attacks if isinstance(attacks, Protocol) else custom(attacks)
+    ordered = tuple(sorted(radii, key=parse_eps))
+    if not ordered or len({parse_eps(eps) for eps in ordered}) < len(ordered):
+        raise ConfigurationError(f"curve: expected one or more distinct radii, got {list(radii)}; correct them")
+    ladder = [
+        (parse_eps(eps), [dataclasses.replace(attack, eps=eps) for attack in protocol.attacks]) for eps in ordered
+    ]
+    here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
+    for turn, batch in enumerate(batches(data, CHUNK * batch_size, limit)):
+        if turn % here.count != here.rank:
+            continue
+        broken_at = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
+        for radius, rungs in ladder:
+            for attack in rungs:
+                at = broken_at.isinf().nonzero().squeeze(1)
+                if len(at):
+                    done = attack(
+                        classifier, batch.x[at], batch.y[at], ids=batch.ids[at], seed=seed, batch_size=batch_size
+                    )
+                    broken_at[at[done.success.cpu()]] = radius
+                if progress and here.first:
+                    standing = int(broken_at.isinf().sum())
+                    progress(Progress(f"{attack.label} at {attack.eps}", 0, None, standing, len(batch)))
+        found[turn] = batch.ids, broken_at
+    ids, values = (torch.cat(column).numpy() for column in zip(*here.shared(found), strict=True))
+    return Curve(
+        norm=protocol.attacks[0].norm,
+        radii=ordered,
+        accuracy=tuple(proportion(int((values > parse_eps(eps)).sum()), len(values)) for eps in ordered),
+        broken_at=values,
+        ids=ids,
+        label=protocol.label,
+    )
+
+
+def minimal_distances(
+    classifier: Classifier | nn.Module | Callable[[Tensor], Any],
+    data: Any,
+    attacks: Sequence[Attack],
+    *,
+    batch_size: int = 256,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Distances:
+    """Returns for every sample the distance of the nearest adversarial point any of the attacks finds.
+
+    Args:
+        classifier: The model.
+        data: As for `robustkit.evaluate`.
+        attacks: Minimal attacks (FMN, DDN, FAB) of one norm; with eps "inf" they search the whole box.
+        batch_size: Rows the model sees at once.
+        limit: Only the first so many samples.
+        seed: Of all random numbers.
+
+    Raises:
+        ConfigurationError: If an attack is not minimal or the norms differ.
+    """
+    classifier = as_classifier(classifier)
+    strangers = [attack.label for attack in attacks if not attack.minimal]
+    if strangers or len({attack.norm for attack in attacks}) != 1:
+        raise ConfigurationError(
+            f"distances: expected minimal attacks of one norm, got {', '.join(strangers) or 'several norms'}; "
+            "for example FMN(norm='L2', eps='inf')"
+        )
+    here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
+    for turn, batch in enumerate(batches(data, CHUNK * batch_size, limit)):
+        if turn % here.count != here.rank:
+            continue
+        nearest = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
+        at = nearest.isinf().nonzero().squeeze(1)
+        for attack in attacks if len(at) else ():
+            done = attack(classifier, batch.x[at], batch.y[at], ids=batch.ids[at], seed=seed, batch_size=batch_size)
+            nearest[at] = torch.minimum(nearest[at], done.distance.where(done.success, torch.inf).cpu())
+        found[turn] = batch.ids, nearest
+    ids, values = (torch.cat(column).numpy() for column in zip(*here.shared(found), strict=True))
+    return Distances(
+        norm=attacks[0].norm,
+        values=values,
+        ids=ids,
+        attacks=tuple(attack.label for attack in attacks),
+    )
+
+
+def _right(classifier: Classifier, batch: Batch) -> Tensor:
+    """Returns which samples are right without an attack, on the CPU."""
+    with classifier.frozen(), torch.no_grad():
+        predicted = classifier.logits(classifier.accept(batch.x)).argmax(dim=1).cpu()
+    return predicted == batch.y.cpu()

@@ -1,0 +1,139 @@
+"""How models stand together: who is fooled by points made for whom, and how often they disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustkit.attacks.base import Attack
+from robustkit.attacks.craft import craft
+from robustkit.base.errors import ConfigurationError
+from robustkit.data.labels import as_labels
+from robustkit.defenses.ensemble import Ensemble
+from robustkit.maths.intervals import Proportion, proportion
+from robustkit.model.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What `transfer` found; index i or j is a position in `names`.
+
+    Attributes:
+        names: The models.
+        clean: Accuracy of each model without an attack.
+        accuracy: `accuracy[i][j]` is the accuracy of model j on points made for model i, the clean point included;
+            the diagonal is each model under its own attack.
+        disagreement: `disagreement[i][j]` is the share of clean samples to which i and j give different answers.
+        carried: `carried[i][j]` is the share, of the samples that both have right and that break i, that break j too.
+    """
+
+    names: tuple[str, ...]
+    clean: tuple[Proportion, ...]
+    accuracy: tuple[tuple[Proportion, ...], ...]
+    disagreement: tuple[tuple[Proportion, ...], ...]
+    carried: tuple[tuple[Proportion, ...], ...]
+
+
+def transfer(
+    models: Mapping[str, Classifier],
+    x: Tensor,
+    y: Tensor,
+    attacks: Sequence[Attack],
+    *,
+    seed: int = 0,
+    batch_size: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> Transfer:
+    """Returns clean accuracy, accuracy on each other's adversarial points and disagreement of some models.
+
+    Two points are made for each model by each attack: where it stops, which is just beyond that model's boundary, and
+    where all its steps lead, which other models are likelier to share (Papernot et al. 2016, arXiv 1605.07277). A model
+    is right on a sample if it is right on the clean point and on all of these.
+
+    Args:
+        models: Classifiers by name, all with the same input bounds.
+        x: Clean inputs (N, ...) within the bounds.
+        y: Labels (N,).
+        attacks: At least one.
+        seed: Seed of the attacks.
+        batch_size: Rows a model sees at once.
+        progress: Called with how many samples of how many have been attacked, each once for every model.
+
+    Raises:
+        ConfigurationError: If there is no model or no attack.
+        InvalidEvaluation: If the inputs leave the bounds or labels are no classes.
+    """
+    if not models or not attacks:
+        raise ConfigurationError(
+            f"transfer: expected models and attacks, got {len(models)} and {len(attacks)}; give at least one of each"
+        )
+    members = list(models.values())
+    clean: list[list[Tensor]] = [[] for _ in members]
+    held: list[list[list[Tensor]]] = [[[] for _ in members] for _ in members]
+    for ids in torch.split(torch.arange(len(x)), batch_size):
+        batch, labels = x[ids.to(x.device)], as_labels(y)[ids.to(y.device)]
+        answers = [_answers(judge, batch) for judge in members]
+        for j, answer in enumerate(answers):
+            clean[j].append(answer)
+        for i, maker in enumerate(members):
+            points = _points(maker, batch, labels, attacks, ids, seed)
+            for j, judge in enumerate(members):
+                right = [_answers(judge, point) == labels.cpu() for point in points]
+                held[i][j].append(torch.stack([answers[j] == labels.cpu(), *right]).all(dim=0))
+            if progress:
+                progress(int(ids[0]) * len(members) + (i + 1) * len(ids), len(x) * len(members))
+    said, truth = [torch.cat(parts) for parts in clean], as_labels(y).cpu()
+    stands = [[torch.cat(parts) for parts in row] for row in held]
+    broken = [(answer == truth) & ~stands[i][i] for i, answer in enumerate(said)]
+    return Transfer(
+        names=tuple(models),
+        clean=tuple(_share(answer == truth) for answer in said),
+        accuracy=tuple(tuple(_share(stand) for stand in row) for row in stands),
+        disagreement=tuple(tuple(_share(a != b) for b in said) for a in said),
+        carried=tuple(
+            tuple(_share(~stands[i][j][broken[i] & (answer == truth)]) for j, answer in enumerate(said))
+            for i in range(len(said))
+        ),
+    )
+
+
+def members_of(ensemble: Classifier, x: Tensor, y: Tensor, attacks: Sequence[Attack], **settings: Any) -> Transfer:
+    """Returns how the members of an ensemble stand together; arguments as for `transfer`.
+
+    Raises:
+        ConfigurationError: If the model is no `Ensemble`.
+    """
+    module = ensemble.module
+    if not isinstance(module, Ensemble):
+        raise ConfigurationError(
+            f"members: expected an Ensemble, got {type(ensemble.model).__name__}; audit it as it is"
+        )
+    shared = ("bounds", "mean", "std", "num_classes", "device")
+    common: dict[str, Any] = {name: getattr(ensemble, name) for name in shared}
+    parts = [Classifier(member, output="logits", **common) for member in module.members]
+    members = {f"member {number}": part for number, part in enumerate(parts, 1)}
+    return transfer(members, x, y, attacks, **settings)
+
+
+def _points(maker: Classifier, x: Tensor, y: Tensor, attacks: Sequence[Attack], ids: Tensor, seed: int) -> list[Tensor]:
+    points = []
+    for attack in attacks:
+        points.append(attack(maker, x, y, ids=ids, seed=seed).x_adv)
+        with maker.frozen():
+            inputs = maker.accept(x)
+            goal = attack.goal(as_labels(y, maker.classes(inputs[:4]))).to(maker.device)
+            points.append(craft(attack, maker, inputs, goal, ids, seed))
+    return points
+
+
+def _answers(judge: Classifier, x: Tensor) -> Tensor:
+    with judge.frozen(), torch.no_grad():
+        return judge.logits(judge.accept(x)).argmax(dim=1).cpu()
+
+
+def _share(hits: Tensor) -> Proportion:
+    return proportion(int(hits.sum()), len(hits))

@@ -1,0 +1,16 @@
+"""What a running evaluation tells whoever watches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an evaluation stands: `done` of `total` visits (or None), `robust` of `seen` samples standing."""
+
+    stage: str
+    done: int
+    total: int | None
+    robust: int
+    seen: int

@@ -1,0 +1,138 @@
+"""How an evaluation is cut: pieces that go through all attacks together, and who does which of them."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Container, Iterator, Sequence
+from itertools import islice
+
+import torch
+
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.processes import Ranks
+from robustkit.data.dataset import Batch, Dataset, batches
+from robustkit.evaluation.progress import Progress
+from robustkit.evaluation.result import Evaluation
+from robustkit.evaluation.stopping import Pace
+
+logger = logging.getLogger("robustkit")
+FIRST = 16  # samples to begin with where the run may stop early
+CHUNK = 4  # most batches that go through all attacks together; the only samples in memory at any time
+FEWEST = 2  # pieces that small data are cut into, if they fill more than a batch, so that several can share them
+
+
+class Meter:
+    """Where the whole evaluation stands, from what its pieces say about themselves.
+
+    Args:
+        progress: Whom to tell.
+        stages: How often every sample is visited.
+        extra: How many visits follow at the end.
+    """
+
+    def __init__(self, progress: Callable[[Progress], None] | None, stages: int, extra: int = 0) -> None:
+        self.progress, self.stages, self.extra = progress, stages, extra
+        self.total: int | None = None  # visits
+        self.robust = self.seen = 0
+
+    def tell(self, now: Progress) -> None:
+        """Passes on what the current piece says."""
+        if self.progress:
+            done, robust, seen = now.done + self.seen * self.stages, now.robust + self.robust, now.seen + self.seen
+            self.progress(Progress(now.stage, done, self.total, robust, seen))
+
+    def finish(self, stage: str, visits: int) -> None:
+        """Says that so many of the visits at the end are made."""
+        self.tell(Progress(stage, visits, None, 0, 0))
+
+    def begin(self, kept: Sequence[Evaluation], rows: int | None) -> None:
+        """Notes what is done already and how many samples are still to do, if known."""
+        for part in kept:
+            self.add(part)
+        self.total = None if rows is None else (self.seen + rows) * self.stages + self.extra
+
+    def add(self, part: Evaluation) -> None:
+        """Notes a finished piece."""
+        self.robust, self.seen = self.robust + int(part.ledger.robust.sum()), self.seen + len(part.ledger)
+
+
+class Share:
+    """Which pieces are done here: every `count`-th of those that nobody has done.
+
+    The pieces themselves depend on data and batch size alone, never on who does them, and each is done in the same
+    way by whomever: so the results of many put together are those of one, to the last bit.
+
+    Args:
+        shard: A share of all pieces by hand, as (index from 0, count); otherwise the processes of `here` share them.
+        here: This process.
+        pace: Of the evaluation.
+        kept: Whether parts are kept in a folder.
+
+    Raises:
+        ConfigurationError: If there is no such share, or whether to go on depends on all samples so far.
+    """
+
+    def __init__(self, shard: tuple[int, int] | None, here: Ranks, pace: Pace, kept: bool) -> None:
+        self.by_hand = shard is not None
+        self.index, self.count = shard or (here.rank, here.count)
+        self.turn = 0
+        if not 0 <= self.index < self.count:
+            raise ConfigurationError(
+                f"evaluate: expected a shard (index, count) with 0 <= index < count, got {shard}; correct it"
+            )
+        if self.by_hand and here.count > 1:
+            raise ConfigurationError("evaluate: expected a shard or several processes, got both; leave one of them out")
+        if pace.early and (self.count > 1 or kept):
+            raise ConfigurationError(
+                "evaluate: expected all samples where they are shared or kept to resume, got until or budget, which"
+                " decide after every piece whether to go on; run it in one process, without a folder"
+            )
+
+    def mine(self, known: bool) -> bool:
+        """Returns whether the next piece is to be done here, where `known` says that it has been done before."""
+        turn, self.turn = self.turn, self.turn + (self.by_hand or not known)
+        return not known and turn % self.count == self.index
+
+    def rows(self, size: int, batch_size: int, known: Container[int]) -> int:
+        """Returns how many of `size` samples are to be done here; some begin a piece that is `known`."""
+        step, ahead = batches_per_piece(size, batch_size) * batch_size, copy.copy(self)
+        if self.index == 0 and self.count > (pieces := -(-size // step)):
+            logger.warning(
+                "evaluate: expected a piece of the data for each of %d shares, got %d of up to %d samples: some have"
+                " nothing to do; a smaller batch size cuts more", self.count, pieces, step,
+            )  # fmt: skip
+        return sum(min(step, size - start) for start in range(0, size, step) if ahead.mine(start in known))
+
+
+def batches_per_piece(size: int | None, batch_size: int) -> int:
+    """Returns how many batches go through all attacks together.
+
+    Many keep the batches of the attacks full to the end, few can be shared by many.
+
+    Args:
+        size: How many samples there are, if known.
+        batch_size: Rows the model sees at once.
+    """
+    return CHUNK if size is None else min(CHUNK, -(-size // (FEWEST * batch_size)))
+
+
+def cut(
+    dataset: Dataset, batch_size: int, limit: int | None, size: int | None, pace: Pace, meter: Meter
+) -> Iterator[Batch]:
+    """Yields the pieces: a few batches each, or what the pace says."""
+    most = CHUNK * batch_size if pace.early else batches_per_piece(size, batch_size) * batch_size
+    unit = min(batch_size, FIRST) if pace.early else batch_size
+    stream = batches(dataset, unit, limit)
+    while True:
+        wanted = pace.next(meter.robust, meter.seen, unit, most) if pace.early else most
+        held = list(islice(stream, -(-wanted // unit)))
+        if not held:
+            return
+        yield _join(held)
+
+
+def _join(parts: list[Batch]) -> Batch:
+    x, y, ids = (torch.cat(column) for column in zip(*((p.x, p.y, p.ids) for p in parts), strict=True))
+    names = [name for p in parts for name in (p.names or map(str, p.ids.tolist()))]
+    return Batch(x, y, ids, names if any(p.names for p in parts) else None)

@@ -1,0 +1,66 @@
+"""When an evaluation that may stop early has seen enough."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from robustkit.base.errors import ConfigurationError
+from robustkit.maths.intervals import confidence_sequence
+
+
+@dataclass
+class Pace:
+    """How many samples to take next: few at first, then as many as were seen before, as long as there is need and time.
+
+    Every sample that is begun goes through all attacks, so what was seen is a fair sample whenever one stops.
+
+    Args:
+        until: Stop once the anytime-valid interval of the robust accuracy is at most this far on either side.
+        budget: Stop when the samples that would come next are not expected to be done within so many seconds.
+
+    Attributes:
+        reason: Why it stopped, or None.
+    """
+
+    until: float | None = None
+    budget: float | None = None
+    reason: str | None = None
+    _start: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        if self.until is not None and not 0 < self.until < 0.5:
+            raise ConfigurationError(
+                f"evaluate: expected until as a half-width between 0 and 0.5, got {self.until}; 0.02 means 2 points"
+            )
+        if self.budget is not None and not self.budget > 0:
+            raise ConfigurationError(f"evaluate: expected a budget of seconds > 0, got {self.budget}; correct it")
+
+    @property
+    def early(self) -> bool:
+        """Whether there is anything that could stop it."""
+        return self.until is not None or self.budget is not None
+
+    def next(self, robust: int, seen: int, first: int, most: int) -> int:
+        """Returns how many samples to take, 0 to stop.
+
+        Args:
+            robust: How many stand so far.
+            seen: Of how many.
+            first: How many to begin with, at least 1.
+            most: The largest number to take at once.
+        """
+        if not seen:
+            return first
+        take = min(seen, most)
+        if self.until is not None:
+            low, high = confidence_sequence(robust, seen)
+            if (high - low) / 2 <= self.until:
+                self.reason = f"the interval of the robust accuracy came within {100 * self.until:g} points"
+                return 0
+        if self.budget is not None:
+            elapsed = time.perf_counter() - self._start
+            take = min(take, int((self.budget - elapsed) / elapsed * seen))
+            if take < 1:
+                self.reason = f"the budget of {self.budget:g} s was used up"
+        return max(take, 0)

@@ -1,0 +1,1 @@
+"""Pure functions: norms and projections, losses, random numbers, intervals, calibration."""

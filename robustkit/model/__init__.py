@@ -1,0 +1,6 @@
+"""The classifier and what it needs: the only place that knows input scaling, output kind, device."""
+
+from robustkit.model.bpda import BPDA
+from robustkit.model.classifier import Classifier
+
+__all__ = ["BPDA", "Classifier"]

@@ -1,0 +1,317 @@
+"""The only place that knows how a model's input is scaled, what its output means, where and how precisely it runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
+from robustkit.maths.losses import Loss
+from robustkit.model.frozen import frozen
+
+logger = logging.getLogger("robustkit")
+
+Output = Literal["auto", "logits", "probabilities", "log_probabilities", "binary_logit"]
+OUTPUTS: tuple[Output, ...] = ("auto", "logits", "probabilities", "log_probabilities", "binary_logit")
+Select = str | int | Callable[[Any], Tensor]
+_CUT = (
+    "Classifier: expected an output that can be differentiated, got one cut off from the input "
+    "(detach, no_grad, argmax, numpy, an inference-only graph); remove the cut or use a black-box attack"
+)
+
+
+@dataclass
+class Tally:
+    """What the model was asked: rows passed forward and backward, and gradients that came out zero or not finite.
+
+    The last two may be tensors on the model's device, so that counting never waits for it; read them with int().
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    zero_gradients: int | Tensor = 0
+    nonfinite_gradients: int | Tensor = 0
+
+
+class Gradient(NamedTuple):
+    """One forward and backward pass: `logits` (N, K), `loss` (N,) in float64, `grad` shaped like the input."""
+
+    logits: Tensor
+    loss: Tensor
+    grad: Tensor
+
+
+class Classifier:
+    """Any torch classifier, seen as a function from inputs in `bounds` to logits of shape (N, K).
+
+    Args:
+        model: A module (plain, scripted or compiled) or any callable from a batch to an output.
+        bounds: Lowest and highest legal input value; attacks see this space only.
+        mean: Subtracted from the input before the model sees it: a number, one per channel (axis 1), or any
+            tensor that broadcasts against the input.
+        std: Divides the input after `mean` is subtracted; same forms.
+        output: What the model returns. "auto" looks at the first batch: rows >= 0 that sum to one are
+            probabilities, a single column is the logit of class 1 of two, everything else is logits.
+        select: How to find the tensor in a composite output: a key, an attribute, an index or a function. By
+            default a tensor is taken as it is, then `.logits`, then `["logits"]`, then the first element.
+        num_classes: Expected number of classes; checked against the output.
+        class_names: Names for reports, in the order of the outputs.
+        draws: For a model that draws random numbers: how many passes a verdict is the mean of (their probabilities
+            are averaged). Its random numbers then depend on (seed, sample id, step, draw) alone.
+        device: For models without parameters: where they want their input. Otherwise the model's own device.
+
+    Raises:
+        ConfigurationError: If an argument cannot be meant.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Callable[[Tensor], Any],
+        *,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        mean: float | Sequence[float] | Tensor | None = None,
+        std: float | Sequence[float] | Tensor | None = None,
+        output: Output = "auto",
+        select: Select | None = None,
+        num_classes: int | None = None,
+        class_names: Sequence[str] | None = None,
+        draws: int = 1,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if output not in OUTPUTS:
+            raise ConfigurationError(
+                f"Classifier: expected output among {', '.join(OUTPUTS)}, got {output!r}{suggest(output, OUTPUTS)}"
+            )
+        if not callable(model):
+            raise ConfigurationError(f"Classifier: expected a module or a function, got {type(model).__name__}")
+        if not bounds[0] < bounds[1]:
+            raise ConfigurationError(f"Classifier: expected bounds (low, high) with low < high, got {bounds}")
+        if draws < 1:
+            raise ConfigurationError(f"Classifier: expected draws >= 1, got {draws}; correct it")
+        self.model = model
+        self.module = model if isinstance(model, nn.Module) else nn.Module()
+        self.bounds = (float(bounds[0]), float(bounds[1]))
+        self.output: Output = output
+        self.select = select
+        self.num_classes = num_classes
+        self.class_names = tuple(class_names) if class_names else None
+        self.draws = draws
+        self.tally = Tally()
+        tensors = [t for t in (*self.module.parameters(), *self.module.buffers()) if t.is_floating_point()]
+        self.device = tensors[0].device if tensors else torch.device(device or "cpu")
+        self.model_dtype = tensors[0].dtype if tensors else torch.float32
+        # Half precision is the model's affair: attacks keep at least float32, the input is rounded on entry.
+        self.dtype = torch.promote_types(self.model_dtype, torch.float32)
+        self.mean = None if mean is None else self._constant(mean)
+        self.std = None if std is None else self._constant(std)
+        if self.std is not None and not bool((self.std > 0).all()):
+            raise ConfigurationError(f"Classifier: expected std > 0, got {std}")
+
+    def _constant(self, value: float | Sequence[float] | Tensor) -> Tensor:
+        return torch.as_tensor(value, dtype=self.dtype, device=self.device)
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """Returns the context in which the model is in eval mode with constant weights (`robustkit.model.frozen`)."""
+        return frozen(self.module)
+
+    def accept(self, x: Tensor) -> Tensor:
+        """Returns `x` on the model's device in its working dtype, rounding noise at the bounds clipped off.
+
+        Raises:
+            InvalidEvaluation: If `x` is empty, not floating point, not finite, or leaves the bounds by more than
+                a few units in the last place of float32.
+        """
+        if len(x) == 0:
+            raise InvalidEvaluation("Classifier: expected at least one input, got none; check the data")
+        if not x.is_floating_point():
+            raise InvalidEvaluation(
+                f"Classifier: expected floating-point inputs in {self.bounds}, got {x.dtype}; "
+                "convert them (bytes: x.float() / 255)"
+            )
+        if not bool(x.isfinite().all()):
+            row = int((~x.isfinite()).flatten(1).any(dim=1).nonzero()[0])
+            raise InvalidEvaluation(
+                f"Classifier: expected finite inputs, got NaN or infinity in row {row}; clean the data"
+            )
+        low, high = self.bounds
+        least, most = x.min().item(), x.max().item()
+        slack = 8 * torch.finfo(torch.float32).eps * max(abs(low), abs(high))
+        if least < low - slack or most > high + slack:
+            raise InvalidEvaluation(
+                f"Classifier: expected inputs within {low:g}..{high:g}, got {least:.4g}..{most:.4g}; "
+                + _range_advice(least, most)
+            )
+        # A fresh tensor: an inference-mode tensor could not take part in a gradient.
+        return x.detach().to(self.device, self.dtype, copy=True).clamp_(low, high)
+
+    def classes(self, x: Tensor) -> int:
+        """Returns the number of classes, asking the model about `x` if it is not known yet."""
+        if self.num_classes is None or self.output == "auto":
+            self.logits(x)
+        assert self.num_classes is not None
+        return self.num_classes
+
+    def raw(self, x: Tensor) -> Any:
+        """Returns what the model itself returns for `x` (N, ...) in `bounds`; counts N forward passes."""
+        x = x.to(device=self.device, dtype=self.dtype)
+        for constant, apply in ((self.mean, torch.sub), (self.std, torch.div)):
+            if constant is not None:
+                constant = constant.view(-1, *[1] * (x.ndim - 2)) if constant.ndim == 1 else constant
+                if not _broadcasts(constant, x):
+                    raise ConfigurationError(
+                        f"Classifier: expected mean and std with one number per channel of inputs {tuple(x.shape)}, "
+                        f"got shape {tuple(constant.shape)}; correct them"
+                    )
+                x = apply(x, constant)
+        self.tally.forwards += len(x)
+        return self.model(x.to(self.model_dtype, copy=True))  # a copy: the model may work in place on its input
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Returns logits (N, K) for `x` (N, ...) in `bounds`; softmax of them gives the model's probabilities.
+
+        Raises:
+            ConfigurationError: If the output cannot be read as one row of class scores for each input.
+        """
+        scores = self._scores(self.raw(x))
+        if self.output == "auto":
+            self.output = detect_output(scores)
+        if self.output == "binary_logit":
+            if scores.shape[1] != 1:
+                raise ConfigurationError(
+                    f"Classifier: output 'binary_logit' expects one column, got {scores.shape[1]}; use 'logits'"
+                )
+            scores = torch.cat([torch.zeros_like(scores), scores], dim=1)
+        elif self.output == "probabilities":
+            if scores.shape[1] == 1:
+                scores = torch.cat([1 - scores, scores], dim=1)
+            scores = scores.clamp(min=torch.finfo(scores.dtype).tiny).log()
+        if self.num_classes is None:
+            self.num_classes = scores.shape[1]
+        if scores.shape[1] != self.num_classes or self.num_classes < 2:
+            raise ConfigurationError(
+                f"Classifier: expected {max(self.num_classes, 2)} class scores a row, got {scores.shape[1]}; "
+                "correct num_classes, or select the right part of the output"
+            )
+        return scores
+
+    def gradient(self, x: Tensor, y: Tensor, loss: Loss) -> Gradient:
+        """Returns logits, loss and the loss gradient with respect to `x`, each row up to a positive factor.
+
+        Entries that are not finite are replaced by 0 and counted in `tally`, as are rows without any gradient.
+
+        Args:
+            x: Inputs (N, ...) in `bounds`.
+            y: Labels (N,), or goals for a targeted loss.
+            loss: One of `robustkit.maths.losses`.
+
+        Raises:
+            InvalidEvaluation: If the output does not depend on the input through the graph.
+        """
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            logits = self.logits(x)
+        if not logits.requires_grad:
+            raise InvalidEvaluation(_CUT)
+        value, direction = loss(logits.detach().double(), y)
+        scale = 256 if self.model_dtype == torch.float16 else 1  # keeps small gradients above the underflow
+        direction = (direction if scale == 1 else scale * direction).to(logits.dtype)
+        (grad,) = torch.autograd.grad(logits, x, direction, allow_unused=True)
+        if grad is None:
+            raise InvalidEvaluation(_CUT)
+        self.tally.backwards += len(x)
+        grad = self._clean(grad)
+        return Gradient(logits.detach(), value, grad if scale == 1 else grad.div_(scale))
+
+    def _clean(self, grad: Tensor) -> Tensor:
+        peak = grad.flatten(1).abs().amax(dim=1)  # several times as fast as vector_norm on a CPU; NaN stays NaN
+        # Contiguous first: the gradient of a sum is one number seen many times, which cannot be changed in place.
+        grad = grad.contiguous()
+        if len(peak) and peak.device.type == "cpu":  # a GPU would have to be waited for
+            least, most = peak.aminmax()
+            if float(least) > 0 and float(most) < torch.inf:
+                return grad
+        self.tally.nonfinite_gradients = self.tally.nonfinite_gradients + (len(peak) - (peak < torch.inf).sum())
+        self.tally.zero_gradients = self.tally.zero_gradients + (peak == 0).sum()
+        return grad.nan_to_num_(0.0, 0.0, 0.0)
+
+    def _scores(self, output: Any) -> Tensor:
+        scores = self._find(output)
+        if not isinstance(scores, Tensor):
+            raise ConfigurationError(
+                f"Classifier: expected a tensor, tuple, dict or object with .logits, got {type(output).__name__}; "
+                "say where the class scores are with select="
+            )
+        scores = scores.to(self.dtype)
+        if scores.ndim == 1:
+            scores = scores.unsqueeze(1)
+        if scores.ndim != 2:
+            raise ConfigurationError(
+                f"Classifier: expected class scores of shape (N, K), got {tuple(scores.shape)}; select another output"
+            )
+        return scores
+
+    def _find(self, output: Any) -> Any:
+        if self.select is not None:
+            if callable(self.select):
+                return self.select(output)
+            if isinstance(self.select, str) and not isinstance(output, Mapping):
+                return getattr(output, self.select, None)
+            try:
+                return output[self.select]
+            except (KeyError, IndexError, TypeError):
+                return None
+        if isinstance(output, Tensor):
+            return output
+        if hasattr(output, "logits"):
+            return output.logits
+        if isinstance(output, Mapping):
+            return output.get("logits")
+        return output[0] if isinstance(output, Sequence) and output else None
+
+
+def _broadcasts(constant: Tensor, x: Tensor) -> bool:
+    """Whether `constant` stretches to the shape of `x` without stretching `x`."""
+    sizes = zip(reversed(constant.shape), reversed(x.shape), strict=False)
+    return constant.ndim <= x.ndim and all(own in (1, other) for own, other in sizes)
+
+
+def _range_advice(least: float, most: float) -> str:
+    if least < 0 and most <= 15:
+        return "they look normalised: pass unnormalised inputs and give mean= and std= to the Classifier"
+    if least >= 0 and 1 < most <= 255:
+        return "they look like grey levels: divide by 255, or set bounds=(0, 255)"
+    return "rescale the inputs or correct bounds="
+
+
+def detect_output(scores: Tensor) -> Output:
+    """Returns what rows of scores (N, K) are: "probabilities", "log_probabilities", "binary_logit" or "logits".
+
+    Raises:
+        ConfigurationError: If a single column could as well be a probability as a logit.
+    """
+    scores = scores.detach().double()
+    inside = bool(((scores >= 0) & (scores <= 1 + 1e-6)).all())
+    if scores.shape[1] == 1:
+        if inside:
+            raise ConfigurationError(
+                "Classifier: one output column with values in 0..1 could be a probability or a logit; "
+                "say output='probabilities' or output='binary_logit'"
+            )
+        return "binary_logit"
+    if inside and bool(((scores.sum(dim=1) - 1).abs() < 1e-2).all()):
+        logger.warning("the model returns probabilities: attacks use their logarithm (say output='probabilities')")
+        return "probabilities"
+    if bool((scores <= 1e-6).all()) and bool((torch.logsumexp(scores, dim=1).abs() < 1e-2).all()):
+        return "log_probabilities"
+    return "logits"
+
+
+def as_classifier(model: Classifier | nn.Module | Callable[[Tensor], Any]) -> Classifier:
+    """Returns `model` if it is a Classifier, else a Classifier around it with inputs in 0..1."""
+    return model if isinstance(model, Classifier) else Classifier(model)

@@ -1,0 +1,1 @@
+"""Experiments on a finished evaluation: can its figures be trusted?"""

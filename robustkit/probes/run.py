@@ -1,0 +1,134 @@
+"""Probes: after the attacks, experiments on a few samples that show whether these could have found what is there.
+
+The samples are chosen by id, so that neither order nor batch size matters.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustkit.base.errors import ConfigurationError
+from robustkit.checks.diagnostic import Diagnostic
+from robustkit.checks.duplicates import Copies
+from robustkit.data.dataset import Batch
+from robustkit.data.labels import as_labels
+from robustkit.evaluation.curve import Curve
+from robustkit.evaluation.result import Evaluation
+from robustkit.evaluation.schedule import Meter
+from robustkit.maths.random_numbers import Stream
+from robustkit.model.classifier import Classifier
+from robustkit.probes.experiments import EXPERIMENTS
+from robustkit.probes.samples import Subset
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What the probes found.
+
+    Attributes:
+        found: The checks.
+        curve: Robust accuracy by radius on the samples of the probes, 0 and the whole box included.
+        n: How many samples they looked at.
+        seconds: How long it took.
+    """
+
+    found: tuple[Diagnostic, ...] = ()
+    curve: Curve | None = None
+    n: int = 0
+    seconds: float = 0.0
+
+
+class Probes:
+    """Collects the samples while an evaluation runs, and experiments on them when it is done.
+
+    Args:
+        classifier: The model.
+        seed: Of the evaluation.
+        room: How many samples to keep: those that come first in a random order of ids.
+        tuning: Data the model was tuned on, or their hash; see `Copies.diagnostic`.
+
+    Raises:
+        ConfigurationError: If `room` is negative.
+    """
+
+    def __init__(self, classifier: Classifier, seed: int, room: int, tuning: Any = None) -> None:
+        if room < 0:
+            raise ConfigurationError(f"evaluate: expected probes >= 0, got {room}; 64 are enough, 0 leaves them out")
+        self.classifier, self.seed, self.room, self.tuning = classifier, seed, room, tuning
+        self.copies = Copies()
+        self.kept: list[tuple[float, int, Tensor, int, int]] = []  # rank, id, x, y, place in the data
+        self.seconds = 0.0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.room) or self.tuning is not None
+
+    def visits(self, size: int | None) -> int:
+        """Returns how often samples are visited in the end, of `size` in all."""
+        return len(EXPERIMENTS) * min(self.room, size or 0)
+
+    def offer(self, batch: Batch, first: int) -> None:
+        """Looks at samples, of which the first has the place `first` among all."""
+        start = time.perf_counter()
+        x = self.classifier.accept(batch.x)
+        self.copies.add(x, batch)
+        ids = batch.ids.cpu()
+        zero = torch.zeros_like(ids)
+        rank = Stream(self.seed, "probes").uniform((1,), ids, zero, zero).flatten().tolist()
+        most = self.kept[-1][0] if len(self.kept) == self.room and self.kept else math.inf
+        fresh = [i for i in range(len(ids)) if rank[i] <= most] if self.room else []
+        labels = as_labels(batch.y).tolist()
+        new = [(rank[i], int(ids[i]), x[i].cpu(), labels[i], first + i) for i in fresh]
+        self.kept = sorted([*self.kept, *new], key=lambda item: item[:2])[: self.room]
+        self.seconds += time.perf_counter() - start
+
+    def run(self, evaluation: Evaluation, batch_size: int, meter: Meter) -> Probed:
+        """Returns what the experiments show; the model is left as it was."""
+        start = time.perf_counter()
+        found, curve = [self.copies.diagnostic(self.classifier, self.tuning, evaluation.data_sha256)], None
+        if self.kept:
+            with self.classifier.frozen():
+                subset = self._subset(evaluation, batch_size)
+                for done, experiment in enumerate(EXPERIMENTS, 1):
+                    outcome = experiment.run(subset)
+                    found += outcome.found
+                    curve = outcome.curve or curve
+                    meter.finish(f"probe: {experiment.name}", done * len(self.kept))
+        return Probed(tuple(found), curve, len(self.kept), self.seconds + time.perf_counter() - start)
+
+    def _subset(self, evaluation: Evaluation, batch_size: int) -> Subset:
+        ledger, device = evaluation.ledger, self.classifier.device
+        # Asked on their own, attacks on close samples would only repeat others.
+        runs = [run for run in evaluation.runs if run.attack.close is None]
+        place = [item[4] for item in self.kept]
+        return Subset(
+            classifier=self.classifier,
+            threat=evaluation.threat,
+            attacks=tuple(run.attack for run in runs),
+            broken=tuple(int(ledger.broken_under(run.label).sum()) for run in runs),
+            x=torch.stack([item[2] for item in self.kept]).to(device),
+            y=torch.tensor([item[3] for item in self.kept], device=device),
+            ids=torch.tensor([item[1] for item in self.kept]),
+            right=torch.from_numpy(ledger.right[place]).to(device),
+            standing=torch.from_numpy(_standing(evaluation)[place]).to(device),
+            predicted=frozenset(ledger["clean_prediction"].tolist()),
+            seed=self.seed,
+            batch_size=batch_size,
+        )
+
+
+def _standing(evaluation: Evaluation) -> Any:
+    """Returns which samples of the ledger are right and were not brought to the goal of any attack."""
+    ledger, target = evaluation.ledger, evaluation.threat.target
+    if target is None:
+        return ledger.robust
+    reached = np.any([ledger[f"{label}/prediction"] == target for label in ledger.attacks], axis=0)
+    return ledger.right & (ledger["label"] != target) & ~reached

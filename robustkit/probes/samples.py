@@ -1,0 +1,98 @@
+"""A few samples of an evaluation with what it found on them, for experiments afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustkit.attacks.base import Attack
+from robustkit.attacks.threat import Threat
+from robustkit.checks.diagnostic import Diagnostic, diagnostic
+from robustkit.evaluation.curve import Curve
+from robustkit.model.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The samples and what the evaluation found on them; tensors have one row per sample.
+
+    Attributes:
+        classifier: The model, frozen.
+        threat: Of the evaluation.
+        attacks: Of the evaluation.
+        broken: How many samples of the whole evaluation each attack broke.
+        x: Accepted inputs.
+        y: Labels.
+        ids: Sample ids, on the CPU.
+        right: Whether they are right without an attack.
+        standing: Whether they are right and no attack reached its goal.
+        predicted: All classes that the model answers on clean samples of the evaluation.
+        seed: Of the evaluation.
+        batch_size: Rows the model sees at once.
+    """
+
+    classifier: Classifier
+    threat: Threat
+    attacks: tuple[Attack, ...]
+    broken: tuple[int, ...]
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+    right: Tensor
+    standing: Tensor
+    predicted: frozenset[int]
+    seed: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: Tensor) -> Subset:
+        """Returns the samples at `rows`, a mask or positions."""
+        ids = self.ids[rows.cpu()]
+        kept = {name: getattr(self, name)[rows] for name in ("x", "y", "right", "standing")}
+        return replace(self, ids=ids, **kept)
+
+    def first(self, count: int) -> Subset:
+        """Returns at most so many samples."""
+        return self.take(torch.arange(min(count, len(self)), device=self.x.device))
+
+    @property
+    def strong(self) -> list[Attack]:
+        """The attacks that follow a gradient for several steps within the ball, those that broke most first."""
+        chosen = [
+            (-broken, place)
+            for place, (attack, broken) in enumerate(zip(self.attacks, self.broken, strict=True))
+            if attack.kind == "white-box" and attack.steps_per_start and not attack.minimal
+        ]
+        return [self.attacks[place] for _, place in sorted(chosen)]
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """The settings that the probes' attacks share with those of the evaluation."""
+        threat = self.threat
+        eot = max(attack.eot for attack in self.attacks)
+        return {"norm": threat.norm, "eps": threat.eps, "target": threat.target, "levels": threat.levels, "eot": eot}
+
+    def attack(self, attack: Attack) -> Tensor:
+        """Returns which samples an attack brings to its goal."""
+        if not len(self):
+            return self.right
+        found = attack(self.classifier, self.x, self.y, ids=self.ids, seed=self.seed, batch_size=self.batch_size)
+        return found.success
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment found: checks, and a curve where it draws one."""
+
+    found: tuple[Diagnostic, ...] = ()
+    curve: Curve | None = None
+
+
+def not_run(ids: tuple[str, ...], why: str) -> Outcome:
+    """Returns that the checks `ids` could not be made."""
+    return Outcome(tuple(diagnostic(id, None, "", "not run", why) for id in ids))

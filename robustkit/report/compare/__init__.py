@@ -1,0 +1,1 @@
+"""Two audits, sample by sample."""

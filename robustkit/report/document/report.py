@@ -1,0 +1,305 @@
+"""The report as plain data: frozen dataclasses are the schema, their JSON is the truth, views only show it.
+
+Unknown is ``None``, never missing. Fractions are stored, percent is for print. Changing a field's meaning
+raises the major number of `SCHEMA`, adding a field the minor one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from robustkit.base.settings import Scalar
+from robustkit.checks.diagnostic import Diagnostic, Quality
+from robustkit.maths.calibration import Calibration
+from robustkit.maths.intervals import Proportion
+from robustkit.report.document.about import About
+from robustkit.report.document.exhibit import Exhibit
+from robustkit.report.document.tallies import Confusion, Margins, RiskCoverage
+
+SCHEMA = "robustkit.report/1.2"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The system under test: what was loaded, from which file, and how its input and output were read."""
+
+    name: str
+    source: str | None
+    architecture: str
+    parameters: int
+    weights_sha256: str | None
+    weights_file_sha256: str | None
+    defences: tuple[str, ...]
+    preprocess: tuple[str, ...]
+    output: str
+    dtype: str
+    device: str
+    num_classes: int
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The samples: `selection` says in words how they were chosen, the two hashes fix which they were."""
+
+    name: str
+    split: str | None
+    selection: str
+    n: int
+    input_shape: tuple[int, ...]
+    ids_sha256: str
+    sha256: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """Who the attacker is, in the words of NIST AI 100-2; `eps` as typed ("8/255"), `eps_value` as used."""
+
+    goal: str
+    knowledge: str
+    access: str
+    norm: str
+    eps: str
+    eps_value: float
+    bounds: tuple[float, float]
+    target: int | None
+    exclusions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Two separate verdicts and what was not tested; never merged into one score.
+
+    `rule` is the requirement as given ("robust_accuracy >= 0.45"): no verdict is coloured without its limit.
+    """
+
+    requirement: Literal["met", "not met", "undecided", "none given"]
+    quality: Quality
+    coverage: tuple[str, ...]
+    rule: str | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the attacks were chosen and samples judged.
+
+    `changes` is how the attacks differ from the published `protocol`; results compare where `fingerprint` agrees. In a
+    `cascade` an attack gets only what the ones before left standing. `draws` passes make one verdict. A run that was
+    allowed to stop early took its samples in random order and says why it `stopped`, of how many `planned`. Where
+    it was `accelerated`, attacks searched on a copy with batch norms folded and channels last; the model itself judged.
+    Probing the evaluation afterwards took `probe_seconds`, None where that was left out.
+    """
+
+    protocol: str
+    fingerprint: str
+    cascade: bool
+    changes: tuple[str, ...]
+    draws: int
+    early: bool
+    stopped: str | None
+    planned: int | None
+    accelerated: bool
+    probe_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """One attack, every setting resolved: `accuracy` over all samples, `attack_success` over those once right.
+
+    In a cascade `accuracy` counts what the attacks before it broke, too, and `attack_success` only its own.
+
+    `loss_path` is the mean of the best loss so far over the attacked rows after each step.
+    `rechecked_changes` counts verdicts that a fresh pass over the stored adversarial input did not confirm.
+    """
+
+    name: str
+    implementation: str
+    source: str
+    params: dict[str, Scalar]
+    seed: int
+    accuracy: Proportion
+    attack_success: Proportion
+    forwards: int
+    backwards: int
+    seconds: float
+    steps_to_break: float | None
+    loss_path: tuple[float, ...]
+    rechecked_changes: int
+    zero_gradient_rows: int
+    nonfinite_gradient_rows: int
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """Right under every attack, per sample; `broken_by` counts for each attack the samples it broke.
+
+    `stored` is the accuracy after rounding every adversarial input to 8 bits, where the clean inputs are such images.
+    `anytime` is the interval of the accuracy that allows for stopping early, `clustered` the one that allows for
+    samples that share an origin.
+    """
+
+    accuracy: Proportion
+    attack_success: Proportion
+    broken_by: dict[str, int]
+    stored: Proportion | None = None
+    anytime: tuple[float, float] | None = None
+    clustered: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Robust accuracy at one radius; `eps` as typed, `eps_value` as used."""
+
+    eps: str
+    eps_value: float
+    accuracy: Proportion
+
+
+@dataclass(frozen=True)
+class AccuracyCurve:
+    """Robust accuracy against the radius, ascending; a sample broken at one radius is not attacked at a larger one."""
+
+    norm: str
+    protocol: str
+    points: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The distance within which each tenth of the samples, 10 % to 90 %, can be broken; None where it was not found."""
+
+    norm: str
+    attacks: tuple[str, ...]
+    deciles: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """Clean and robust accuracy of one class."""
+
+    index: int
+    name: str
+    clean: Proportion
+    robust: Proportion
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """Clean and robust accuracy where a column of the groups file has one value.
+
+    `p_value` is of "robust accuracy is the same on all other samples", `p_holm` the same with all slices of the audit
+    counted in; both are None where there are no other samples.
+    """
+
+    column: str
+    value: str
+    clean: Proportion
+    robust: Proportion
+    p_value: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One requirement and whether it is met, with the uncertainty of the sample counted in.
+
+    `bound` is the end of the interval that was held against the limit; `needed` the number of samples that would settle
+    an undecided one if `value` stays what it is. `p_value` is the exact one-sided p value of what
+    contradicts the value (that the requirement is not met, or that it is), `p_holm` the same with all gates on classes
+    and slices counted in.
+    """
+
+    rule: str
+    status: Literal["met", "not met", "undecided"]
+    value: float | None
+    bound: float | None
+    needed: int | None
+    message: str
+    p_value: float | None = None
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class CalibrationPair:
+    """Calibration on the clean samples and on each sample's worst point; `attacked_made_by` says whose."""
+
+    clean: Calibration
+    attacked: Calibration
+    attacked_made_by: str
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The members, each with its own accuracy; `transfer[i][j]` is the share of what breaks i that breaks j, too.
+
+    `disagreement` is the mean share of samples on which two members answer differently without an attack.
+    """
+
+    members: tuple[str, ...]
+    combine: str
+    clean: tuple[Proportion, ...]
+    robust: tuple[Proportion, ...]
+    transfer: tuple[tuple[float, ...], ...]
+    disagreement: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Everything measured about one model on one data set under one threat.
+
+    `clean_clustered` is the interval of the clean accuracy that allows for samples that share an origin.
+    """
+
+    subject: Subject
+    data: Data
+    threat: ThreatModel
+    verdict: Verdict
+    method: Method
+    clean: Proportion
+    attacks: tuple[AttackResult, ...]
+    worst_case: WorstCase
+    per_class: tuple[ClassRow, ...]
+    calibration: CalibrationPair
+    diagnostics: tuple[Diagnostic, ...]
+    gallery: tuple[Exhibit, ...]
+    curve: AccuracyCurve | None = None
+    nearest: Nearest | None = None
+    confusion: Confusion | None = None
+    margins: Margins | None = None
+    risk_coverage: RiskCoverage | None = None
+    clean_clustered: tuple[float, float] | None = None
+    slices: tuple[SliceRow, ...] = ()
+    gates: tuple[GateResult, ...] = ()
+    ensemble: Ensemble | None = None
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A file that belongs to the report (the ledger, say) and its SHA-256."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """One or more audits, the environment they ran in and the command that repeats them.
+
+    `result_sha256` is over the canonical JSON of `audits` without timings, device and saliency maps: two runs that
+    found the same agree in it. `about` is what the people concerned say; it is no finding and not in the hash.
+    """
+
+    schema: str
+    id: str
+    title: str
+    created: str
+    tool: str
+    command: str | None
+    seed: int
+    environment: dict[str, Scalar]
+    audits: tuple[Audit, ...]
+    artefacts: tuple[Artefact, ...]
+    result_sha256: str
+    about: About | None = None

@@ -1,0 +1,1 @@
+"""The document for other programs: JUnit, SARIF, CSV, model cards."""

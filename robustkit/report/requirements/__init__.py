@@ -1,0 +1,1 @@
+"""Figures by name, and the requirements they are held against."""

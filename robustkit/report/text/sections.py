@@ -1,0 +1,64 @@
+"""The sections of the page: one name, number and address for headings, contents, risks and the mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robustkit.report.document.report import Audit
+
+TITLES = {
+    "signoff": "Sign-off",
+    "scope": "1 Scope and intended use",
+    "system": "2 System under test",
+    "data": "3 Data",
+    "threat": "4 Threat model",
+    "method": "5 Method",
+    "results": "6 Results",
+    "gallery": "7 Examples",
+    "checks": "8 Checks of the evaluation",
+    "limits": "9 Limitations",
+    "actions": "10 Recommendations and monitoring",
+    "repeat": "11 Reproduction",
+    "annex": "12 Mapping to frameworks",
+    "glossary": "13 Change log and words used",
+}
+PARTS_OF_RESULTS = {
+    "attacks": "Accuracy under each attack",
+    "curve": "What if the budget were another?",
+    "classes": "Classes",
+    "slices": "Groups of the data",
+    "confusion": "What is taken for what",
+    "margins": "How close is the next mistake?",
+    "convergence": "Had the attacks finished?",
+    "confidence": "Can its confidence be trusted?",
+    "ensemble": "Members of the ensemble",
+}
+OF_THE_REPORT = ("signoff", "scope", "actions", "repeat", "annex", "glossary")
+
+
+def title(key: str) -> str:
+    """Returns the heading of a section, or how to name a part of the results elsewhere."""
+    return TITLES.get(key) or f"{TITLES['results']}: {PARTS_OF_RESULTS[key]}"
+
+
+def number(key: str) -> str:
+    """Returns the number of a section, or of the results for a part of them."""
+    return TITLES.get(key, TITLES["results"]).split()[0]
+
+
+def address(key: str, ident: str) -> str:
+    """Returns the link to a section, which belongs to the whole report or to the audit `ident`."""
+    return f"#{key}" if key in OF_THE_REPORT else f"#{ident}-{key}"
+
+
+def parts(audit: Audit) -> Sequence[str]:
+    """Returns the parts of the results that this audit has, in order."""
+    there = {
+        "curve": bool(audit.curve or audit.nearest),
+        "slices": bool(audit.slices),
+        "confusion": audit.confusion is not None,
+        "margins": audit.margins is not None,
+        "convergence": any(len(attack.loss_path) > 1 for attack in audit.attacks),
+        "ensemble": audit.ensemble is not None,
+    }
+    return [key for key in PARTS_OF_RESULTS if there.get(key, True)]

@@ -1,0 +1,207 @@
+"""What the views say in words; one place, so that every view says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robustkit.report.document.report import Audit, ClassRow, Report, SliceRow, ThreatModel
+from robustkit.report.text.words import EMPTY, interval, percent, shorten
+
+
+def is_image(shape: Sequence[int]) -> bool:
+    """Returns whether an input of this shape is a grey or colour image."""
+    return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def noun(audit: Audit) -> str:
+    """Returns what one sample is called, in the plural."""
+    return "images" if is_image(audit.data.input_shape) else "samples"
+
+
+def budget(audit: Audit) -> str:
+    """Returns in plain words what the attacker may do to an input."""
+    threat, shape = audit.threat, audit.data.input_shape
+    one, whole = ("pixel", "image") if is_image(shape) else ("input value", "input")
+    low, high = (f"{bound:g}" for bound in threat.bounds)
+    ways = {
+        "Linf": f"each {one} by at most {threat.eps}",
+        "L2": f"the {whole} by a total of at most {threat.eps}, measured as the length of the change (L2)",
+        "L1": f"the {whole} by a total of at most {threat.eps}, measured as the sum of all changes (L1)",
+    }
+    change = ways.get(threat.norm, f"the {whole} by at most {threat.eps} in the {threat.norm} norm")
+    return f"{change}, where {one}s run from {low} to {high}"
+
+
+def attacker(threat: ThreatModel, class_names: Sequence[str]) -> str:
+    """Returns in plain words who attacks and to what end."""
+    who = "an attacker who knows the model"
+    if "white" not in threat.knowledge.lower():
+        kind, _, seen = threat.knowledge.partition(": ")
+        who = f"an attacker who knows only {seen}" if seen else f"an attacker with {kind} knowledge of the model"
+    if threat.target is not None:
+        named = 0 <= threat.target < len(class_names)
+        goal = shorten(class_names[threat.target], 60) if named else f"class {threat.target}"
+        return f"{who} and wants the answer \N{LEFT DOUBLE QUOTATION MARK}{goal}\N{RIGHT DOUBLE QUOTATION MARK}"
+    if "targeted" in threat.goal.lower().replace("untargeted", ""):
+        return f"{who} and wants one chosen wrong answer"
+    return who
+
+
+def plain_sentence(audit: Audit) -> str:
+    """Returns the result for a reader who has never heard of attacks on models."""
+    share, split, doubt = audit.worst_case.accuracy, audit.data.split, doubtful(audit)
+    which = f"{split} {noun(audit)}" if split else noun(audit)
+    kept = "stays right"
+    if audit.threat.target is not None or attacker(audit.threat, ()).endswith("wrong answer"):
+        kept = "withstands every attack"
+    return (
+        f"Of the {share.n:,} {which}, the model {kept} on {percent(share.value)} "
+        f"({100 * share.level:g}\N{NO-BREAK SPACE}% interval {interval(share)}) when "
+        f"{attacker(audit.threat, audit.subject.class_names)} may change {budget(audit)}. "
+        + (f"This number is {doubt}." if doubt else "This is an upper limit: a stronger attack can only lower it.")
+    )
+
+
+def method(audit: Audit) -> str:
+    """Returns how the attacks were chosen and what makes a sample right in the worst case."""
+    how, worst = audit.method, audit.worst_case
+    said = ["A sample counts as right in the worst case only if it is right under every attack."]
+    if how.protocol != "custom":
+        said.append(f"Protocol: {how.protocol}, fingerprint {how.fingerprint}.")
+    if how.changes:
+        said.append(f"It differs from the published one: {'; '.join(how.changes)}.")
+    if how.cascade:
+        said.append("Each attack gets what the ones before it left standing, and its accuracy counts theirs too.")
+    if close := [shorten(attack.name, 60) for attack in audit.attacks if attack.params.get("close") is not None]:
+        said.append(f"On all but samples that are nearly broken, {' and '.join(close)} gave up after one look.")
+    if how.draws > 1:
+        said.append(f"The model is random: every verdict is the mean of {how.draws} draws.")
+    if worst.anytime is not None:
+        low, high = worst.anytime
+        said.append(
+            f"The run was allowed to stop early; an interval of the robust accuracy that allows for this is "
+            f"{100 * low:.1f}{EMPTY}{100 * high:.1f}\N{NO-BREAK SPACE}%."
+        )
+    if worst.clustered is not None:
+        low, high = worst.clustered
+        said.append(
+            f"Some samples belong together; an interval of the robust accuracy that allows for this is "
+            f"{100 * low:.1f}{EMPTY}{100 * high:.1f}\N{NO-BREAK SPACE}%."
+        )
+    if how.stopped:
+        left = "" if how.planned is None else f" ({how.planned - worst.accuracy.n:,} samples were not looked at)"
+        said.append(f"It stopped because {how.stopped}{left}.")
+    if worst.stored is not None:
+        said.append(
+            f"With every adversarial {'image' if is_image(audit.data.input_shape) else 'input'} rounded to 8 bits: "
+            f"{percent(worst.stored.value)}."
+        )
+    return " ".join(said)
+
+
+def doubtful(audit: Audit) -> str | None:
+    """Returns the warning that belongs to a robust accuracy whose evaluation failed its checks, else None."""
+    return {
+        "unreliable": "unreliable: likely too high",
+        "invalid": "invalid: likely too high, draw no conclusion from it",
+    }.get(audit.verdict.quality)
+
+
+REQUIREMENT = {
+    "met": "The numbers meet the requirement, with the uncertainty of the sample counted in.",
+    "not met": "The numbers miss the requirement, with the uncertainty of the sample counted in.",
+    "undecided": "The interval holds the limit: this many samples cannot tell. More samples would.",
+    "none given": "No requirement was stated, so none was judged.",
+}
+QUALITY = {
+    "reliable": "The checks of the evaluation itself passed.",
+    "reliable with remarks": "No check of the evaluation itself failed, but read the remarks.",
+    "unreliable": "A check of the evaluation failed: the accuracy under attack is likely too high.",
+    "invalid": "A check failed on which every number rests: draw no conclusion from this audit.",
+}
+
+
+def checks(audit: Audit) -> str:
+    """Returns how many checks of the evaluation ended in which way."""
+    found = [check.status for check in audit.diagnostics]
+    ends = (("pass", "passed"), ("remark", "with a remark"), ("fail", "failed"), ("not run", "not run"))
+    named = [f"{found.count(status)} {end}" for status, end in ends if status in found]
+    return ", ".join(named) or "no checks recorded"
+
+
+def ranked(audit: Audit) -> list[ClassRow]:
+    """Returns the classes that have samples, lowest robust accuracy first."""
+    rows = [row for row in audit.per_class if row.robust.value is not None]
+    return sorted(rows, key=lambda row: (row.robust.value or 0.0, row.clean.value or 0.0, row.index))
+
+
+def every_class(audit: Audit) -> list[ClassRow]:
+    """Returns the ranked classes and then those without samples."""
+    return [*ranked(audit), *(row for row in audit.per_class if row.robust.value is None)]
+
+
+def ranked_slices(audit: Audit) -> list[SliceRow]:
+    """Returns the groups of the data, lowest robust accuracy first; those without samples come last."""
+    return sorted(audit.slices, key=lambda row: 2.0 if row.robust.value is None else row.robust.value)
+
+
+def class_sizes(audit: Audit) -> str:
+    """Returns how many samples the classes have."""
+    sizes = [row.clean.n for row in audit.per_class]
+    if not sizes:
+        return EMPTY
+    return f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
+
+
+def limitations(audit: Audit) -> list[str]:
+    """Returns what the numbers of this audit do not say."""
+    data, threat, worst = audit.data, audit.threat, audit.worst_case.accuracy
+    said = [
+        "For the samples counted as right under attack, no adversarial example was found by these attacks. "
+        "That is not a proof that none exists.",
+        f"The numbers hold for this threat alone: changes within {threat.norm} {threat.eps}. Other changes, "
+        "however small they look, were not tried.",
+        f"The numbers hold for these {data.n:,} samples of {data.name}. Other data can give other numbers.",
+        f"The {100 * worst.level:g}\N{NO-BREAK SPACE}% intervals cover the choice of samples only: not the "
+        "weakness of the attacks, and not what training the model once more would change.",
+        "This report describes measurements. It makes no statement of conformity with a law or a standard.",
+    ]
+    if audit.subject.defences:
+        said.append("The model is defended. An attacker who adapts to this defence may do better than these attacks.")
+    if threat.exclusions:
+        said.append(f"Not part of the threat: {'; '.join(threat.exclusions)}.")
+    if worst.k == 0 and worst.n:
+        said.append(
+            f"No sample was left right. With {worst.n:,} samples a true robust accuracy of up to "
+            f"{percent(worst.clopper_pearson[1])} is still compatible with that (exact interval)."
+        )
+    sizes = [row.clean.n for row in audit.per_class]
+    if sizes and min(sizes) < 100:
+        said.append(
+            f"The smallest class has {min(sizes):,} samples: single classes are known far less exactly than the whole."
+        )
+    if "not run" in {check.status for check in audit.diagnostics}:
+        left = [check.id for check in audit.diagnostics if check.status == "not run"]
+        said.append(f"These checks of the evaluation were not run: {', '.join(left)}.")
+    changed = sum(attack.rechecked_changes for attack in audit.attacks)
+    if changed:
+        said.append(
+            f"A second pass over the stored adversarial inputs gave another verdict {changed:,} times: "
+            "the model does not answer the same way every time."
+        )
+    return said
+
+
+def comparable(report: Report) -> str:
+    """Returns whether the audits of a report may be read side by side."""
+    same_data = len({audit.data.sha256 for audit in report.audits}) == 1
+    same_threat = len({(a.threat.norm, a.threat.eps, a.threat.goal, a.threat.target) for a in report.audits}) == 1
+    if same_data and same_threat:
+        return (
+            "The models were judged on the same samples under the same threat. Overlapping intervals do not "
+            "settle whether two models differ; that takes a paired test, which robustkit compare makes."
+        )
+    what = " and ".join(
+        name for name, same in (("the same samples", same_data), ("the same threat", same_threat)) if not same
+    )
+    return f"Read with care: the models were not judged on {what}, so the columns cannot be compared directly."

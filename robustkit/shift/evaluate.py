@@ -1,0 +1,125 @@
+"""Evaluation under shift: accuracy and calibration for every corruption and severity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
+from robustkit.data.dataset import batches
+from robustkit.data.labels import as_labels
+from robustkit.maths.calibration import Columns, Estimate, columns, measure
+from robustkit.maths.intervals import bootstrap
+from robustkit.model.classifier import Classifier, as_classifier
+from robustkit.shift.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from robustkit.shift.published_sets import load_corrupted
+from robustkit.shift.result import ALEXNET, Baseline, Cell, Shift
+
+__all__ = ["ALEXNET", "Baseline", "Cell", "Shift", "evaluate_shift"]
+
+_RESAMPLES = 200  # of the bootstrap in each of up to 76 cells
+
+
+def evaluate_shift(
+    classifier: Classifier | nn.Module,
+    data: Any,
+    corruptions: Sequence[str] | None = None,
+    severities: Sequence[int] = SEVERITIES,
+    *,
+    batch_size: int = 256,
+    limit: int | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: Callable[[str, int], None] | None = None,
+) -> Shift:
+    """Returns accuracy and calibration on clean samples and under every corruption at every severity.
+
+    Corrupted images are made from `data` on the model's device (`robustkit.shift.corruptions`), or read from `folder`.
+
+    Args:
+        classifier: The model; a bare module takes inputs in 0..1. Its bounds must be (0, 1).
+        data: Whatever `robustkit.data.batches` reads; each sample is an image (1 or 3, H, W).
+        corruptions: Names, in the order of the result; all of `CORRUPTIONS` if None.
+        severities: From 1 to 5.
+        batch_size: Images the model sees at once.
+        limit: Only the first so many samples.
+        seed: Of corruptions and bootstrap; nothing depends on batch size or order.
+        folder: Folder in the layout of CIFAR-10-C (`robustkit.shift.published_sets`), of the same samples.
+        progress: Called with a name and a number of rows after every pass.
+
+    Raises:
+        ConfigurationError: If a name, a severity or the bounds cannot be meant, or files cannot be used.
+        InvalidEvaluation: If the data are no images in 0..1, or `folder` holds other samples than `data`.
+    """
+    classifier = as_classifier(classifier)
+    names = tuple(dict.fromkeys(corruptions)) if corruptions is not None else tuple(CORRUPTIONS)
+    levels = tuple(sorted(set(severities)))
+    if not names or not levels or not set(levels) <= set(SEVERITIES):
+        raise ConfigurationError(
+            f"shift: expected at least one corruption and severities from 1 to 5, got {list(names)} and"
+            f" {list(severities)}; correct them"
+        )
+    for name in names:
+        if folder is None and name not in CORRUPTIONS:
+            raise ConfigurationError(f"shift: expected a known corruption, got {name!r}{suggest(name, CORRUPTIONS)}")
+    if classifier.bounds != (0.0, 1.0):
+        raise ConfigurationError(
+            f"shift: expected a model of inputs in 0..1, got {classifier.bounds}; use mean and std"
+        )
+    cells = [("clean", 0), *((name, level) for name in names for level in levels)]
+    found: dict[tuple[str, int], list[Columns]] = {cell: [] for cell in cells}
+    labels: list[Tensor] = []
+    with classifier.frozen(), torch.no_grad():
+        for batch in batches(data, batch_size, limit):
+            x = classifier.accept(batch.x)
+            labels.append(batch.y)
+            for name, level in cells if folder is None else cells[:1]:
+                seen = corrupt(x, name, level, batch.ids, seed) if level else x
+                found[name, level].append(_judge(classifier, seen, batch.y))
+                if progress:
+                    progress(name, len(x))
+        for name, level in cells[1:] if folder is not None else ():
+            assert folder is not None
+            for x, y in _published(folder, name, level, batch_size, torch.cat(labels)):
+                found[name, level].append(_judge(classifier, classifier.accept(x), y))
+                if progress:
+                    progress(name, len(x))
+    table = {cell: Columns(*map(np.concatenate, zip(*parts, strict=True))) for cell, parts in found.items()}
+    clean, *others = (
+        Cell(name, level, measure(*table[name, level], resamples=_RESAMPLES, seed=seed)) for name, level in cells
+    )
+    right = np.mean([table[cell].correct for cell in cells[1:]], axis=0)
+    source = "made by robustkit" if folder is None else str(folder)
+    return Shift(clean, tuple(others), _mean(right, seed), source, seed)
+
+
+def _judge(classifier: Classifier, x: Tensor, y: Tensor) -> Columns:
+    logits = classifier.logits(x).double()
+    return columns(logits.softmax(1).cpu().numpy(), as_labels(y, logits.shape[1]).cpu().numpy())
+
+
+def _published(
+    folder: str | Path, name: str, level: int, batch_size: int, labels: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    seen = 0
+    for batch in batches(load_corrupted(folder, name, level), batch_size, len(labels)):
+        if not batch.y.equal(labels[seen : seen + len(batch)].to(batch.y)):
+            raise InvalidEvaluation(
+                f"shift: expected '{folder}' to hold the samples of the data in their order, got other labels for"
+                f" {name}; give both the same test set"
+            )
+        seen += len(batch)
+        yield batch.x, batch.y
+    if seen < len(labels):
+        raise InvalidEvaluation(f"shift: expected {len(labels)} images of {name} in '{folder}', got {seen}; set limit")
+
+
+def _mean(right: NDArray[np.float64], seed: int) -> Estimate:
+    low, high = bootstrap(lambda counts: counts @ right / len(right), len(right), seed=seed)
+    return Estimate(float(right.mean()), float(low), float(high))

@@ -1,0 +1,148 @@
+"""`robustkit verify` and the bundles of `robustkit audit`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from bundles import quick
+from nets import digits_cnn, write_digits
+from safetensors.torch import save_file
+
+from robustkit.cli import run
+
+AUDIT = ["audit", "cnn", "--weights", "cnn.safetensors", "--data", "digits.npz", "--classes", "10", "--eps", "0.1"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    with pytest.MonkeyPatch.context() as patch:
+        quick(patch)
+        yield
+
+
+@pytest.fixture
+def case(in_folder):
+    """A folder with a trained network, 40 digits, and the bundle of an audit."""
+    write_digits(in_folder, 40)
+    Path("nets_of_mine.py").write_text(
+        "from robustkit.model.small_models import create\ncalled = []\n"
+        "def cnn():\n    called.append(1)\n    return create('cnn', (1, 8, 8), 10)\n"
+    )
+    assert (
+        run(
+            [
+                *AUDIT,
+                "--probes",
+                "0",
+                "--attack",
+                "fgsm",
+                "--attack",
+                "pgd:steps=3",
+                "--archive",
+                "--out",
+                "b",
+                "--quiet",
+            ]
+        )
+        == 0
+    )
+    yield in_folder
+    sys.modules.pop("nets_of_mine", None)
+
+
+def out(capsys, *arguments: str, code: int = 0) -> str:
+    capsys.readouterr()
+    assert run(["verify", *arguments]) == code
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+@pytest.mark.parametrize("bundle", ["b", "b.zip"])
+def test_all_that_can_be_checked_holds_and_the_rest_is_listed(case, capsys, bundle):
+    text = out(capsys, bundle)
+    for row in ("files 17 files, their hashes and manifest.json holds", "summaries", "geometry", "model weights"):
+        assert row in text
+    assert "not checked" not in text
+    assert "taken on trust: - that a sample which stands cannot be broken: no attack was run" in text
+
+
+def test_the_manifest_says_how_to_load_model_and_data(case):
+    manifest = json.loads(Path("b/manifest.json").read_text())
+    (part,) = manifest["audits"]
+    named = {"model": "cnn", "weights": "cnn.safetensors", "data": "digits.npz", "classes": 10}
+    assert named.items() <= part["load"].items()
+    assert not {"device", "batch_size", "trust_checkpoint"} & part["load"].keys()
+    assert len(part["weights_file_sha256"]) == 64
+
+
+def test_what_is_not_here_is_left_out_and_told(case, capsys):
+    Path("cnn.safetensors").rename("elsewhere.safetensors")
+    text = out(capsys, "b")
+    assert "model weights and predictions not checked" in text
+    assert "not checked: 'cnn.safetensors' is not here: give --weights" in text
+    text = out(capsys, "b", "--weights", "elsewhere.safetensors", "--batch-size", "7", "--device", "cpu")
+    assert "not checked" not in text
+
+
+def test_a_function_is_called_only_if_it_is_typed(case, capsys):
+    mine = [AUDIT[0], "nets_of_mine:cnn", *AUDIT[2:]]
+    assert run([*mine, "--attack", "fgsm", "--probes", "0", "--out", "c", "--quiet"]) == 0
+    called = sys.modules["nets_of_mine"].called
+    called.clear()
+    text = out(capsys, "c")
+    assert "not checked: 'nets_of_mine:cnn' is a function, called only if you name it: give --model" in text
+    assert not called
+    assert "not checked" not in out(capsys, "c", "--model", "nets_of_mine:cnn")
+    assert called
+
+
+def test_falsehoods_are_named_one_a_line_and_exit_1(case, capsys):
+    weights = {name: value.clone() for name, value in digits_cnn().state_dict().items()}
+    weights["13.bias"] += 1
+    save_file(weights, "cnn.safetensors")
+    assert "false: the model: weights_sha256: expected" in out(capsys, "b", code=1)
+    report = Path("b/report.json")
+    report.write_text(report.read_text().replace('"met"', '"met "').replace("fgsm", "fgsn", 1))
+    text = out(capsys, "b", code=1)
+    assert "false: report.json: expected SHA-256" in text
+    assert "robustkit: 'b' is not what it claims:" in text
+
+
+def test_other_bytes_with_the_same_tensors_are_a_remark(case, capsys):
+    import torch
+
+    torch.save(digits_cnn().state_dict(), "cnn.pt")
+    text = out(capsys, "b", "--weights", "cnn.pt")
+    assert "remark: the model: weights_file_sha256: the file is another one, its tensors are the same" in text
+
+
+def test_what_cannot_be_used_exits_2_in_one_line(case, capsys):
+    Path("empty").mkdir()
+    for arguments, words in {
+        ("none",): "expected a folder or a .zip archive",
+        ("empty",): "expected a folder with manifest.json",
+        ("b", "--weights", "none.pt"): "none.pt",
+        ("b", "--model", "nowhere:net"): "nowhere",
+        ("b", "--data", "none.npz"): "none.npz",
+        ("b", "--wieghts", "x"): "--weights",
+    }.items():
+        assert words in out(capsys, *arguments, code=2), arguments
+
+
+def test_evidence_can_be_left_out(case, capsys):
+    assert run([*AUDIT, "--attack", "fgsm", "--probes", "0", "--no-evidence", "--out", "c", "--quiet"]) == 0
+    assert not Path("c/adversarials.safetensors").exists()
+    assert "the adversarial points, which were left out of the bundle" in out(capsys, "c")
+
+
+def test_a_folder_with_other_files_is_refused_before_any_work(case, capsys):
+    shutil.copy("digits.npz", "b/mine.npz")
+    assert run([*AUDIT, "--out", "b"]) == 2
+    assert "nothing but an earlier report, got 'b' with 'mine.npz'" in capsys.readouterr().err
+    Path("b/mine.npz").unlink()
+    assert run([*AUDIT, "--attack", "fgsm", "--probes", "0", "--out", "b", "--quiet"]) == 0
+    out(capsys, "b")

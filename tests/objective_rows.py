@@ -1,0 +1,18 @@
+"""One row per training objective: an instance to put through the promises that every objective makes."""
+
+from robustkit.attacks import PGD
+from robustkit.defenses import AWP, FGSMRS, MART, NFGSM, TRADES, AugMixJSD, Free, GradAlign, PGDTraining, Standard
+
+SMALL = PGD(eps=0.1, steps=2, step_size=0.04)
+EVERY = {
+    "standard": Standard(label_smoothing=0.1),
+    "pgd-at": PGDTraining(attack=SMALL),
+    "fgsm-rs": FGSMRS(eps=0.1),
+    "n-fgsm": NFGSM(eps=0.1),
+    "free": Free(eps=0.1, m=2),
+    "trades": TRADES(attack=SMALL),
+    "mart": MART(attack=SMALL),
+    "gradalign": GradAlign(objective=FGSMRS(eps=0.1, alpha=1.0, random_start=False)),
+    "awp": AWP(objective=TRADES(attack=SMALL)),
+    "augmix": AugMixJSD(objective=FGSMRS(eps=0.1)),
+}
