@@ -57,7 +57,7 @@ MOVED = {
     "hindsight": "evaluation.afterwards",
     "hyperplane": "maths.hyperplane",
     "inner": "checks.inner_optimization",
-    "judge": "evaluation.recheck",
+    "judge": "evaluation.outcome",
     "labels": "data.labels",
     "ledger": "evaluation.ledger",
     "losses": "maths.losses",

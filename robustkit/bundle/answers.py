@@ -13,7 +13,7 @@ from torch import Tensor
 from robustkit.attacks.threat import STORED
 from robustkit.bundle.chosen import Chosen
 from robustkit.bundle.findings import Findings, Mismatch
-from robustkit.evaluation.recheck import Judge
+from robustkit.evaluation.outcome import Judge
 from robustkit.evaluation.result import Evaluation
 from robustkit.maths.calibration import ClasswiseBins, columns
 from robustkit.maths.losses import margin

@@ -12,8 +12,7 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol
 from robustkit.base.settings import Scalar
 from robustkit.data.dataset import Dataset
-from robustkit.evaluation.attack_run import AttackRun
-from robustkit.evaluation.chunk import common_threat
+from robustkit.evaluation.attack_run import AttackRun, common_threat
 from robustkit.evaluation.gallery import Example
 from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.result import Evaluation
@@ -131,7 +130,6 @@ def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evalu
         ),
         seed=pair.clean.seed,
         draws=method.draws,
-        ids_sha256=ledger.ids_sha256,
         data_sha256=stated.data.sha256,
         found=stated.diagnostics,
         clean_bins=_Stated(stated.subject.num_classes, pair.clean),

@@ -107,8 +107,8 @@ def command(
     from robustkit.cli.shared.report_files import check_folder, check_out, write_report
     from robustkit.cli.shared.shards import keeping, place_of, read_shard, typed, write_shard
     from robustkit.defenses import Ensemble
+    from robustkit.evaluation.attack_run import labels
     from robustkit.evaluation.checkpoint import discard
-    from robustkit.evaluation.chunk import labels
     from robustkit.evaluation.curve import minimal_distances, security_curve
     from robustkit.evaluation.members import members_of
     from robustkit.evaluation.slices import read_groups

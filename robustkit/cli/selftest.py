@@ -47,7 +47,7 @@ def command(
     from robustkit.attacks import create
     from robustkit.cli.shared import screen
     from robustkit.data.dataset import batches
-    from robustkit.evaluation.chunk import labels
+    from robustkit.evaluation.attack_run import labels
     from robustkit.probes.closed_form import Finding, check_attack, typical_attacks
     from robustkit.probes.planted import planted
 

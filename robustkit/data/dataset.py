@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,6 @@ from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.labels import as_labels, as_tensor
-
-__all__ = ["Batch", "Dataset", "as_labels", "batches", "samples_sha256", "samples_sum", "shuffled", "text_id"]
 
 FIELD_NAMES = {"x": ("x", "image", "pixel_values"), "y": ("y", "label", "labels"), "id": ("id", "ids")}
 
@@ -276,3 +274,14 @@ def _join(pieces: list[Batch], seen: set[int]) -> Batch:
         seen.add(i)
     names = texts if any(p.names for p in pieces) else None
     return Batch(torch.cat([p.x for p in pieces]), torch.cat([p.y for p in pieces]), ids, names)
+
+
+def count_samples(source: Any, limit: int | None = None) -> int | None:
+    """Returns how many samples a source has, `limit` at most; None where it does not know its length."""
+    if isinstance(source, tuple | list) and len(source) in (2, 3) and hasattr(source[0], "shape"):
+        size: int | None = len(source[0])
+    else:
+        counted = getattr(source, "dataset", source)  # a loader's own length counts batches
+        size = len(counted) if isinstance(counted, Sized) else None
+    known = [n for n in (size, limit) if n is not None]
+    return min(known) if known else None

@@ -1,11 +1,17 @@
-"""What one attack cost in an evaluation."""
+"""The attacks of an evaluation: what they share, what they are called, and what each of them costs."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robustkit.attacks.base import Attack
+from robustkit.attacks.threat import Threat
+from robustkit.base.errors import ConfigurationError
 from robustkit.maths.exact_sums import ExactSums
+from robustkit.model.classifier import Classifier
 
 
 @dataclass
@@ -26,3 +32,69 @@ class AttackRun:
     loss_path: tuple[float, ...] = ()
     path: ExactSums | None = None
     rows: int = 0
+
+
+class Cost:
+    """What an attack spends between construction and `book`."""
+
+    def __init__(self, classifier: Classifier, run: AttackRun) -> None:
+        self.tally, self.run = classifier.tally, run
+        self.before, self.start = self._counts(), time.perf_counter()
+
+    def _counts(self) -> list[int]:
+        tally = self.tally
+        return [tally.forwards, tally.backwards, int(tally.zero_gradients), int(tally.nonfinite_gradients)]
+
+    def book(self) -> None:
+        """Adds it to the run."""
+        forwards, backwards, zero, bad = (now - then for now, then in zip(self._counts(), self.before, strict=True))
+        self.run.forwards += forwards
+        self.run.backwards += backwards
+        self.run.zero_gradients += zero
+        self.run.nonfinite_gradients += bad
+        self.run.seconds += time.perf_counter() - self.start
+
+
+def common_threat(attacks: Sequence[Attack], classifier: Classifier) -> Threat:
+    """Returns the threat all attacks share.
+
+    Raises:
+        ConfigurationError: If there is none.
+    """
+    if not attacks:
+        raise ConfigurationError("evaluate: expected at least one attack, got none; for example PGD(eps='8/255')")
+    if attacks[0].close is not None:
+        raise ConfigurationError(
+            f"evaluate: expected an attack before {attacks[0].label} that tells which samples are close, got none; put"
+            " one there, or leave close out"
+        )
+    first, *others = (attack.threat(classifier) for attack in attacks)
+    for other in others:
+        if (other.norm, other.radius, other.target) != (first.norm, first.radius, first.target):
+            raise ConfigurationError(
+                f"evaluate: expected attacks of one threat, got {first.norm} {first.eps} and {other.norm} {other.eps}"
+                f" (targets {first.target} and {other.target}); evaluate each threat by itself"
+            )
+    return first
+
+
+def labels(attacks: Sequence[Attack]) -> list[str]:
+    """Returns a distinct label for each attack: its own, with the settings that tell it from its namesakes.
+
+    Raises:
+        ConfigurationError: If two attacks are equal.
+    """
+    found = []
+    for attack in attacks:
+        name = _name(attack)
+        others = [other.settings() for other in attacks if _name(other) == name and other is not attack]
+        apart = [f"{k}={v}" for k, v in attack.settings().items() if any(other.get(k) != v for other in others)]
+        found.append(f"{name}({','.join(apart)})" if others else name)
+    if len(set(found)) < len(found):
+        twice = Counter(found).most_common(1)[0][0]
+        raise ConfigurationError(f"evaluate: expected distinct attacks, got {twice} more than once; drop one")
+    return found
+
+
+def _name(attack: Attack) -> str:
+    return attack.label if attack.close is None else f"{attack.label}-close"

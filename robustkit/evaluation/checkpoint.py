@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustkit.base.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.processes import Ranks
 from robustkit.defenses.training.checkpoint import Facts, Tensors, read, under, write
 from robustkit.evaluation.evidence import Evidence
 from robustkit.evaluation.gallery import Example, Gallery
 from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.merge import joined
-from robustkit.evaluation.result import Evaluation
+from robustkit.evaluation.part import Part, Setup
 from robustkit.maths.calibration import ClasswiseBins
 from robustkit.maths.exact_sums import ExactSums
 
 EVERY = 60.0  # seconds between two writings
+_MANY = 64  # parts that are held before they are put together
 _SHOWN = ("x", "x_adv", "saliency", "saliency_adv")
 _FILES = "part-*.safetensors"
 
 
-def pack(part: Evaluation) -> tuple[Tensors, Facts]:
+def pack(part: Part) -> tuple[Tensors, Facts]:
     """Returns what `part` found, without what all parts of the evaluation have in common."""
     tensors: dict[str, Tensor] = {"places": torch.from_numpy(part.places)}
     tensors |= {f"ledger.{name}": torch.from_numpy(column) for name, column in part.ledger.to_dict().items()}
@@ -53,47 +56,56 @@ def pack(part: Evaluation) -> tuple[Tensors, Facts]:
     return tensors, facts
 
 
-def unpack(tensors: Tensors, facts: Facts, blank: Evaluation) -> Evaluation:
-    """Returns the part that `pack` took to pieces; the rest comes from `blank`, which has no samples."""
-    ledger = Ledger(blank.ledger.attacks)
+def unpack(tensors: Tensors, facts: Facts, empty: Part) -> Part:
+    """Returns the part that `pack` took to pieces; `empty` is one without samples."""
+    ledger, classes = Ledger(empty.ledger.attacks), empty.clean_bins.num_classes
     ledger.write(ledger.extend(len(tensors["places"]), facts["names"]), "", **under(tensors, "ledger"))
-    gallery = Gallery(blank.gallery.room if blank.gallery else 0, blank.num_classes)
+    gallery = Gallery(empty.gallery.room if empty.gallery else 0, classes)
     for row, values in enumerate(facts["examples"]):
         shown: dict[str, Any] = under(tensors, f"example.{row}")
         example = Example(**shown, **values)
         gallery.kept.setdefault(example.label, []).append(example)
-    return dataclasses.replace(
-        blank,
+    return Part(
         ledger=ledger,
         places=tensors["places"].numpy(),
         runs=tuple(
             dataclasses.replace(run, **{**found, "path": found["path"] and ExactSums(found["path"])})
-            for run, found in zip(blank.runs, facts["runs"], strict=True)
+            for run, found in zip(empty.runs, facts["runs"], strict=True)
         ),
-        clean_bins=_bins(blank.num_classes, *facts["clean_bins"]),
-        attacked_bins=_bins(blank.num_classes, *facts["attacked_bins"]),
+        clean_bins=_bins(classes, *facts["clean_bins"]),
+        attacked_bins=_bins(classes, *facts["attacked_bins"]),
         gallery=gallery,
-        evidence=_evidence(blank, tensors),
+        evidence=_evidence(empty, tensors),
         **{name: facts[name] for name in ("on_grid", "seconds", "data_sum")},
     )
 
 
 class Parts:
-    """Keeps what is finished; writes nothing where `folder` is None.
+    """The finished parts of an evaluation: held, put together, and kept in `folder`, if there is one.
 
     Args:
+        setup: What the parts have in common.
+        empty: A part without samples.
         folder: Where this process writes.
         finished: Folders with parts that are taken over.
     """
 
-    def __init__(self, folder: str | Path | None, finished: Sequence[str | Path] = ()) -> None:
+    def __init__(
+        self, setup: Setup, empty: Part, folder: str | Path | None = None, finished: Sequence[str | Path] = ()
+    ) -> None:
+        self.setup, self.empty = setup, empty
         self.folder = None if folder is None else Path(folder)
         self.finished = [Path(place) for place in finished]
-        self.waiting: list[Evaluation] = []
+        self.taken: list[Part] = []
+        self.checked = 0
+        self.held = [empty]
+        self.waiting: list[Part] = []
         self.written = time.monotonic()
 
-    def begin(self, blank: Evaluation) -> list[Evaluation]:
-        """Returns the finished parts, and removes from the folder those that are not taken over.
+    def take_over(self) -> set[int]:
+        """Takes the finished parts over and returns the places of their samples in the data.
+
+        What is in the folder and is not taken over is removed.
 
         Raises:
             ConfigurationError: If they belong to another evaluation.
@@ -101,10 +113,13 @@ class Parts:
         if self.folder and self.folder not in self.finished:
             for path in self.folder.glob(_FILES):
                 path.unlink()
-        return [self._read(path, blank) for place in self.finished for path in sorted(place.glob(_FILES))]
+        self.taken = [self._read(path) for place in self.finished for path in sorted(place.glob(_FILES))]
+        self.held += self.taken
+        return {int(place) for part in self.taken for place in part.places}
 
-    def add(self, part: Evaluation) -> None:
+    def add(self, part: Part) -> None:
         """Notes a finished part, and writes all that wait once a minute."""
+        self.held = [*self.held, part] if len(self.held) < _MANY else [joined([*self.held, part])]
         if self.folder:
             self.waiting.append(part)
             if time.monotonic() - self.written >= EVERY:
@@ -117,17 +132,45 @@ class Parts:
             part = joined(self.waiting)
             tensors, facts = pack(part)
             path = self.folder / f"part-{part.places[0]:09d}.safetensors"
-            write(path, tensors, {"settings": part.settings, "part": facts})
+            write(path, tensors, {"settings": self.setup.settings, "part": facts})
             self.waiting = []
 
-    def _read(self, path: Path, blank: Evaluation) -> Evaluation:
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Context of the work: at its end, or when it is interrupted, all that is finished is written.
+
+        Raises:
+            InvalidEvaluation: If `check` saw other samples than those of the parts that were taken over.
+        """
+        try:
+            yield
+        finally:
+            self.write()
+        if self.checked % 2**256 != sum(part.data_sum for part in self.taken) % 2**256:
+            raise InvalidEvaluation("evaluate: expected the samples of the finished parts, got others; begin anew")
+
+    def check(self, data_sum: int) -> None:
+        """Notes the hash of samples that were finished before, as they come now."""
+        self.checked += data_sum
+
+    def whole(self, here: Ranks) -> Part:
+        """Returns what all processes found together; the points stay with the first, which writes them."""
+        own = joined(self.held)
+        if here.count == 1:
+            return own
+        everybody = [unpack(*part, self.empty) for part in here.gathered(pack(own))]
+        whole = joined([self.empty, *everybody])
+        rest = unpack(*here.told(lambda: pack(dataclasses.replace(whole, evidence=None))), self.empty)
+        return whole if here.first else joined([self.empty, rest])
+
+    def _read(self, path: Path) -> Part:
         tensors, facts = read(path)
         for name, there in facts["settings"].items():
-            if (here := blank.settings.get(name)) != there:
+            if (here := self.setup.settings.get(name)) != there:
                 raise ConfigurationError(
                     f"evaluate: expected {name} {there!r} as in '{path}', got {here!r}; repeat it, or begin anew"
                 )
-        return unpack(tensors, facts["part"], blank)
+        return unpack(tensors, facts["part"], self.empty)
 
 
 def discard(folder: Path) -> None:
@@ -143,12 +186,12 @@ def _numbers(item: Any) -> dict[str, int | float]:
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
 
 
-def _evidence(blank: Evaluation, tensors: Tensors) -> Evidence | None:
+def _evidence(empty: Part, tensors: Tensors) -> Evidence | None:
     columns = {name: column.numpy() for name, column in under(tensors, "evidence").items()}
-    if blank.evidence is None or not columns:
+    if empty.evidence is None or not columns:
         return None
     points = list(tensors["points"].numpy()) if "points" in tensors else []
-    return Evidence.of(blank.ledger.attacks, columns, points)
+    return Evidence.of(empty.ledger.attacks, columns, points)
 
 
 def _bins(classes: int, n: int, totals: list[int]) -> ClasswiseBins:

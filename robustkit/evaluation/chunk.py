@@ -1,156 +1,132 @@
-"""One running evaluation: the clean pass, the attacks, the fresh pass over what they found, and the ledger."""
+"""One chunk of the data: the clean pass, every attack, the fresh pass over what they found, and the ledger."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from robustkit.attacks.base import Attack
 from robustkit.attacks.engine import Engine
-from robustkit.attacks.protocols import Protocol
 from robustkit.attacks.rows import Rows
-from robustkit.attacks.threat import STORED, Threat
-from robustkit.base.errors import ConfigurationError
+from robustkit.attacks.threat import STORED
 from robustkit.data.dataset import Batch, samples_sum
 from robustkit.data.labels import as_labels
-from robustkit.evaluation.attack_run import AttackRun
-from robustkit.evaluation.evidence import Evidence
-from robustkit.evaluation.gallery import Gallery
-from robustkit.evaluation.ledger import Ledger
+from robustkit.evaluation.attack_run import AttackRun, Cost
+from robustkit.evaluation.outcome import Judge
+from robustkit.evaluation.part import Part, Setup
 from robustkit.evaluation.progress import Progress
-from robustkit.evaluation.recheck import Judge
-from robustkit.maths.calibration import ClasswiseBins, columns
+from robustkit.maths.calibration import columns
 from robustkit.maths.exact_sums import ExactSums
 from robustkit.maths.losses import lead
 from robustkit.model.classifier import Classifier
 
 
-class Bench:
-    """The evaluation of one piece: the ledger, one engine per attack, and what is kept of the samples.
+class Chunk:
+    """Takes chunks of the data, one after the other, through the clean pass and every attack.
 
-    Attacks search on `search`, the model or its faster copy.
+    Args:
+        setup: Of the evaluation.
+        classifier: The model, which has the last word.
+        search: What the attacks search on: the model or its faster copy.
+        batch_size: Rows the model sees at once; halved for good when memory runs out.
+        progress: Whom to tell after every piece of work.
     """
-
-    clean_bins: ClasswiseBins
-    attacked_bins: ClasswiseBins
-    gallery: Gallery
 
     def __init__(
         self,
+        setup: Setup,
         classifier: Classifier,
-        protocol: Protocol,
-        batch_size: int,
-        seed: int,
         search: Classifier,
-        progress: Callable[[Progress], None] | None,
-        examples: int,
-        evidence: bool = False,
+        batch_size: int,
+        progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        attacks = protocol.attacks
-        self.classifier, self.progress = classifier, progress
-        self.threat = common_threat(attacks, classifier)
-        self.stored = dataclasses.replace(self.threat, levels=STORED)
-        self.on_grid = True
-        self.runs = [AttackRun(attack, label) for attack, label in zip(attacks, labels(attacks), strict=True)]
-        self.engines: list[Engine] = []
-        self.judge = Judge(classifier, self.threat, seed, batch_size)
-        self.evidence = Evidence([run.label for run in self.runs]) if evidence else None
-        self.ledger = Ledger(run.label for run in self.runs)
-        self.room = examples
-        self.search = search
-        self.batch_size, self.seed, self.protocol = batch_size, seed, protocol
-        self.done = 0
-        self.data_sum = 0
+        self.setup, self.classifier, self.search = setup, classifier, search
+        self.batch_size, self.progress = batch_size, progress
+        self.stored = dataclasses.replace(setup.threat, levels=STORED)
 
-    def work(self, batch: Batch) -> None:
-        """Takes some samples through the clean pass and every attack."""
+    def run(self, batch: Batch, place: int, part: Part) -> Part:
+        """Returns what the attacks do to some samples.
+
+        Args:
+            batch: The samples.
+            place: Of the first of them among all.
+            part: An empty one, which is filled.
+        """
+        self.part, self.done = part, 0
+        self.judge = Judge(self.classifier, self.setup.threat, self.setup.seed, self.batch_size)
         with self.classifier.frozen():
             x = self.classifier.accept(batch.x)
-            y = as_labels(batch.y, self.classifier.classes(x[:1])).to(self.classifier.device)
-            self.data_sum += samples_sum(x, y, batch.ids)
-            ids = batch.ids.to(self.classifier.device)
+            y = as_labels(batch.y, self.setup.num_classes).to(self.classifier.device)
+            ids, every = batch.ids.to(self.classifier.device), slice(0, len(x))
             clean = self.judge(x, ids)
-            self.on_grid = self.on_grid and x.ndim > 2 and bool(self.stored.on_grid(x).all())
-            where = self._enter_clean(batch, y, clean)
-            self._report("clean", len(x))
-            if not self.engines:
-                self.engines = self._engines(self.search)
-            standing = clean.argmax(1) == y
-            worst, leads = Worst(x, clean), lead(clean, y)
-            for index, (run, engine) in enumerate(zip(self.runs, self.engines, strict=True)):
-                cost = Cost(self.classifier, run)
-                first = engine.submitted
-                attacked = standing.nonzero().squeeze(1)
-                margins = () if run.attack.targeted else (leads[attacked], worst.margin[attacked])
-                engine.submit(x[attacked], ids[attacked], run.attack.goal(y[attacked]), *margins)
-                for rows in engine.run(drain=True):
-                    engine.problem.threat.verify(rows.x_adv, rows.x, run.label)
-                    at = attacked[rows.position - first]
-                    logits = self.judge(rows.x_adv, ids[at])
-                    worst.update(index, at, y[at], logits, rows.x_adv)
-                    broken = self._enter(run, where.start + at.cpu().numpy(), rows, y[at], ids[at], logits)
-                    if self.evidence:
-                        changed = broken | (logits.argmax(1) != y[at])
-                        self.evidence.add(run.label, ids[at[changed]], rows.x_adv[changed])
-                    if self.protocol.cascade:
-                        standing[at[broken]] = False
-                    self._report(run.label, len(rows))
-                self._report(run.label, len(x) - len(attacked))
-                cost.book()
-        self.attacked_bins.add(*self._write(where, "worst_", y, worst.logits))
-        self.ledger.write(where, worst_attack=worst.attack.cpu())
-        self.gallery.offer(self.ledger, where, x, worst.x_adv)
-        if self.evidence:
-            self.evidence.settle(ids, worst.attack, worst.x_adv)
+            self.on_grid = x.ndim > 2 and bool(self.stored.on_grid(x).all())
+            part.ledger.write(part.ledger.extend(len(x), batch.names), id=batch.ids, label=y.cpu())
+            part.clean_bins.add(*self._enter_outcome("clean_", y, clean))
+            self._tell("clean", len(x))
+            robust, worst, engines = clean.argmax(1) == y, Worst(x, clean, y), self._engines()
+            for index, engine in enumerate(engines):
+                self._attack(index, engine, x, y, ids, robust, worst)
+        self.batch_size = min([self.batch_size, *(engine.split.size for engine in engines)])
+        part.attacked_bins.add(*self._enter_outcome("worst_", y, worst.logits))
+        part.ledger.write(every, worst_attack=worst.attack.cpu())
+        if part.gallery:
+            part.gallery.offer(part.ledger, every, x, worst.x_adv)
+            part.gallery.add_saliency(self.judge.problem)
+        if part.evidence:
+            part.evidence.settle(ids, worst.attack, worst.x_adv)
+        places = np.arange(place, place + len(x))
+        return dataclasses.replace(part, places=places, on_grid=self.on_grid, data_sum=samples_sum(x, y, batch.ids))
 
-    def _engines(self, classifier: Classifier) -> list[Engine]:
-        """Returns one engine per attack that searches on `classifier`, the model or its faster copy."""
+    def _engines(self) -> list[Engine]:
+        """Returns one engine per attack."""
         return [
             Engine(
                 run.attack,
-                classifier,
-                seed=self.seed,
+                self.search,
+                seed=self.setup.seed,
                 batch_size=self.batch_size,
                 targeted=run.attack.targeted,
-                nearest=run.attack.minimal and not self.protocol.cascade,
+                nearest=run.attack.minimal and not self.setup.protocol.cascade,
             )
-            for run in self.runs
+            for run in self.part.runs
         ]
 
-    @property
-    def fits(self) -> int:
-        """How many rows fit into memory, as far as is known."""
-        return min([self.batch_size, *(engine.split.size for engine in self.engines)])
+    def _attack(
+        self, index: int, engine: Engine, x: Tensor, y: Tensor, ids: Tensor, robust: Tensor, worst: Worst
+    ) -> None:
+        """Runs one attack on the samples that are `robust` so far, and in a cascade takes those it breaks out."""
+        run, cost = self.part.runs[index], Cost(self.classifier, self.part.runs[index])
+        attacked = robust.nonzero().squeeze(1)
+        margins = () if run.attack.targeted else (worst.clean_margin[attacked], worst.margin[attacked])
+        engine.submit(x[attacked], ids[attacked], run.attack.goal(y[attacked]), *margins)
+        for rows in engine.run(drain=True):
+            engine.problem.threat.verify(rows.x_adv, rows.x, run.label)
+            at = attacked[rows.position]
+            logits = self.judge(rows.x_adv, ids[at])
+            worst.update(index, at, y[at], logits, rows.x_adv)
+            broken = self._enter(run, at.cpu().numpy(), rows, y[at], ids[at], logits)
+            if self.part.evidence:
+                changed = broken | (logits.argmax(1) != y[at])
+                self.part.evidence.add(run.label, ids[at[changed]], rows.x_adv[changed])
+            if self.setup.protocol.cascade:
+                robust[at[broken]] = False
+            self._tell(run.label, len(rows))
+        self._tell(run.label, len(x) - len(attacked))
+        sums = engine.path_sums().tolist()
+        run.path, run.rows = ExactSums(len(sums)), engine.submitted
+        run.path.add(sums)
+        cost.book()
 
-    def finished_runs(self) -> Iterator[AttackRun]:
-        """Yields what is known of each attack at the end."""
-        for run, engine in zip(self.runs, self.engines, strict=True):
-            sums = engine.path_sums().tolist()
-            run.path, run.rows = ExactSums(len(sums)), engine.submitted
-            run.path.add(sums)
-            yield run
-
-    def _enter_clean(self, batch: Batch, y: Tensor, logits: Tensor) -> slice:
-        if not len(self.ledger):
-            self.clean_bins, self.attacked_bins = ClasswiseBins(logits.shape[1]), ClasswiseBins(logits.shape[1])
-            self.gallery = Gallery(self.room, logits.shape[1])
-        where = self.ledger.extend(len(y), batch.names)
-        self.ledger.write(where, id=batch.ids, label=y.cpu())
-        self.clean_bins.add(*self._write(where, "clean_", y, logits))
-        return where
-
-    def _write(self, where: slice, prefix: str, y: Tensor, logits: Tensor) -> tuple[Any, Any]:
+    def _enter_outcome(self, prefix: str, y: Tensor, logits: Tensor) -> tuple[Any, Any]:
         """Enters prediction and calibration columns; returns probabilities and labels."""
         probabilities, targets = logits.softmax(dim=1).cpu().numpy(), y.cpu().numpy()
         figures = columns(probabilities, targets)
-        self.ledger.write(
-            where,
+        self.part.ledger.write(
+            slice(0, len(y)),
             prefix,
             prediction=logits.argmax(1).cpu(),
             confidence=figures.confidence,
@@ -161,35 +137,34 @@ class Bench:
 
     def _enter(self, run: AttackRun, where: Any, rows: Rows, y: Tensor, ids: Tensor, logits: Tensor) -> Tensor:
         """Writes what an attack found into the ledger and returns which rows reached its goal."""
-        predicted = logits.argmax(1)
-        hit = predicted == self.threat.target if self.threat.target is not None else predicted != y
+        hit = self.judge.broken(logits, y)
         run.rechecked_changes += int((hit != rows.broken).sum())
-        self.ledger.write(
+        self.part.ledger.write(
             where,
             f"{run.label}/",
-            prediction=predicted.cpu(),
+            prediction=logits.argmax(1).cpu(),
             confidence=logits.softmax(dim=1).amax(dim=1).cpu(),
             margin=lead(logits, y).cpu(),
-            distance=self.threat.distance(rows.x_adv, rows.x).cpu(),
+            distance=self.setup.threat.distance(rows.x_adv, rows.x).cpu(),
             steps=rows.steps.cpu(),
             queries=rows.queries.cpu(),
         )
         if self.on_grid:
             stored = self.judge(self.stored.snap(rows.x_adv, rows.x), ids)
-            self.ledger.write(where, f"{run.label}/", stored_prediction=stored.argmax(1).cpu())
+            self.part.ledger.write(where, f"{run.label}/", stored_prediction=stored.argmax(1).cpu())
         return hit
 
-    def _report(self, stage: str, visits: int) -> None:
+    def _tell(self, stage: str, visits: int) -> None:
         self.done += visits
         if self.progress:
-            self.progress(Progress(stage, self.done, None, int(self.ledger.standing.sum()), len(self.ledger)))
+            self.progress(Progress(stage, self.done, None, int(self.part.ledger.standing.sum()), len(self.part.ledger)))
 
 
 class Worst:
     """For each sample of a chunk the worst point so far and its logits: at first the clean ones."""
 
-    def __init__(self, x: Tensor, clean: Tensor) -> None:
-        self.x_adv, self.logits = x.clone(), clean.clone()
+    def __init__(self, x: Tensor, clean: Tensor, y: Tensor) -> None:
+        self.x_adv, self.logits, self.clean_margin = x.clone(), clean.clone(), lead(clean, y)
         self.margin = torch.full_like(clean[:, 0], -torch.inf)
         self.attack = torch.full_like(self.margin, -1, dtype=torch.int64)
 
@@ -204,69 +179,3 @@ class Worst:
             gap[worse],
             attack,
         )
-
-
-class Cost:
-    """What an attack spends between construction and `book`."""
-
-    def __init__(self, classifier: Classifier, run: AttackRun) -> None:
-        self.tally, self.run = classifier.tally, run
-        self.before, self.start = self._counts(), time.perf_counter()
-
-    def _counts(self) -> list[int]:
-        tally = self.tally
-        return [tally.forwards, tally.backwards, int(tally.zero_gradients), int(tally.nonfinite_gradients)]
-
-    def book(self) -> None:
-        """Adds it to the run."""
-        forwards, backwards, zero, bad = (now - then for now, then in zip(self._counts(), self.before, strict=True))
-        self.run.forwards += forwards
-        self.run.backwards += backwards
-        self.run.zero_gradients += zero
-        self.run.nonfinite_gradients += bad
-        self.run.seconds += time.perf_counter() - self.start
-
-
-def common_threat(attacks: Sequence[Attack], classifier: Classifier) -> Threat:
-    """Returns the threat all attacks share.
-
-    Raises:
-        ConfigurationError: If there is none.
-    """
-    if not attacks:
-        raise ConfigurationError("evaluate: expected at least one attack, got none; for example PGD(eps='8/255')")
-    if attacks[0].close is not None:
-        raise ConfigurationError(
-            f"evaluate: expected an attack before {attacks[0].label} that tells which samples are close, got none; put"
-            " one there, or leave close out"
-        )
-    first, *others = (attack.threat(classifier) for attack in attacks)
-    for other in others:
-        if (other.norm, other.radius, other.target) != (first.norm, first.radius, first.target):
-            raise ConfigurationError(
-                f"evaluate: expected attacks of one threat, got {first.norm} {first.eps} and {other.norm} {other.eps}"
-                f" (targets {first.target} and {other.target}); evaluate each threat by itself"
-            )
-    return first
-
-
-def labels(attacks: Sequence[Attack]) -> list[str]:
-    """Returns a distinct label for each attack: its own, with the settings that tell it from its namesakes.
-
-    Raises:
-        ConfigurationError: If two attacks are equal.
-    """
-    found = []
-    for attack in attacks:
-        name = _name(attack)
-        others = [other.settings() for other in attacks if _name(other) == name and other is not attack]
-        apart = [f"{k}={v}" for k, v in attack.settings().items() if any(other.get(k) != v for other in others)]
-        found.append(f"{name}({','.join(apart)})" if others else name)
-    if len(set(found)) < len(found):
-        twice = Counter(found).most_common(1)[0][0]
-        raise ConfigurationError(f"evaluate: expected distinct attacks, got {twice} more than once; drop one")
-    return found
-
-
-def _name(attack: Attack) -> str:
-    return attack.label if attack.close is None else f"{attack.label}-close"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.evidence import Evidence
 from robustkit.evaluation.gallery import Gallery
 from robustkit.evaluation.ledger import Ledger
+from robustkit.evaluation.part import Part, Setup
 from robustkit.evaluation.result import Evaluation
 from robustkit.maths.calibration import ClasswiseBins
 from robustkit.maths.exact_sums import ExactSums
@@ -31,61 +33,65 @@ def merge_evaluations(shards: Sequence[Evaluation]) -> Evaluation:
     """
     if not shards:
         raise ConfigurationError("merge: expected the evaluations of all shards, got none")
-    whole = joined(shards)
-    missing = sorted(set(range(whole.total)) - set(whole.places.tolist()))
-    if missing:
-        raise ConfigurationError(
-            f"merge: expected all {whole.total} samples, got {len(whole.places)}, without number {missing[0]}; add the"
-            " missing shards"
-        )
-    return whole
-
-
-def joined(parts: Sequence[Evaluation]) -> Evaluation:
-    """Returns the evaluation of the samples of all parts, which need not be all there are.
-
-    Raises:
-        ConfigurationError: If the parts do not belong together, or have a sample in common.
-    """
-    first = parts[0]
-    for other in parts[1:]:
+    first = shards[0]
+    for other in shards[1:]:
         for name, mine in first.settings.items():
             if (theirs := other.settings.get(name)) != mine:
                 raise ConfigurationError(
                     f"merge: expected parts of one evaluation, got {name} {mine!r} and {theirs!r}; run them with the"
                     " same arguments"
                 )
+    whole = joined(shards)
+    missing = sorted(set(range(first.total)) - set(whole.places.tolist()))
+    if missing:
+        raise ConfigurationError(
+            f"merge: expected all {first.total} samples, got {len(whole.places)}, without number {missing[0]}; add the"
+            " missing shards"
+        )
+    return finished(first, whole, found=first.found, total=first.total)
+
+
+def finished(setup: Setup, whole: Part, **rest: Any) -> Evaluation:
+    """Returns the evaluation of all samples; `rest` are the fields that `Evaluation` adds."""
+    common = {field.name: getattr(setup, field.name) for field in dataclasses.fields(Setup)}
+    examples = whole.gallery.examples() if whole.gallery else ()
+    found = {"data_sha256": samples_sha256(whole.data_sum), "examples": examples}
+    return Evaluation(**{**vars(whole), **common, **found, **rest})
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Returns what was found on the samples of all parts of one evaluation, which need not be all there are.
+
+    Raises:
+        ConfigurationError: If the parts have a sample in common.
+    """
+    first = parts[0]
     places = np.concatenate([part.places for part in parts])
     order = np.argsort(places, kind="stable")
     places = places[order]
     if (twice := places[1:][places[1:] == places[:-1]]).size:
         raise ConfigurationError(f"merge: expected every sample once, got number {twice[0]} twice; drop a part")
-    clean, attacked = ClasswiseBins(first.num_classes), ClasswiseBins(first.num_classes)
-    gallery = Gallery(first.gallery.room if first.gallery else 0, first.num_classes)
+    classes = first.clean_bins.num_classes
+    clean, attacked = ClasswiseBins(classes), ClasswiseBins(classes)
+    gallery = Gallery(first.gallery.room if first.gallery else 0, classes)
+    evidence = Evidence(first.ledger.attacks) if first.evidence else None
     for part in parts:
         clean.update(part.clean_bins)
         attacked.update(part.attacked_bins)
         if part.gallery:
             gallery.update(part.gallery)
-    evidence = Evidence(first.ledger.attacks) if first.evidence else None
-    for part in parts:
         if evidence and part.evidence:
             evidence.update(part.evidence)
-    ledger, data_sum = Ledger.joined([part.ledger for part in parts], order), sum(part.data_sum for part in parts)
-    return dataclasses.replace(
-        first,
-        ledger=ledger,
-        places=places,
+    return Part(
+        ledger=Ledger.joined([part.ledger for part in parts], order),
         runs=tuple(_run(runs) for runs in zip(*(part.runs for part in parts), strict=True)),
-        ids_sha256=ledger.ids_sha256,
-        data_sum=data_sum,
-        data_sha256=samples_sha256(data_sum),
         clean_bins=clean,
         attacked_bins=attacked,
         on_grid=all(part.on_grid for part in parts),
         gallery=gallery,
         evidence=evidence,
-        examples=gallery.examples(),
+        places=places,
+        data_sum=sum(part.data_sum for part in parts),
         seconds=sum(part.seconds for part in parts),
     )
 

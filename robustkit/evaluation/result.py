@@ -2,91 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from robustkit.attacks.protocols import Protocol
-from robustkit.attacks.threat import Threat
 from robustkit.checks.diagnostic import Diagnostic, Quality, complete, quality
-from robustkit.data.dataset import Dataset
 from robustkit.evaluation.afterwards import in_hindsight
-from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.curve import Curve
-from robustkit.evaluation.evidence import Evidence
-from robustkit.evaluation.gallery import Example, Gallery
-from robustkit.evaluation.ledger import Ledger, Mask
+from robustkit.evaluation.gallery import Example
+from robustkit.evaluation.ledger import Mask
 from robustkit.evaluation.notebook_card import card
-from robustkit.maths.calibration import Calibration, ClasswiseBins, measure
+from robustkit.evaluation.part import Part, Setup
+from robustkit.maths.calibration import Calibration, measure
 from robustkit.maths.intervals import Proportion, confidence_sequence, proportion
 
 
-@dataclass
-class Evaluation:
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Setup, Part):
     """Everything an evaluation found. All figures are computed from `ledger`.
 
     Attributes:
-        ledger: One row per sample.
-        threat: What the attacks might change.
-        protocol: The attacks as they were asked for.
-        fingerprint: Of the protocol, its versions and the precision; see `Protocol.fingerprint`.
-        runs: The attacks with their costs.
+        data_sha256: Hash over ids, labels and inputs, whatever their order.
+        found: The checks before the attacks, and the probes after them.
+        total: How many samples all shards have together.
+        stopped: Why the run stopped early, or None.
         examples: A few samples with their adversarial points.
-        evidence: The points behind the verdicts, where they were kept.
         curve: Robust accuracy by radius on the samples of the probes, where those ran.
         probed: How many samples the probes looked at.
         probe_seconds: How long that took.
-        num_classes: Number of classes of the model.
-        input_shape: Shape of one input.
-        dataset: Name, split and notes of the data; its samples are not kept.
-        seed: Seed of the run.
-        draws: How many passes of the model each verdict is the mean of.
-        on_grid: Whether the clean inputs are 8-bit images, so that the ledger knows verdicts after rounding, too.
-        accelerated: Whether the attacks searched on a faster copy of the model.
-        early: Whether the run was allowed to stop early, its samples coming in random order.
-        stopped: Why it did, or None.
-        planned: How many samples there were to look at, if known.
-        ids_sha256: Hash over the sorted sample ids.
-        data_sha256: Hash over ids, labels and inputs, whatever their order.
-        data_sum: What that is the hash of.
-        places: Place of every row of the ledger in the data, from 0, ascending; of a shard only its own.
-        total: How many samples all shards have together.
-        settings: What parts of one evaluation have in common, as text.
     """
 
-    ledger: Ledger
-    threat: Threat
-    protocol: Protocol
-    fingerprint: str
-    runs: tuple[AttackRun, ...]
-    num_classes: int
-    input_shape: tuple[int, ...]
-    dataset: Dataset
-    seed: int
-    draws: int
-    ids_sha256: str
     data_sha256: str
     found: tuple[Diagnostic, ...]
-    clean_bins: ClasswiseBins
-    attacked_bins: ClasswiseBins
-    on_grid: bool = False
-    accelerated: bool = False
-    early: bool = False
+    total: int = 0
     stopped: str | None = None
-    planned: int | None = None
     examples: tuple[Example, ...] = ()
-    evidence: Evidence | None = None
-    seconds: float = 0.0
     curve: Curve | None = None
     probed: int = 0
     probe_seconds: float = 0.0
-    data_sum: int = 0
-    places: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    total: int = 0
-    gallery: Gallery | None = None
-    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ids_sha256(self) -> str:
+        """Hash over the sorted sample ids."""
+        return self.ledger.ids_sha256
 
     @property
     def clean_accuracy(self) -> Proportion:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import islice
 
@@ -12,8 +13,8 @@ import torch
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import Ranks
 from robustkit.data.dataset import Batch, Dataset, batches
+from robustkit.evaluation.part import Part
 from robustkit.evaluation.progress import Progress
-from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.stopping import Pace
 
 logger = logging.getLogger("robustkit")
@@ -34,7 +35,13 @@ class Meter:
     def __init__(self, progress: Callable[[Progress], None] | None, stages: int, extra: int = 0) -> None:
         self.progress, self.stages, self.extra = progress, stages, extra
         self.total: int | None = None  # visits
+        self.begun = time.monotonic()
         self.robust = self.seen = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time since it was made."""
+        return time.monotonic() - self.begun
 
     def tell(self, now: Progress) -> None:
         """Passes on what the current piece says."""
@@ -46,13 +53,13 @@ class Meter:
         """Says that so many of the visits at the end are made."""
         self.tell(Progress(stage, visits, None, 0, 0))
 
-    def begin(self, kept: Sequence[Evaluation], rows: int | None) -> None:
+    def begin(self, kept: Sequence[Part], rows: int | None) -> None:
         """Notes what is done already and how many samples are still to do, if known."""
         for part in kept:
             self.add(part)
         self.total = None if rows is None else (self.seen + rows) * self.stages + self.extra
 
-    def add(self, part: Evaluation) -> None:
+    def add(self, part: Part) -> None:
         """Notes a finished piece."""
         self.robust, self.seen = self.robust + int(part.ledger.robust.sum()), self.seen + len(part.ledger)
 
@@ -94,8 +101,10 @@ class Share:
         turn, self.turn = self.turn, self.turn + (self.by_hand or not known)
         return not known and turn % self.count == self.index
 
-    def rows(self, size: int, batch_size: int, known: Container[int]) -> int:
+    def rows(self, size: int | None, batch_size: int, known: Container[int]) -> int | None:
         """Returns how many of `size` samples are to be done here; some begin a piece that is `known`."""
+        if size is None:
+            return None
         step, ahead = batches_per_piece(size, batch_size) * batch_size, copy.copy(self)
         if self.index == 0 and self.count > (pieces := -(-size // step)):
             logger.warning(

@@ -18,7 +18,8 @@ from torchvision.datasets import CIFAR10, CIFAR100, MNIST, SVHN, FashionMNIST, I
 from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
-from robustkit.data.dataset import Dataset, as_labels
+from robustkit.data.dataset import Dataset
+from robustkit.data.labels import as_labels
 from robustkit.loading.model import call_factory
 from robustkit.model.weights import one_line
 

@@ -28,7 +28,7 @@ from robustkit.attacks.base import Attack
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.checks.diagnostic import Diagnostic, Status, diagnostic
 from robustkit.data.labels import as_labels
-from robustkit.evaluation.chunk import common_threat, labels
+from robustkit.evaluation.attack_run import common_threat, labels
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.model.classifier import Classifier, as_classifier
 from robustkit.probes.plant import LEAST, MOST, plant

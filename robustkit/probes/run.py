@@ -5,9 +5,9 @@ The samples are chosen by id, so that neither order nor batch size matters.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,34 +15,15 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.checks.diagnostic import Diagnostic
 from robustkit.checks.duplicates import Copies
 from robustkit.data.dataset import Batch
 from robustkit.data.labels import as_labels
-from robustkit.evaluation.curve import Curve
 from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.schedule import Meter
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
 from robustkit.probes.experiments import EXPERIMENTS
 from robustkit.probes.samples import Subset
-
-
-@dataclass(frozen=True)
-class Probed:
-    """What the probes found.
-
-    Attributes:
-        found: The checks.
-        curve: Robust accuracy by radius on the samples of the probes, 0 and the whole box included.
-        n: How many samples they looked at.
-        seconds: How long it took.
-    """
-
-    found: tuple[Diagnostic, ...] = ()
-    curve: Curve | None = None
-    n: int = 0
-    seconds: float = 0.0
 
 
 class Probes:
@@ -53,23 +34,20 @@ class Probes:
         seed: Of the evaluation.
         room: How many samples to keep: those that come first in a random order of ids.
         tuning: Data the model was tuned on, or their hash; see `Copies.diagnostic`.
+        later: Do nothing now: shards are probed together, when they are merged.
 
     Raises:
         ConfigurationError: If `room` is negative.
     """
 
-    def __init__(self, classifier: Classifier, seed: int, room: int, tuning: Any = None) -> None:
+    def __init__(self, classifier: Classifier, seed: int, room: int, tuning: Any = None, later: bool = False) -> None:
         if room < 0:
             raise ConfigurationError(f"evaluate: expected probes >= 0, got {room}; 64 are enough, 0 leaves them out")
         self.classifier, self.seed, self.room, self.tuning = classifier, seed, room, tuning
+        self.wanted = (bool(room) or tuning is not None) and not later
         self.copies = Copies()
         self.kept: list[tuple[float, int, Tensor, int, int]] = []  # rank, id, x, y, place in the data
         self.seconds = 0.0
-
-    @property
-    def wanted(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.room) or self.tuning is not None
 
     def visits(self, size: int | None) -> int:
         """Returns how often samples are visited in the end, of `size` in all."""
@@ -77,6 +55,8 @@ class Probes:
 
     def offer(self, batch: Batch, first: int) -> None:
         """Looks at samples, of which the first has the place `first` among all."""
+        if not self.wanted:
+            return
         start = time.perf_counter()
         x = self.classifier.accept(batch.x)
         self.copies.add(x, batch)
@@ -90,8 +70,10 @@ class Probes:
         self.kept = sorted([*self.kept, *new], key=lambda item: item[:2])[: self.room]
         self.seconds += time.perf_counter() - start
 
-    def run(self, evaluation: Evaluation, batch_size: int, meter: Meter) -> Probed:
-        """Returns what the experiments show; the model is left as it was."""
+    def run(self, evaluation: Evaluation, batch_size: int, meter: Meter) -> Evaluation:
+        """Returns the evaluation with what the experiments show; the model is left as it was."""
+        if not self.wanted:
+            return evaluation
         start = time.perf_counter()
         found, curve = [self.copies.diagnostic(self.classifier, self.tuning, evaluation.data_sha256)], None
         if self.kept:
@@ -102,7 +84,13 @@ class Probes:
                     found += outcome.found
                     curve = outcome.curve or curve
                     meter.finish(f"probe: {experiment.name}", done * len(self.kept))
-        return Probed(tuple(found), curve, len(self.kept), self.seconds + time.perf_counter() - start)
+        return dataclasses.replace(
+            evaluation,
+            found=(*evaluation.found, *found),
+            curve=curve,
+            probed=len(self.kept),
+            probe_seconds=self.seconds + time.perf_counter() - start,
+        )
 
     def _subset(self, evaluation: Evaluation, batch_size: int) -> Subset:
         ledger, device = evaluation.ledger, self.classifier.device

@@ -29,6 +29,7 @@ from robustkit.report.document.tallies import ConfusedPair, Confusion, Margins, 
 from robustkit.report.figures.pictures import difference, picture
 from robustkit.report.views.html import render_html
 from robustkit.report.views.markdown import render_markdown
+from robustkit.report.views.notebook import report_card
 
 __all__ = [
     "SCHEMA",
@@ -66,6 +67,7 @@ __all__ = [
     "read_about",
     "render_html",
     "render_markdown",
+    "report_card",
     "result_sha256",
     "save",
     "schema",

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, suggest
-from robustkit.data.dataset import Dataset, as_labels
+from robustkit.data.dataset import Dataset
+from robustkit.data.labels import as_labels
 from robustkit.shift.corruptions import SEVERITIES
 
 _BLOCK = 256  # images turned into floating point at once

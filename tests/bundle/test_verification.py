@@ -23,7 +23,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.bundle import restore, save_bundle
 from robustkit.bundle.opening import check_files
 from robustkit.data.dataset import Dataset
-from robustkit.evaluation.recheck import Judge
+from robustkit.evaluation.outcome import Judge
 from robustkit.model.classifier import Classifier
 from robustkit.model.weights import weights_sha256
 from robustkit.report.build import build_audit, build_report

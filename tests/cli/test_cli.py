@@ -21,7 +21,7 @@ from robustkit.cli import run
 FACTORY = """
 import torch
 from torch import nn
-from robustkit.models import create
+from robustkit.model.small_models import create
 
 def cnn():
     return create("cnn", (1, 8, 8), 10)

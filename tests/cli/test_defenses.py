@@ -25,7 +25,7 @@ from robustkit.loading.model import load_model
 from robustkit.model.small_models import create
 
 FACTORY = """
-from robustkit.models import create
+from robustkit.model.small_models import create
 
 def cnn():
     return create("cnn", (1, 8, 8), 10)

@@ -14,7 +14,7 @@ from robustkit.cli import run
 FACTORY = """
 from safetensors.torch import load_file
 from torch import nn
-from robustkit.models import create
+from robustkit.model.small_models import create
 
 class Steps(nn.Module):
     def __init__(self):

@@ -15,7 +15,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.data.dataset import Batch, Dataset, as_labels, batches, text_id
+from robustkit.data.dataset import Batch, Dataset, batches, text_id
+from robustkit.data.labels import as_labels
 
 X = torch.arange(7 * 3, dtype=torch.float32).reshape(7, 3) / 21
 Y = torch.tensor([3, 1, 4, 1, 5, 9, 2])

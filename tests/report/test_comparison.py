@@ -35,7 +35,7 @@ MINE = """
 import torch
 from torch import nn
 from safetensors.torch import load_file
-from robustkit.models import create
+from robustkit.model.small_models import create
 
 def original():
     net = create("cnn", (1, 8, 8), 10)

@@ -1,4 +1,4 @@
-"""The pass that decides: the model's own answer to a point, whoever found it."""
+"""Where the outcome of a sample is decided: by the model's own answer to a point, whoever found it."""
 
 from __future__ import annotations
 
@@ -36,3 +36,8 @@ class Judge:
         zero = torch.zeros_like(ids)
         rows = Rows(x=x, ids=ids, restart=zero, step=zero)
         return self.split(lambda part: Rows(logits=self.problem.logits(part, part.x)), rows).logits.double()
+
+    def broken(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Returns which answers reach the goal of the threat: another class than `y` (N,), or its target."""
+        predicted, target = logits.argmax(1), self.problem.threat.target
+        return predicted != y if target is None else predicted == target
