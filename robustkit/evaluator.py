@@ -32,12 +32,12 @@ from robustkit.data.labels import as_labels
 from robustkit.evaluation.attack_run import common_threat
 from robustkit.evaluation.checkpoint import Parts
 from robustkit.evaluation.chunk import Chunk
+from robustkit.evaluation.early_stopping import EarlyStopping
 from robustkit.evaluation.merge import finished as finish
 from robustkit.evaluation.part import Part, Setup
 from robustkit.evaluation.progress import Progress
 from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.schedule import Meter, Share, cut
-from robustkit.evaluation.stopping import Pace
 from robustkit.model.accelerate import faster
 from robustkit.model.classifier import Classifier, as_classifier
 from robustkit.model.weights import weights_sha256
@@ -95,21 +95,21 @@ def evaluate(
     classifier = as_classifier(classifier)
     protocol = attacks if isinstance(attacks, Protocol) else custom(attacks)
     dataset = _as_dataset(data, classifier)
-    here, pace, size = ranks(), Pace(until, budget), count_samples(dataset.source, limit)
-    share = Share(shard, here, pace, folder is not None)
+    here, stopping, size = ranks(), EarlyStopping(until, budget), count_samples(dataset.source, limit)
+    share = Share(shard, here, stopping, folder is not None)
     probe = Probes(classifier, seed, probes, tuning, later=share.by_hand)
     meter = Meter(progress if here.first else None, 1 + len(protocol.attacks), probe.visits(size))
     threat = common_threat(protocol.attacks, classifier)
     found = expect_clean_accuracy(classifier, dataset, batch_size, limit, expected_clean_accuracy)
-    dataset = shuffled(dataset, seed) if pace.early else dataset
-    stream = cut(dataset, batch_size, limit, size, pace, meter)
+    dataset = shuffled(dataset, seed) if stopping.early else dataset
+    stream = cut(dataset, batch_size, limit, size, stopping, meter)
     head = next(stream)
     found += examine(classifier, head.x, head.y)
     sizes = {"limit": limit, "batch size": batch_size, "examples": examples, "evidence": evidence}
-    setup, search = _set_up(classifier, protocol, threat, dataset, head, seed, pace.early, size, accelerate, sizes)
+    setup, search = _set_up(classifier, protocol, threat, dataset, head, seed, stopping.early, size, accelerate, sizes)
     parts = Parts(setup, Part.empty(setup, examples, evidence), folder, finished)
     known = here.told(parts.take_over)
-    meter.begin(parts.taken, size if pace.early else share.rows(size, batch_size, known))
+    meter.begin(parts.taken, size if stopping.early else share.rows(size, batch_size, known))
     chunk, place = Chunk(setup, classifier, search, batch_size, meter.tell), 0
     with parts.kept():
         for batch in chain([head], stream):
@@ -121,7 +121,7 @@ def evaluate(
                 parts.check(_hash(classifier, batch))
             probe.offer(batch, place)
             place += len(batch)
-    whole = finish(setup, parts.whole(here), found=tuple(found), total=place, stopped=pace.reason)
+    whole = finish(setup, parts.whole(here), found=tuple(found), total=place, stopped=stopping.reason)
     whole = probe.run(whole, chunk.batch_size, meter)
     return dataclasses.replace(whole, seconds=meter.seconds)
 

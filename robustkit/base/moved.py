@@ -65,7 +65,7 @@ MOVED = {
     "models": "model.small_models",
     "nearest": "attacks.minimal",
     "norms": "maths.norms",
-    "pace": "evaluation.stopping",
+    "pace": "evaluation.early_stopping",
     "paired": "maths.paired_test",
     "parts": "evaluation.checkpoint",
     "pieces": "evaluation.schedule",

@@ -157,7 +157,7 @@ class Chunk:
     def _tell(self, stage: str, visits: int) -> None:
         self.done += visits
         if self.progress:
-            self.progress(Progress(stage, self.done, None, int(self.part.ledger.standing.sum()), len(self.part.ledger)))
+            self.progress(Progress(stage, self.done, None, int(self.part.ledger.unbroken.sum()), len(self.part.ledger)))
 
 
 class Worst:

@@ -1,4 +1,4 @@
-"""Accuracy against the size of the budget, and the distance of the nearest adversarial point of every sample."""
+"""Robust accuracy against eps, and the minimal adversarial perturbation of every sample."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Curve:
         radii: As typed, ascending.
         accuracy: Share of all samples that no attack broke at this or a smaller radius.
         broken_at: For every sample the smallest radius at which it was broken: 0 if it was wrong from the start,
-            infinity if it stands.
+            infinity if it survives.
         ids: The samples.
         label: Name of the protocol.
     """
@@ -66,7 +66,7 @@ class Distances:
     attacks: tuple[str, ...]
 
     def accuracy(self, eps: Eps) -> Proportion:
-        """Returns the share of samples whose nearest adversarial point found lies beyond `eps`."""
+        """Returns the share of samples whose minimal adversarial perturbation is larger than `eps`."""
         return proportion(int((self.values > parse_eps(eps)).sum()), len(self.values))
 
     def quantile(self, share: float = 0.5) -> float:
@@ -126,8 +126,8 @@ def security_curve(
                     )
                     broken_at[at[done.success.cpu()]] = radius
                 if progress and here.first:
-                    standing = int(broken_at.isinf().sum())
-                    progress(Progress(f"{attack.label} at {attack.eps}", 0, None, standing, len(batch)))
+                    robust = int(broken_at.isinf().sum())
+                    progress(Progress(f"{attack.label} at {attack.eps}", 0, None, robust, len(batch)))
         found[turn] = batch.ids, broken_at
     ids, values = (torch.cat(column).numpy() for column in zip(*here.shared(found), strict=True))
     return Curve(
@@ -149,12 +149,12 @@ def minimal_distances(
     limit: int | None = None,
     seed: int = 0,
 ) -> Distances:
-    """Returns for every sample the distance of the nearest adversarial point any of the attacks finds.
+    """Returns for every sample the size of the minimal adversarial perturbation that any of the attacks finds.
 
     Args:
         classifier: The model.
         data: As for `robustkit.evaluate`.
-        attacks: Minimal attacks (FMN, DDN, FAB) of one norm; with eps "inf" they search the whole box.
+        attacks: Minimal attacks (FMN, DDN, FAB) of one norm; with eps "inf" they search the whole input range.
         batch_size: Rows the model sees at once.
         limit: Only the first so many samples.
         seed: Of all random numbers.

@@ -1,4 +1,4 @@
-"""The points that verdicts rest on: kept while an evaluation runs, written as tensors, read back piece by piece."""
+"""The points behind the outcomes: kept while an evaluation runs, written as tensors, read back piece by piece."""
 
 from __future__ import annotations
 

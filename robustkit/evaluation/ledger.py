@@ -103,7 +103,7 @@ class Ledger:
         return hits
 
     @property
-    def standing(self) -> Mask:
+    def unbroken(self) -> Mask:
         """Which samples are right and not broken so far, while attacks are still running."""
         tried = [self[f"{attack}/prediction"] for attack in self.attacks]
         hits: Mask = np.logical_and.reduce([self.right, *((p == self["label"]) | (p < 0) for p in tried)])

@@ -1,4 +1,4 @@
-"""How models stand together: who is fooled by points made for whom, and how often they disagree."""
+"""Members of an ensemble against each other: cross-member transfer and disagreement."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def transfer(
     """Returns clean accuracy, accuracy on each other's adversarial points and disagreement of some models.
 
     Two points are made for each model by each attack: where it stops, which is just beyond that model's boundary, and
-    where all its steps lead, which other models are likelier to share (Papernot et al. 2016, arXiv 1605.07277). A model
-    is right on a sample if it is right on the clean point and on all of these.
+    where it ends after all its steps, which other models are likelier to share (Papernot et al. 2016, arXiv
+    1605.07277). A model is right on a sample if it is right on the clean point and on all of these.
 
     Args:
         models: Classifiers by name, all with the same input bounds.
@@ -87,22 +87,22 @@ def transfer(
             if progress:
                 progress(int(ids[0]) * len(members) + (i + 1) * len(ids), len(x) * len(members))
     said, truth = [torch.cat(parts) for parts in clean], as_labels(y).cpu()
-    stands = [[torch.cat(parts) for parts in row] for row in held]
-    broken = [(answer == truth) & ~stands[i][i] for i, answer in enumerate(said)]
+    robust = [[torch.cat(parts) for parts in row] for row in held]
+    broken = [(answer == truth) & ~robust[i][i] for i, answer in enumerate(said)]
     return Transfer(
         names=tuple(models),
         clean=tuple(_share(answer == truth) for answer in said),
-        accuracy=tuple(tuple(_share(stand) for stand in row) for row in stands),
+        accuracy=tuple(tuple(_share(mask) for mask in row) for row in robust),
         disagreement=tuple(tuple(_share(a != b) for b in said) for a in said),
         carried=tuple(
-            tuple(_share(~stands[i][j][broken[i] & (answer == truth)]) for j, answer in enumerate(said))
+            tuple(_share(~robust[i][j][broken[i] & (answer == truth)]) for j, answer in enumerate(said))
             for i in range(len(said))
         ),
     )
 
 
 def members_of(ensemble: Classifier, x: Tensor, y: Tensor, attacks: Sequence[Attack], **settings: Any) -> Transfer:
-    """Returns how the members of an ensemble stand together; arguments as for `transfer`.
+    """Returns how adversarial examples transfer between the members of an ensemble; arguments as for `transfer`.
 
     Raises:
         ConfigurationError: If the model is no `Ensemble`.

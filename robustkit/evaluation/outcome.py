@@ -13,7 +13,7 @@ from robustkit.model.classifier import Classifier
 
 
 class Judge:
-    """Classifies points; where the model is random, by the mean of its draws, the same ones for the same sample.
+    """Classifies points; where the model is random, by the mean over EOT samples, the same for the same sample.
 
     Args:
         classifier: The model, inside its `frozen()` context when it is asked.
@@ -27,7 +27,7 @@ class Judge:
         self.split = Splitter(batch_size)
 
     def __call__(self, x: Tensor, ids: Tensor) -> Tensor:
-        """Returns float64 logits (N, K) of `x` (N, ...), those of the mean probabilities where draws are averaged.
+        """Returns float64 logits (N, K) of `x` (N, ...), of the mean probabilities where EOT samples are averaged.
 
         Args:
             x: Points, on the device of the model.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an evaluation stands: `done` of `total` visits (or None), `robust` of `seen` samples standing."""
+    """How far an evaluation is: `done` of `total` visits (or None), `robust` of `seen` samples not broken."""
 
     stage: str
     done: int

@@ -135,7 +135,7 @@ class Evaluation(Setup, Part):
         under = [(run.label, self.accuracy(run.label), True) for run in self.runs]
         notes = [
             f"{self.threat.norm} {self.threat.eps} on {self.dataset.name}; attacks: {self.protocol.label}; evaluation "
-            f"{self.quality}. Robust accuracy is an upper limit: a stronger attack can only lower it."
+            f"{self.quality}. Robust accuracy is an upper bound: a stronger attack can only lower it."
         ]
         shares = [("clean", self.clean_accuracy, False), *under, ("robust", self.robust_accuracy, True)]
         return card("Evaluation", notes, shares, doubt)

@@ -13,9 +13,9 @@ import torch
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import Ranks
 from robustkit.data.dataset import Batch, Dataset, batches
+from robustkit.evaluation.early_stopping import EarlyStopping
 from robustkit.evaluation.part import Part
 from robustkit.evaluation.progress import Progress
-from robustkit.evaluation.stopping import Pace
 
 logger = logging.getLogger("robustkit")
 FIRST = 16  # samples to begin with where the run may stop early
@@ -24,7 +24,7 @@ FEWEST = 2  # pieces that small data are cut into, if they fill more than a batc
 
 
 class Meter:
-    """Where the whole evaluation stands, from what its pieces say about themselves.
+    """How far the whole evaluation is, from what its chunks say about themselves.
 
     Args:
         progress: Whom to tell.
@@ -73,14 +73,14 @@ class Share:
     Args:
         shard: A share of all pieces by hand, as (index from 0, count); otherwise the processes of `here` share them.
         here: This process.
-        pace: Of the evaluation.
+        stopping: Of the evaluation.
         kept: Whether parts are kept in a folder.
 
     Raises:
         ConfigurationError: If there is no such share, or whether to go on depends on all samples so far.
     """
 
-    def __init__(self, shard: tuple[int, int] | None, here: Ranks, pace: Pace, kept: bool) -> None:
+    def __init__(self, shard: tuple[int, int] | None, here: Ranks, stopping: EarlyStopping, kept: bool) -> None:
         self.by_hand = shard is not None
         self.index, self.count = shard or (here.rank, here.count)
         self.turn = 0
@@ -90,7 +90,7 @@ class Share:
             )
         if self.by_hand and here.count > 1:
             raise ConfigurationError("evaluate: expected a shard or several processes, got both; leave one of them out")
-        if pace.early and (self.count > 1 or kept):
+        if stopping.early and (self.count > 1 or kept):
             raise ConfigurationError(
                 "evaluate: expected all samples where they are shared or kept to resume, got until or budget, which"
                 " decide after every piece whether to go on; run it in one process, without a folder"
@@ -127,14 +127,14 @@ def batches_per_piece(size: int | None, batch_size: int) -> int:
 
 
 def cut(
-    dataset: Dataset, batch_size: int, limit: int | None, size: int | None, pace: Pace, meter: Meter
+    dataset: Dataset, batch_size: int, limit: int | None, size: int | None, stopping: EarlyStopping, meter: Meter
 ) -> Iterator[Batch]:
-    """Yields the pieces: a few batches each, or what the pace says."""
-    most = CHUNK * batch_size if pace.early else batches_per_piece(size, batch_size) * batch_size
-    unit = min(batch_size, FIRST) if pace.early else batch_size
+    """Yields the pieces: a few batches each, or what the stopping says."""
+    most = CHUNK * batch_size if stopping.early else batches_per_piece(size, batch_size) * batch_size
+    unit = min(batch_size, FIRST) if stopping.early else batch_size
     stream = batches(dataset, unit, limit)
     while True:
-        wanted = pace.next(meter.robust, meter.seen, unit, most) if pace.early else most
+        wanted = stopping.next(meter.robust, meter.seen, unit, most) if stopping.early else most
         held = list(islice(stream, -(-wanted // unit)))
         if not held:
             return

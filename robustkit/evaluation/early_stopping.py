@@ -10,7 +10,7 @@ from robustkit.maths.intervals import confidence_sequence
 
 
 @dataclass
-class Pace:
+class EarlyStopping:
     """How many samples to take next: few at first, then as many as were seen before, as long as there is need and time.
 
     Every sample that is begun goes through all attacks, so what was seen is a fair sample whenever one stops.
@@ -34,7 +34,9 @@ class Pace:
                 f"evaluate: expected until as a half-width between 0 and 0.5, got {self.until}; 0.02 means 2 points"
             )
         if self.budget is not None and not self.budget > 0:
-            raise ConfigurationError(f"evaluate: expected a budget of seconds > 0, got {self.budget}; correct it")
+            raise ConfigurationError(
+                f"evaluate: expected a time limit (budget) in seconds, got {self.budget}; correct it"
+            )
 
     @property
     def early(self) -> bool:
@@ -45,7 +47,7 @@ class Pace:
         """Returns how many samples to take, 0 to stop.
 
         Args:
-            robust: How many stand so far.
+            robust: How many are not broken so far.
             seen: Of how many.
             first: How many to begin with, at least 1.
             most: The largest number to take at once.
@@ -62,5 +64,5 @@ class Pace:
             elapsed = time.perf_counter() - self._start
             take = min(take, int((self.budget - elapsed) / elapsed * seen))
             if take < 1:
-                self.reason = f"the budget of {self.budget:g} s was used up"
+                self.reason = f"the time limit of {self.budget:g} s was reached"
         return max(take, 0)

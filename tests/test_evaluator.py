@@ -1,4 +1,4 @@
-"""The evaluator, its ledger, its examples, the doctor and the diagnostics."""
+"""The evaluator: what it counts, what nothing may depend on, and what it refuses."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import robustkit
 from robustkit.attacks import FGSM, PGD, Foolbox, Noise
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.checks.diagnostic import complete, diagnostic, quality
-from robustkit.checks.doctor import examine
+from robustkit.data.dataset import Dataset
 from robustkit.evaluation.ledger import Ledger
 from robustkit.loading.data import load_data
 from robustkit.model.classifier import Classifier
@@ -203,74 +202,6 @@ class Changed(nn.Module):
         return self.after(self.net(self.before(x)))
 
 
-def status(model, x=None, y=None):
-    mine, labels = digits(64)
-    found = examine(Classifier(model), mine if x is None else x, labels if y is None else y)
-    return {item.id: item.status for item in found}
-
-
-def test_the_doctor_passes_an_honest_model():
-    assert set(status(digits_cnn()).values()) == {"pass"}
-
-
-def test_the_doctor_sees_what_is_wrong_with_a_model():
-    assert status(Changed(after=lambda z: z.softmax(1)))["Q06"] == "remark"
-    assert status(Changed(before=lambda x: x + torch.rand_like(x)))["Q05"] == "fail"
-    assert status(Changed(before=lambda x: (x * 8).round() / 8))["Q07"] == "fail"
-    assert status(Changed(before=lambda x: x.detach()))["Q07"] == "fail"
-    assert status(Changed().train())["Q03"] == "remark"
-
-
-def test_a_model_that_looks_at_its_batch_is_refused():
-    with pytest.raises(InvalidEvaluation, match=r"Q04: \d+ of 64 predictions change"):
-        status(Changed(after=lambda z: (z - z.mean(0)) / (z.std(0, correction=0) + 1e-9)))
-
-
-@pytest.mark.parametrize(("change", "text"), [
-    (lambda x: (x - 0.3) / 0.3, "look normalised"),
-    (lambda x: x * 255, "look like grey levels"),
-    (lambda x: x.index_fill(0, torch.tensor([3]), float("nan")), "NaN or infinity in row 3"),
-    (lambda x: x.byte(), "floating-point"),
-    (lambda x: x.repeat(1, 3, 1, 1).permute(0, 2, 3, 1), "channels seem to come last"),
-    (lambda x: x[:, 0], "channel axis is missing|shape"),
-    (lambda x: x / 255, "scaled twice"),
-    (lambda x: x[:0], "at least one input"),
-])  # fmt: skip
-def test_wrong_inputs_are_refused_with_the_likely_cause(change, text):
-    x, y = digits(64)
-    with pytest.raises(InvalidEvaluation, match=text):
-        examine(Classifier(digits_cnn()), change(x), y)
-
-
-@pytest.mark.parametrize("labels", [torch.arange(64) + 5, torch.zeros(64), -torch.ones(64, dtype=torch.int64)])
-def test_wrong_labels_are_refused(labels):
-    with pytest.raises(InvalidEvaluation, match="labels: expected"):
-        examine(Classifier(digits_cnn()), digits(64)[0], labels)
-
-
-def test_quality_follows_from_the_checks():
-    def verdict(**statuses):
-        base = {f"Q{i:02}": "pass" for i in range(1, 24)}
-        return quality(diagnostic(id, 0, "", value, "") for id, value in {**base, **statuses}.items())
-
-    assert verdict() == "reliable"
-    assert verdict(Q07="remark") == "reliable with remarks"
-    assert verdict(Q11="not run", Q12="not run", Q13="not run") == "reliable with remarks"
-    assert verdict(Q11="not run", Q12="not run") == "reliable"
-    assert verdict(Q16="fail") == "unreliable"
-    assert verdict(Q15="remark") == verdict(Q15="remark", Q06="remark") == "reliable with remarks"
-    assert verdict(Q15="remark", Q20="remark") == "unreliable"  # one may be chance
-    assert verdict(Q16="fail", Q08="fail") == "invalid"
-    assert [item.id for item in complete([])] == [f"Q{i:02}" for i in range(1, 24)]
-
-
-@pytest.mark.parametrize("status", ["pass", "remark", "fail"])
-def test_two_answers_of_a_check_are_told_once_however_often_they_are_put_together(status):
-    answers = [diagnostic("Q15", 0, "", "pass", "none; of 4"), diagnostic("Q15", 0.1, "", status, "much nearer on 1")]
-    once = complete(answers)
-    assert complete([*once, *answers]) == once
-
-
 def test_noise_that_beats_the_gradient_attack_fails_the_evaluation():
     masked = Changed(before=lambda x: (x * 8).round() / 8)
     result = robustkit.evaluate(masked, digits(120), [Noise(eps=0.6, restarts=20), FGSM(eps=0.6)])
@@ -304,3 +235,12 @@ def test_clean_accuracy_of_foreign_networks_is_right_to_the_image(name, pretrain
 
 def _size(name):
     return 10000 if name.startswith("mnist") else 406
+
+
+def test_data_in_other_bounds_than_the_model_are_refused_before_any_work():
+    x, y = digits(8)
+    attacks = [FGSM(eps=EPS)]
+    with pytest.raises(
+        ConfigurationError, match=r"expected data in the model's bounds \(0.0, 1.0\), got \(0.0, 255.0\)"
+    ):
+        robustkit.evaluate(digits_cnn(), Dataset(name="raw", source=(x, y), bounds=(0.0, 255.0)), attacks)
