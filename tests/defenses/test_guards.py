@@ -124,7 +124,7 @@ class Once:
 
     def __init__(self, monkeypatch, epoch):
         self.epoch = epoch
-        monkeypatch.setattr("robustkit.defenses.training.watch.catastrophic", self)
+        monkeypatch.setattr("robustkit.defenses.training.rollback.catastrophic", self)
 
     def __call__(self, epoch, figures, best):
         if epoch != self.epoch:
@@ -183,16 +183,16 @@ def test_a_run_that_was_rolled_back_resumes_to_the_same_bits(digit_images, tmp_p
 
 
 def test_the_first_epoch_may_be_rolled_back_and_a_hopeless_run_ends(digit_images, tmp_path, monkeypatch):
-    from robustkit.defenses.training import watch
+    from robustkit.defenses.training import rollback
 
     def always(epoch, figures, best):
         return Finding("catastrophic overfitting", epoch, "evidence", "cure", fatal=True)
 
-    monkeypatch.setattr(watch, "catastrophic", always)
+    monkeypatch.setattr(rollback, "catastrophic", always)
     settings = {**DIGITS, "epochs": 2, "eps_warmup": 0.0, "val_limit": 32, "val_steps": 1, "select": "auto"}
     x, y = digit_images
     result = one_step_training(x[:80], y[:80], "rollback", folder=tmp_path, **settings)
-    assert len(result.findings) == watch.ROLLBACKS + 1
+    assert len(result.findings) == rollback.ROLLBACKS + 1
     assert result.stopped == "catastrophic overfitting"
     assert [epoch.number for epoch in result.epochs] == [1]
 

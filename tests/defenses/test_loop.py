@@ -151,7 +151,7 @@ import os, signal, sys, torch
 from nets import images, labels, smooth_cnn
 from torch import nn
 from robustkit.attacks import PGD
-from robustkit.model import Classifier
+from robustkit.model.classifier import Classifier
 from robustkit.defenses import TRADES, fit
 folder, how = sys.argv[1:]
 model = nn.Sequential(*smooth_cnn(dtype=torch.float32)[:-1], nn.Dropout(0.3), nn.Linear(24, 4)).train()

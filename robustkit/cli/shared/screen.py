@@ -12,7 +12,7 @@ from rich.text import Text
 
 from robustkit.bundle import Verification
 from robustkit.checks.diagnostic import Diagnostic
-from robustkit.defenses.training import Epoch, Standing, Training
+from robustkit.defenses.training import Epoch, Training, TrainingProgress
 from robustkit.evaluation.progress import Progress as Stage
 from robustkit.maths.intervals import Proportion
 from robustkit.probes.closed_form import Finding
@@ -44,11 +44,11 @@ class Bar:
 
         return show
 
-    def training(self, name: str, lines: bool = False) -> Callable[[Standing], None]:
+    def training(self, name: str, lines: bool = False) -> Callable[[TrainingProgress], None]:
         """Returns what `fit` calls as it goes; with `lines`, every epoch leaves one."""
         told = 0
 
-        def show(now: Standing) -> None:
+        def show(now: TrainingProgress) -> None:
             nonlocal told
             last = now.last
             done = (now.epoch - 1) * now.batches + now.batch

@@ -1,9 +1,11 @@
-"""Training: a recipe, one loop, guards against its silent failures, and checkpoints that resume to the same bits."""
+"""Training: a recipe, one loop, guards against failures without an error, checkpoints that resume bit-exactly."""
 
-from robustkit.defenses.training.guards import Diverged, Epoch, Figures, Finding
-from robustkit.defenses.training.heads import head_of, replace_head
-from robustkit.defenses.training.loop import Standing, Training, fit
+from robustkit.defenses.training.guards import Diverged, Finding
+from robustkit.defenses.training.last_layer import head_of, replace_head
+from robustkit.defenses.training.loop import Training, fit
+from robustkit.defenses.training.measurement import Epoch, Figures
 from robustkit.defenses.training.recipe import Recipe
+from robustkit.defenses.training.upkeep import TrainingProgress
 
 __all__ = [
     "Diverged",
@@ -11,8 +13,8 @@ __all__ = [
     "Figures",
     "Finding",
     "Recipe",
-    "Standing",
     "Training",
+    "TrainingProgress",
     "fit",
     "head_of",
     "replace_head",

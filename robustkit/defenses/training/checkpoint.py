@@ -1,4 +1,4 @@
-"""Where a run stands, in one safetensors file: tensors by name, everything else as JSON in its header."""
+"""The state of a run in one safetensors file: tensors by name, everything else as JSON in its header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How training fails in silence: what to look at, from when on it is a failure, and what helps.
+"""How training fails without an error: what to look at, when it counts as a failure, and how to fix it.
 
 Every guard is a function of figures that training writes down anyway.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robustkit.base.errors import RobustkitError
+from robustkit.defenses.training.measurement import Epoch, Figures
 
 
 class Diverged(RobustkitError):
@@ -19,29 +20,8 @@ class Diverged(RobustkitError):
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Accuracies on a fixed set of `n` samples: clean, under PGD (`robust`) and under FGSM; NaN where not measured."""
-
-    n: int
-    clean: float
-    robust: float = math.nan
-    fgsm: float = math.nan
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the data: its `number` from 1, mean loss, last learning rate, seconds so far, and figures."""
-
-    number: int
-    loss: float
-    lr: float
-    seconds: float
-    figures: Figures | None = None
-
-
-@dataclass(frozen=True)
 class Finding:
-    """What a guard found in which epoch: the evidence, the cure, and whether the model is of no use."""
+    """What a guard found in which epoch: the evidence, the fix (`cure`), and whether the model is of no use."""
 
     guard: str
     epoch: int
@@ -84,7 +64,7 @@ def not_learning(epoch: Epoch, epochs: int, updates: int, shares: Sequence[float
         "not learning",
         epoch.number,
         f"mean loss {epoch.loss:.3f}{seen}, where guessing costs {chance:.3f}",
-        "check that inputs and labels belong together; else lower lr, or let the budget grow (eps_warmup)",
+        "check that inputs and labels belong together; else lower lr, or let eps grow (eps_warmup)",
         fatal=True,
     )
 
@@ -93,8 +73,8 @@ def catastrophic(epoch: int, figures: Figures, best_robust: float) -> Finding | 
     """Finds catastrophic overfitting: one step no longer finds what PGD finds.
 
     The sign is a gap between the accuracies under FGSM and under PGD (Wong et al. 2020, arXiv 2001.03994, section 5.4;
-    Andriushchenko & Flammarion 2020, arXiv 2007.02617, section 4). It counts when it exceeds 0.2 and PGD leaves
-    less than 0.4 of what FGSM leaves (sound training stays above 0.45); or when it exceeds 0.15 while accuracy under
+    Andriushchenko & Flammarion 2020, arXiv 2007.02617, section 4). It counts when it exceeds 0.2 and accuracy under
+    PGD is below 0.4 of that under FGSM (sound training stays above 0.45); or when it exceeds 0.15 while accuracy under
     PGD fell by more than 0.2, Wong's limit, from its best. Each must exceed three standard errors.
 
     Args:

@@ -13,7 +13,8 @@ from typing import Any
 
 from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.base.write_file import write_atomically
-from robustkit.defenses.training.guards import Epoch, Finding
+from robustkit.defenses.training.guards import Finding
+from robustkit.defenses.training.measurement import Epoch
 
 Tracker = Callable[[Epoch], None]
 

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.data.labels import as_labels
+from robustkit.defenses.training.recipe import Recipe
+from robustkit.defenses.training.training_mode import memory_format
 from robustkit.maths.random_numbers import Stream
+from robustkit.model.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,22 @@ class Samples:
         for tensor in (self.ids, self.y, self.x):
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def read_samples(
+    classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor | None, recipe: Recipe
+) -> tuple[Samples, int]:
+    """Returns checked samples on the device of the model, laid out as they are trained on, and the number of classes.
+
+    Raises:
+        ConfigurationError: If the ids are not one per sample and different.
+        InvalidEvaluation: If the data leave the bounds or labels are no classes.
+    """
+    x = classifier.accept(x)
+    x = x.contiguous(memory_format=layout) if (layout := memory_format(recipe, x)) else x
+    with classifier.frozen():
+        classes = classifier.classes(x[:4])
+    return Samples(x, as_labels(y, classes).to(x.device), sample_ids(ids, len(x), x.device)), classes
 
 
 def sample_ids(ids: Tensor | None, count: int, device: torch.device) -> Tensor:

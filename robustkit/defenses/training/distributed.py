@@ -35,13 +35,13 @@ class Weight:
     share: float = 1.0
 
 
-class Team:
+class Workers:
     """The processes that train a model; after every update all of them hold the same weights and buffers, bit for bit.
 
     Gradients are averaged by torch's DistributedDataParallel, each counting by its rows, so that the sum is that of the
     whole batch. Only forward passes in training mode go through it: attacks, which see the model in eval mode, use the
-    bare module, whose weights nobody waits for. Buffers are those of the first process, sent once per update and never
-    between two forward passes of one loss.
+    bare module, for whose gradients nobody waits. Buffers are those of the first process, sent once per update and
+    never between two forward passes of one loss.
 
     Args:
         classifier: The model, already on the device of this process.
@@ -54,8 +54,8 @@ class Team:
         self.rows = 0  # of the whole batch
         self._learning: list[int] = []
 
-    def gather(self) -> None:
-        """Makes everybody hold the weights of the first and share the gradients of what learns now."""
+    def share_gradients(self) -> None:
+        """Gives every process the weights of the first and, from now on, the gradients of all."""
         module = self.classifier.module
         learning = [id(parameter) for parameter in module.parameters() if parameter.requires_grad]
         if self.ranks.count == 1 or learning == self._learning:
@@ -77,7 +77,7 @@ class Team:
         working = max(1, min(self.ranks.count, rows // 2))
         return slice(self.ranks.rank, None, working) if self.ranks.rank < working else slice(0, 2)
 
-    def own(self, batch: Minibatch) -> Minibatch:
+    def own_rows(self, batch: Minibatch) -> Minibatch:
         """Returns the rows of a batch that this process works on, and remembers how much they count."""
         if self.ranks.count == 1:
             self.rows = len(batch.ids)
@@ -89,40 +89,40 @@ class Team:
         return dataclasses.replace(batch, x=x, y=y, ids=ids, memory={} if idle else batch.memory)
 
     @contextmanager
-    def step(self) -> Iterator[None]:
+    def backward_pass(self) -> Iterator[None]:
         """Context for one backward pass, after which the buffers are the same everywhere."""
         try:
             yield
         except RuntimeError as error:
             if _UNUSED in str(error):
                 raise ConfigurationError(
-                    "fit: expected every parameter that learns to have a part in the loss, got some that have none,"
-                    " which several processes would wait for in vain; freeze them with requires_grad_(False)"
+                    "fit: expected every trainable parameter to take part in the loss, got some that do not,"
+                    " for which several processes would wait in vain; freeze them with requires_grad_(False)"
                 ) from error
             raise
         self.ranks.follow(list(self.classifier.module.buffers()))
 
-    def mean(self, loss: Tensor) -> Tensor:
+    def mean_loss(self, loss: Tensor) -> Tensor:
         """Returns the loss of the whole batch from that of the own rows."""
         if self.ranks.count == 1:
             return loss
         return self.ranks.added(loss * self.weight.share if self.weight.share else torch.zeros_like(loss))
 
-    def whole(self, memory: Tensors) -> Tensors:
+    def gather_memory(self, memory: Tensors) -> Tensors:
         """Returns to the first process what all of them keep from batch to batch, rows in the order of the batch."""
         if self.ranks.count == 1:
             return memory
         parts = [part for part in self.ranks.gathered({name: t.cpu() for name, t in memory.items()}) if part]
-        return {name: _woven([part[name] for part in parts]) for name in (parts[0] if parts else {})}
+        return {name: _interleaved([part[name] for part in parts]) for name in (parts[0] if parts else {})}
 
-    def split(self, tensors: Tensors, prefix: str) -> Tensors:
+    def own_memory(self, tensors: Tensors, prefix: str) -> Tensors:
         """Returns tensors by name, of those under `prefix` the rows of this process only."""
         if self.ranks.count == 1:
             return tensors
         return {n: t[self.place(len(t))] if n.startswith(f"{prefix}.") else t for n, t in tensors.items()}
 
 
-def _woven(parts: list[Tensor]) -> Tensor:
+def _interleaved(parts: list[Tensor]) -> Tensor:
     whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
     for index, part in enumerate(parts):
         whole[index :: len(parts)] = part

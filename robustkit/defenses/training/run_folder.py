@@ -1,40 +1,49 @@
-"""The folder of a run: weights to use, a checkpoint to go on from, and the log."""
+"""The folder of a run: weights to use, a checkpoint to resume from, and the log."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.processes import ranks
 from robustkit.defenses.training import checkpoint
 from robustkit.defenses.training.checkpoint import Facts, Tensors
 from robustkit.defenses.training.log import make_trackers, write_log
 from robustkit.defenses.training.recipe import Recipe
-from robustkit.defenses.training.run import Run
+from robustkit.defenses.training.samples import Samples
+from robustkit.defenses.training.state import TrainingState
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
 # What may differ between a run and the one that goes on from it.
 _FREE = {"minutes", "stop_after", "save_minutes", "trackers", "on_catastrophic"}
 
 
-class Folder:
+class RunFolder:
     """Writes nothing where `path` is None; of several processes the first writes.
 
     Args:
         path: The folder; made when it is first needed.
-        settings: What the run is; written into every file and compared on resuming.
-        trackers: Names of trackers that hear of every epoch too.
+        run: The run; its settings are written into every file and compared on resuming.
+        samples: All samples, whose hash belongs to the settings.
+        about: What else to write beside the settings, such as model and data.
+
+    Raises:
+        ConfigurationError: If a tracker of the recipe is unknown or not installed.
     """
 
-    def __init__(self, path: str | Path | None, settings: dict[str, str], trackers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: str | Path | None, run: TrainingState, samples: Samples, about: Mapping[str, str] | None = None
+    ) -> None:
         self.path = None if path is None else Path(path)
-        self.settings = settings
-        self.trackers = make_trackers(trackers, self.path, settings) if ranks().first else []
+        self.settings = {**(about or {}), "objective": repr(run.objective), **settings_of(run.recipe)}
+        if path:
+            self.settings["data_sha256"] = samples.sha256()
+        first = run.workers.ranks.first
+        self.trackers = make_trackers(run.recipe.trackers, self.path, self.settings) if first else []
 
-    def resume(self, run: Run) -> None:
-        """Takes `run` to where the checkpoint says.
+    def resume(self, run: TrainingState) -> None:
+        """Restores `run` from the checkpoint.
 
         Raises:
             ConfigurationError: If there is none, or it belongs to another run.
@@ -42,10 +51,11 @@ class Folder:
         if self.path is None:
             raise ConfigurationError("fit: expected a folder to resume from, got none; name it")
         path = self.path / CHECKPOINT
-        tensors, facts = run.team.ranks.told(lambda: self._read(path, run))
-        run.restore(run.team.split(tensors, "memory"), facts)
+        tensors, facts = run.workers.ranks.told(lambda: self._read(path, run))
+        run.restore(run.workers.own_memory(tensors, "memory"), facts)
+        run.clock.before = run.seconds
 
-    def _read(self, path: Path, run: Run) -> tuple[Tensors, Facts]:
+    def _read(self, path: Path, run: TrainingState) -> tuple[Tensors, Facts]:
         tensors, facts = checkpoint.read(path)
         free = _FREE | ({"epochs"} if _any_length(run.recipe) else set())
         for name, there in facts["settings"].items():
@@ -59,30 +69,30 @@ class Folder:
         found: Facts = facts["run"]
         return tensors, found
 
-    def save(self, run: Run) -> None:
+    def save(self, run: TrainingState) -> None:
         """Writes the checkpoint and the log."""
         if self.path is None:
             return
-        tensors, facts = run.state()
-        tensors |= {f"memory.{name}": value for name, value in run.team.whole(run.memory).items()}
-        if run.team.ranks.first:
+        tensors, facts = run.snapshot()
+        tensors |= {f"memory.{name}": value for name, value in run.workers.gather_memory(run.memory).items()}
+        if run.workers.ranks.first:
             checkpoint.write(self.path / CHECKPOINT, tensors, {"settings": self.settings, "run": facts})
             self.log(run)
 
-    def save_epoch(self, run: Run) -> None:
+    def save_epoch(self, run: TrainingState) -> None:
         """Writes the checkpoint, the log and, if they are new, the weights that training would end with now."""
         last = run.history[-1] if run.history else None  # none where the first epoch was rolled back
         if last:
             for track in self.trackers:
                 track(last)
-        first = run.team.ranks.first
+        first = run.workers.ranks.first
         if self.path is not None and first and (run.best is None or (last and run.best.number == last.number)):
             checkpoint.write(self.path / WEIGHTS, run.final_weights(), {"settings": self.settings})
         self.save(run)
 
-    def log(self, run: Run) -> None:
+    def log(self, run: TrainingState) -> None:
         """Writes log.csv and log.jsonl."""
-        if self.path is not None and run.team.ranks.first:
+        if self.path is not None and run.workers.ranks.first:
             write_log(self.path, run.history, run.findings)
 
 

@@ -1,31 +1,34 @@
-"""A run of training: everything that changes while it lasts, and how that is saved and taken back."""
+"""The state of training: everything that changes while it lasts, and how that is saved and restored."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.fgsm import FGSM
 from robustkit.attacks.threat import parse_eps
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.training import checkpoint
 from robustkit.defenses.training.checkpoint import Facts, Tensors
-from robustkit.defenses.training.guards import Epoch, Figures, Finding
-from robustkit.defenses.training.optim import make_average, make_optimizer, make_schedule
+from robustkit.defenses.training.clock import Clock
+from robustkit.defenses.training.distributed import Workers
+from robustkit.defenses.training.guards import Finding, diverged
+from robustkit.defenses.training.last_layer import train_only_head
+from robustkit.defenses.training.measurement import Epoch, Figures, measure
+from robustkit.defenses.training.optimizer import make_average, make_optimizer, make_schedule
 from robustkit.defenses.training.recipe import Recipe
 from robustkit.defenses.training.samples import Samples
-from robustkit.defenses.training.team import Team
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
 
 
-class Run:
+class TrainingState:
     """Model, optimiser, schedule, average and the position in the data.
 
     Args:
@@ -41,12 +44,15 @@ class Run:
     ) -> None:
         self.classifier, self.recipe, self.train, self.attack = classifier, recipe, train, attack
         self.module = classifier.module
-        self.team = Team(classifier)
+        self.learnable = [p for p in self.module.parameters() if p.requires_grad]
+        self.workers = Workers(classifier)
+        self.clock = Clock(recipe, self.workers.ranks)
         self.objective = objective
         self.defends = objective.inner is not None and parse_eps(objective.inner.eps) > 0
-        self.batches = len(train.order(recipe.seed, 1, recipe.batch_size))
-        self.optimizer = make_optimizer(recipe, [p for p in self.module.parameters() if p.requires_grad])
-        self.updates = self.batches * objective.replays  # per epoch
+        self.batches = len(train.order(recipe.seed, 1, recipe.batch_size))  # per epoch
+        self.replays = objective.replays
+        self.updates = self.batches * self.replays  # per epoch
+        self.optimizer = make_optimizer(recipe, self.learnable)
         self.schedule = make_schedule(recipe, self.optimizer, self.updates)
         self.average = make_average(recipe, self.module)
         self.memory: Tensors = {}
@@ -60,6 +66,8 @@ class Run:
         self.shrunk = 0  # how often the steps were made smaller
         self.best_probe = 0.0
         self.seconds = 0.0
+        self.stopped = ""  # why
+        self.healthy = True  # until a guard stops it: its checkpoints are worth resuming
         self.history: list[Epoch] = []
         self.findings: list[Finding] = []
         self._order: tuple[int, list[Tensor]] = (0, [])
@@ -70,14 +78,19 @@ class Run:
         return self.epoch > self.recipe.epochs
 
     @property
-    def warming(self) -> bool:
-        """Whether the budget is still growing."""
+    def epoch_done(self) -> bool:
+        """Whether this epoch has no batches left."""
+        return self.batch == self.batches
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether eps is still growing."""
         return self.epoch - 1 + self.batch / self.batches < self.recipe.eps_warmup
 
     @property
     def current(self) -> Objective:
-        """The objective with its budget and step as they are now."""
-        if not self.warming:
+        """The objective with its eps and step size as they are now."""
+        if not self.warming_up:
             return self.objective
         done = (self.epoch - 1) * self.batches + self.batch + 1
         return self.objective.scaled(min(1.0, done / (self.recipe.eps_warmup * self.batches)))
@@ -92,8 +105,19 @@ class Run:
         """Learning rate of the next update."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def minibatch(self) -> Minibatch:
-        """Returns the next batch."""
+    def epochs_left(self) -> Iterator[int]:
+        """Yields the epoch to train, the same one again after a rollback, until all are done or the run is stopped."""
+        while not self.over and not self.stopped:
+            yield self.epoch
+
+    def batches_left(self) -> Iterator[Minibatch]:
+        """Yields the batches left in this epoch, until the run is stopped; the model is in training mode then."""
+        while not self.epoch_done and not self.stopped:
+            train_only_head(self.module, self.epoch <= self.recipe.head_epochs, self.learnable)
+            self.workers.share_gradients()
+            yield self._minibatch()
+
+    def _minibatch(self) -> Minibatch:
         recipe = self.recipe
         if self._order[0] != self.epoch:
             self._order = self.epoch, self.train.order(recipe.seed, self.epoch, recipe.batch_size)
@@ -101,13 +125,18 @@ class Run:
         seed = Stream(recipe.seed, f"epoch {self.epoch}").number
         return Minibatch(samples.x, samples.y, samples.ids, seed, self.epoch, self.memory, recipe.inner_fp32)
 
-    def update(self, batch: Minibatch) -> None:
-        """Makes one step of the optimiser; `batch` has the rows of this process only."""
+    def train_on(self, batch: Minibatch) -> None:
+        """Updates the weights on the rows of this process: once, or as often as the objective replays a batch."""
+        for _ in range(self.replays):
+            self._update(batch)
+        self.batch, self.seconds = self.batch + 1, self.clock.seconds
+
+    def _update(self, batch: Minibatch) -> None:
         recipe, device = self.recipe, self.classifier.device.type
         self.optimizer.zero_grad(set_to_none=True)
         half = torch.autocast(device, torch.bfloat16, recipe.precision == "bf16", cache_enabled=False)
-        with half, self.team.step():
-            loss = self.current.backward(self.team.learner, batch)
+        with half, self.workers.backward_pass():
+            loss = self.current.backward(self.workers.learner, batch)
         learning = [p for p in self.module.parameters() if p.grad is not None]
         if recipe.l1:
             for parameter in learning:
@@ -119,8 +148,13 @@ class Run:
         self.schedule.step()
         if self.average and recipe.average == "ema":
             self.average.update_parameters(self.module)
-        self.loss += self.team.mean(loss.double()) * self.team.rows
-        self.seen += self.team.rows
+        self.loss += self.workers.mean_loss(loss.double()) * self.workers.rows
+        self.seen += self.workers.rows
+
+    def check_loss(self) -> None:
+        """Raises Diverged if the loss is not finite any more."""
+        if not math.isfinite(float(self.loss)):
+            raise diverged(self.epoch, self.batch, float(self.loss), self.lr)
 
     def measured(self) -> Classifier:
         """Returns the classifier whose accuracy counts: with averaged weights where there are any."""
@@ -132,23 +166,16 @@ class Run:
 
     def measure(self, samples: Samples) -> Figures:
         """Returns the accuracies on `samples`; the model stays as it is."""
-        classifier, batch_size = self.measured(), self.recipe.batch_size
-        own = samples.take(torch.arange(self.team.ranks.rank, len(samples), self.team.ranks.count))
-        right = torch.cat([_right(classifier, part) for part in _parts(own, batch_size)])
-        held = {"clean": right}
-        if self.attack:
-            fgsm = FGSM(norm=self.attack.norm, eps=self.attack.eps)
-            for name, attack in (("robust", self.attack), ("fgsm", fgsm)):
-                held[name] = right
-                if len(own):
-                    found = attack(classifier, own.x, own.y, ids=own.ids, seed=self.recipe.seed, batch_size=batch_size)
-                    held[name] = right & ~found.success
-        counts = self.team.ranks.added(torch.stack([hits.sum() for hits in held.values()])).tolist()
-        return Figures(len(samples), **{name: k / len(samples) for name, k in zip(held, counts, strict=True)})
+        return measure(self.measured(), samples, self.attack, self.recipe, self.workers.ranks)
 
     def close_epoch(self, samples: Samples) -> Epoch:
-        """Returns this epoch, measured on `samples` if that is due, and adds it to the history."""
+        """Returns this epoch, measured on `samples` if that is due, and adds it to the history.
+
+        Raises:
+            Diverged: If the loss is not finite any more.
+        """
         recipe = self.recipe
+        self.check_loss()
         if self.average and recipe.average == "swa" and self.epoch > recipe.swa_start * recipe.epochs:
             self.average.update_parameters(self.module)
         due = self.epoch % recipe.eval_every == 0 or self.epoch == recipe.epochs
@@ -156,21 +183,12 @@ class Run:
         self.history.append(Epoch(self.epoch, self.mean_loss, self.lr, self.seconds, figures))
         return self.history[-1]
 
-    def choose(self, epoch: Epoch, by_robust: bool) -> None:
-        """Keeps the weights if the epoch is the best so far: by robust, then clean accuracy, or the other way round."""
-        if epoch.figures is None:
-            return
-        if self.best is None or _merit(epoch, by_robust) > _merit(self.best, by_robust):
-            self.best, self.stale, self.best_weights = epoch, 0, self.weights()
-        else:
-            self.stale += 1
-
-    def open_epoch(self) -> None:
+    def next_epoch(self) -> None:
         """Goes to the first batch of the next epoch."""
         self.epoch, self.batch, self.seen = self.epoch + 1, 0, 0
         self.loss = torch.zeros_like(self.loss)
 
-    def shrink(self) -> None:
+    def shrink_steps(self) -> None:
         """Makes the steps of the objective smaller."""
         self.objective, self.shrunk = self.objective.gentler() or self.objective, self.shrunk + 1
 
@@ -182,7 +200,7 @@ class Run:
         """Returns the weights training would end with now, by name."""
         return self.best_weights or self.weights()
 
-    def state(self) -> tuple[Tensors, Facts]:
+    def snapshot(self) -> tuple[Tensors, Facts]:
         """Returns everything that changes, as it is now."""
         tensors, optimizer = checkpoint.optimizer_state(self.optimizer)
         tensors |= checkpoint.module_tensors(self.module, "model")
@@ -202,7 +220,7 @@ class Run:
         return {name: value.detach().clone() for name, value in tensors.items()}, copy.deepcopy(facts)
 
     def restore(self, tensors: Tensors, facts: Facts) -> None:
-        """Goes back, or on, to what `state` returned."""
+        """Goes back, or on, to what `snapshot` returned."""
         checkpoint.load_module(self.module, tensors, "model")
         if self.average:
             checkpoint.load_module(self.average, tensors, "average")
@@ -225,25 +243,6 @@ class Run:
 _COUNTERS = ("epoch", "batch", "seen", "stale", "shrunk", "best_probe", "seconds")
 
 
-def _merit(epoch: Epoch, by_robust: bool) -> tuple[float, float]:
-    figures = epoch.figures
-    assert figures is not None
-    robust = 0.0 if math.isnan(figures.robust) else figures.robust
-    return (robust, figures.clean) if by_robust else (figures.clean, robust)
-
-
 def _epoch(values: dict[str, Any]) -> Epoch:
     figures = values["figures"]
     return Epoch(**{**values, "figures": Figures(**figures) if figures else None})
-
-
-def _parts(samples: Samples, size: int) -> list[Samples]:
-    index = torch.arange(len(samples), device=samples.y.device)
-    return [samples.take(part) for part in index.split(size)]  # type: ignore[no-untyped-call]
-
-
-def _right(classifier: Classifier, samples: Samples) -> Tensor:
-    if not len(samples):
-        return samples.y == samples.y
-    with classifier.frozen(), torch.no_grad():
-        return classifier.logits(samples.x).argmax(dim=1) == samples.y
