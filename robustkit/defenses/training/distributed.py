@@ -43,6 +43,10 @@ class Workers:
     bare module, for whose gradients nobody waits. Buffers are those of the first process, sent once per update and
     never between two forward passes of one loss.
 
+    The processes end with the weights one process would find, up to the order in which sums are rounded, unless layers
+    look at the whole batch: BatchNorm sees the rows of its process (convert it with
+    `nn.SyncBatchNorm.convert_sync_batchnorm` where that is too few), and dropout draws other numbers.
+
     Args:
         classifier: The model, already on the device of this process.
     """

@@ -10,11 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
-from robustkit.base.errors import ConfigurationError
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.training.batch_augmentation import BatchAugmentation
 from robustkit.defenses.training.early_stopping import EarlyStopping
-from robustkit.defenses.training.guards import Finding, robust_overfitting
+from robustkit.defenses.training.guards import Finding
 from robustkit.defenses.training.measurement import Epoch, measuring_attack
 from robustkit.defenses.training.recipe import Recipe
 from robustkit.defenses.training.rollback import PROBES, Guard
@@ -66,10 +65,7 @@ def fit(
     use; checkpoint.safetensors, from which a killed run resumes bit-exactly; log.csv and log.jsonl.
 
     In a torch process group, as under `torchrun`, every process calls this with the same arguments and takes its rows
-    of every batch. They end with the weights one process would find, up to the order in which sums are rounded, unless
-    layers look at the whole batch: BatchNorm sees the rows of its process (convert it with
-    `nn.SyncBatchNorm.convert_sync_batchnorm` where that is too few), and dropout draws other numbers. The first process
-    writes and reports, and a checkpoint may be resumed by any number of processes.
+    of every batch; see `robustkit.defenses.training.distributed`. A checkpoint may be resumed by any number of them.
 
     Args:
         classifier: The model, wrapped; only its weights change. Parameters with requires_grad False stay as they are.
@@ -95,8 +91,6 @@ def fit(
     if isinstance(augment, str):
         augment, changes = None, {**changes, "augment": augment}
     recipe = (recipe or Recipe()).having(changes)
-    if not any(p.requires_grad for p in classifier.module.parameters()):
-        raise ConfigurationError("fit: expected a module with parameters to train, got none; wrap an nn.Module")
     samples, classes = read_samples(classifier, x, y, ids, recipe)
     train, held_out = samples.split(recipe.held_out, recipe.seed)
     validation = held_out.first(recipe.val_limit) if len(held_out) else train.first(PROBES)
@@ -124,8 +118,7 @@ def fit(
                 guard.mark_safe()
                 upkeep.after_epoch()
 
-    last = robust_overfitting(run.history, run.best)
-    run.findings += [last] if last else []
+    guard.look_back()
     files.log(run)
     classifier.module.load_state_dict(run.final_weights())
     return Training(tuple(run.history), run.best, tuple(run.findings), run.stopped)

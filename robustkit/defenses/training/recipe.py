@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import sys
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from robustkit.base.errors import ConfigurationError, suggest
 
@@ -17,6 +19,14 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+# TOML and a command line have no None and no tuples: they say "none" and give lists.
+_NONE = BeforeValidator(lambda value: None if isinstance(value, str) and value == "none" else value)
+_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+Count = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+CountOrNone = Annotated[int | None, Field(ge=1), _NONE]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +52,7 @@ class Recipe:
         milestones: For step: where the rate falls, as shares of all epochs.
         gamma: For step: the factor of each fall.
         restart_epochs: For warm-restarts: epochs of one cosine.
-        eps_warmup: Epochs over which the budget of the objective grows to its full size.
+        eps_warmup: Epochs over which the eps of the objective grows to its full size.
         average: Weights to return and to measure: none (the last ones), ema (exponential moving average), swa (mean
             over the ends of late epochs, Izmailov et al. 2018, arXiv 1803.05407), BatchNorm statistics included.
         ema_decay: Decay of ema per update.
@@ -56,9 +66,9 @@ class Recipe:
         val_steps: Steps of the PGD that measures.
         eval_every: Epochs between measurements; the last epoch is always measured.
         select: Which epoch's weights to return: robust or clean is the best one by that accuracy on the held-out split,
-            last is the last; auto is robust for objectives with a budget, clean for those without.
+            last is the last; auto is robust for objectives with an eps, clean for those without.
         patience: Stop after so many measurements without improvement.
-        minutes: Stop after so much time; the checkpoint goes on from there.
+        minutes: Time limit; a run that reaches it stops, and resumes from its checkpoint.
         stop_after: Stop after this epoch, with the schedule laid out for all of them.
         on_catastrophic: What to do on catastrophic overfitting: stop, rollback (go back to the last healthy point and
             make smaller, but more, steps), ignore.
@@ -68,49 +78,45 @@ class Recipe:
         seed: Decides the order of the samples, the split and all random numbers.
     """
 
-    epochs: int = 10
-    batch_size: int = 128
-    augment: str | None = None
+    epochs: Count = 10
+    batch_size: Count = 128
+    augment: Annotated[str | None, _NONE] = None
     optimizer: Literal["sgd", "adam", "adamw", "adagrad"] = "adamw"
-    lr: float = 0.01
-    momentum: float = 0.9
+    lr: Annotated[float, Field(ge=1e-12)] = 0.01
+    momentum: Share = 0.9
     nesterov: bool = False
-    weight_decay: float = 5e-4
-    l1: float = 0.0
-    clip: float | None = None
+    weight_decay: Amount = 5e-4
+    l1: Amount = 0.0
+    clip: Annotated[float | None, Field(ge=1e-12), _NONE] = None
     schedule: Literal["one-cycle", "cyclic", "cosine", "warm-restarts", "step", "constant"] = "one-cycle"
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    gamma: float = 0.1
-    restart_epochs: int = 10
-    eps_warmup: float = 0.0
+    milestones: Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], _LIST] = (0.5, 0.75)
+    gamma: Share = 0.1
+    restart_epochs: Count = 10
+    eps_warmup: Amount = 0.0
     average: Literal["none", "ema", "swa"] = "none"
-    ema_decay: float = 0.999
-    swa_start: float = 0.75
+    ema_decay: Share = 0.999
+    swa_start: Share = 0.75
     precision: Literal["fp32", "bf16"] = "fp32"
     inner_fp32: bool = False
-    channels_last: bool | None = None
-    head_epochs: int = 0
-    held_out: float = 0.1
-    val_limit: int = 1000
-    val_steps: int = 10
-    eval_every: int = 1
+    channels_last: Annotated[bool | None, _NONE] = None
+    head_epochs: Annotated[int, Field(ge=0)] = 0
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    val_limit: Count = 1000
+    val_steps: Count = 10
+    eval_every: Count = 1
     select: Literal["auto", "robust", "clean", "last"] = "auto"
-    patience: int | None = None
-    minutes: float | None = None
-    stop_after: int | None = None
+    patience: CountOrNone = None
+    minutes: Annotated[float | None, Field(ge=0), _NONE] = None
+    stop_after: CountOrNone = None
     on_catastrophic: Literal["stop", "rollback", "ignore"] = "stop"
-    guard_every: int = 200
-    save_minutes: float = 10.0
-    trackers: tuple[str, ...] = ()
-    seed: int = 0
+    guard_every: Count = 200
+    save_minutes: Amount = 10.0
+    trackers: Annotated[tuple[str, ...], _LIST] = ()
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
 
     def __post_init__(self) -> None:
-        for name, kind in typing.get_type_hints(type(self)).items():
-            object.__setattr__(self, name, _checked(name, kind, getattr(self, name)))
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ConfigurationError(f"recipe: expected {name} in {low:g}..{high:g}, got {value:g}; correct it")
+        for name, value in _validated(self).items():
+            object.__setattr__(self, name, value)
         if self.nesterov and not self.momentum:
             raise ConfigurationError("recipe: expected momentum > 0 with nesterov, got 0; set one of them")
 
@@ -119,7 +125,7 @@ class Recipe:
         """Returns the recipe with these settings.
 
         Raises:
-            ConfigurationError: If a name does not exist or a value cannot be meant.
+            ConfigurationError: If a name does not exist or a value is invalid.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         for name in settings:
@@ -150,34 +156,34 @@ def read_toml(path: str | Path, who: str = "recipe") -> dict[str, Any]:
         raise ConfigurationError(f"{who} '{path}': expected a TOML file, got {error}; correct it") from None
 
 
-_HUGE = float("inf")
-_RANGES = (
-    *((name, 1, _HUGE) for name in ("epochs", "batch_size", "restart_epochs", "val_limit", "val_steps", "eval_every")),
-    *((name, 1, _HUGE) for name in ("patience", "stop_after", "guard_every")),
-    *((name, 0, _HUGE) for name in ("weight_decay", "l1", "eps_warmup", "head_epochs", "minutes", "save_minutes")),
-    *((name, 0, 1) for name in ("momentum", "ema_decay", "swa_start", "gamma")),
-    *(("lr", 1e-12, _HUGE), ("clip", 1e-12, _HUGE), ("held_out", 0, 0.5), ("seed", 0, 2**63 - 1)),
-)
+@functools.cache
+def _schema() -> type[BaseModel]:
+    """Returns the pydantic model of a recipe's settings. It is strict: `true` is no number and 1.0 no whole one."""
+    settings: dict[str, Any] = {name: (hint, ...) for name, hint in get_type_hints(Recipe, include_extras=True).items()}
+    return create_model("Recipe", __config__=ConfigDict(strict=True), **settings)
 
 
-def _checked(name: str, kind: Any, value: Any) -> Any:
-    """Returns `value` as the annotated type spells it, or raises."""
-    if isinstance(kind, types.UnionType):
-        if value is None or value == "none":  # which TOML and a command line can say
-            return None
-        kind = get_args(kind)[0]
-    if get_origin(kind) is Literal:
-        if value not in (known := get_args(kind)):
-            raise ConfigurationError(
-                f"recipe: expected {name} among {', '.join(known)}, got {value!r}{suggest(str(value), known)}"
-            )
-        return value
-    if get_origin(kind) is tuple:
-        if not isinstance(value, (tuple, list)):
-            raise ConfigurationError(f"recipe: expected {name} to be a list, got {value!r}; correct it")
-        return tuple(_checked(name, get_args(kind)[0], item) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind or value != value:
-        raise ConfigurationError(f"recipe: expected {name} to be of type {kind.__name__}, got {value!r}; correct it")
-    return value
+def _validated(recipe: Recipe) -> dict[str, Any]:
+    """Returns the settings of a recipe as their types spell them, or raises on the first that is wrong."""
+    try:
+        return dict(_schema()(**vars(recipe)))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise ConfigurationError(f"recipe: expected {_expected(**wrong)}") from None
+
+
+def _expected(*, type: str, loc: tuple[int | str, ...], input: Any, **_: Any) -> str:
+    """Returns what pydantic says of a setting as a person would: what was expected, what was given, what to do."""
+    name = str(loc[0])
+    kind = get_type_hints(Recipe)[name]
+    options = get_args(kind) or (kind,)
+    if type == "literal_error":
+        return f"{name} among {', '.join(options)}, got {input!r}{suggest(str(input), options)}"
+    if type == "tuple_type":
+        return f"{name} to be a list, got {input!r}; correct it"
+    if type in ("greater_than_equal", "less_than_equal") and input == input:
+        limits = _schema().model_fields[name].metadata
+        low = next(limit.ge for limit in limits if hasattr(limit, "ge"))
+        high = next((limit.le for limit in limits if hasattr(limit, "le")), math.inf)
+        return f"{name} in {low:g}..{high:g}, got {input!r}; correct it"
+    return f"{name} to be of type {options[0].__name__}, got {input!r}; correct it"

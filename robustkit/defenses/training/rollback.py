@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustkit.defenses.training.checkpoint import Facts, Tensors
-from robustkit.defenses.training.guards import catastrophic, not_learning
+from robustkit.defenses.training.guards import catastrophic, not_learning, robust_overfitting
 from robustkit.defenses.training.measurement import Epoch, Figures
 from robustkit.defenses.training.samples import Samples
 from robustkit.defenses.training.state import TrainingState
@@ -52,6 +52,11 @@ class Guard:
         if finding and all(known.guard != finding.guard for known in run.findings):
             run.findings.append(finding)
         return True
+
+    def look_back(self) -> None:
+        """Looks for robust overfitting over the whole run."""
+        finding = robust_overfitting(self.run.history, self.run.best)
+        self.run.findings += [finding] if finding else []
 
     def _rolled_back(self, figures: Figures) -> bool:
         """Rolls back from catastrophic overfitting and returns True; stops the run where it may not."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.threat import parse_eps
+from robustkit.base.errors import ConfigurationError
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.training import checkpoint
 from robustkit.defenses.training.checkpoint import Facts, Tensors
@@ -37,6 +38,9 @@ class TrainingState:
         recipe: How.
         train: Samples to train on.
         attack: The attack that measures; None where only clean accuracy counts.
+
+    Raises:
+        ConfigurationError: If no parameter of the model requires a gradient.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class TrainingState:
         self.classifier, self.recipe, self.train, self.attack = classifier, recipe, train, attack
         self.module = classifier.module
         self.learnable = [p for p in self.module.parameters() if p.requires_grad]
+        if not self.learnable:
+            raise ConfigurationError("fit: expected a module with parameters to train, got none; wrap an nn.Module")
         self.workers = Workers(classifier)
         self.clock = Clock(recipe, self.workers.ranks)
         self.objective = objective
