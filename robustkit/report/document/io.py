@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.write_file import write_atomically
@@ -94,9 +96,17 @@ def load(path: str | os.PathLike[str]) -> Report:
     return from_json(text, str(path))
 
 
+class _WithDocstrings(GenerateJsonSchema):
+    """Describes a dataclass by its docstring, which pydantic does by itself only from 2.13 on."""
+
+    def dataclass_schema(self, schema: Any) -> JsonSchemaValue:
+        described = super().dataclass_schema(schema)
+        return {"description": inspect.getdoc(schema["cls"]), **described}
+
+
 def schema() -> dict[str, Any]:
     """Returns the JSON Schema (draft 2020-12) of what `to_json` writes; schema.json holds the same."""
-    body = _REPORT.json_schema(mode="serialization")
+    body = _REPORT.json_schema(mode="serialization", schema_generator=_WithDocstrings)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **body, "title": SCHEMA}
 
 
