@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.rows import Problem, Rows
-from robustkit.maths.norms import has_room, per_row, project_l1, shift, where_rows
+from robustkit.maths.norms import has_room, per_row, where_rows
+from robustkit.maths.projection import project_l1, shift
 
 
 def begin(problem: Problem, rows: Rows, steps: int) -> Rows:

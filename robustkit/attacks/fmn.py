@@ -12,7 +12,8 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.minimal import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.maths.losses import get_loss
-from robustkit.maths.norms import per_row, project_l1, project_l2, steepest
+from robustkit.maths.norms import per_row, steepest
+from robustkit.maths.projection import project_l1, project_l2
 
 
 @dataclass(frozen=True, kw_only=True)

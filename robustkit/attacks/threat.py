@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError, suggest
-from robustkit.maths import norms
+from robustkit.maths import norms, projection
 from robustkit.maths.norms import NORMS, Norm
 from robustkit.maths.random_numbers import Stream
 
@@ -112,7 +112,7 @@ class Threat:
             at = self._on_levels(x)
             return self._from_levels(at - reach, x), self._from_levels(at + reach, x)
         if self.norm == "Linf":
-            return norms.cube(x, self.radius, self.bounds)
+            return projection.cube(x, self.radius, self.bounds)
         low, high = self.bounds
         return torch.full_like(x, low), torch.full_like(x, high)
 
@@ -129,10 +129,10 @@ class Threat:
         centre = x.double()
         delta = x_adv.double() - centre
         if self.norm == "L2":
-            delta = norms.project_l2(delta, self.radius)
+            delta = projection.project_l2(delta, self.radius)
         else:
-            delta = norms.project_l1(delta, self.radius, lower.double() - centre, upper.double() - centre)
-        return norms.shift(x, delta).clamp(*self.bounds)
+            delta = projection.project_l1(delta, self.radius, lower.double() - centre, upper.double() - centre)
+        return projection.shift(x, delta).clamp(*self.bounds)
 
     def random(self, x: Tensor, stream: Stream, ids: Tensor, restart: Tensor, step: Tensor) -> Tensor:
         """Returns one point a row, uniform in the ball around `x`, not yet projected onto the box."""

@@ -1,1 +1,1 @@
-"""Pure functions: norms and projections, losses, random numbers, intervals, calibration."""
+"""Pure functions: norms, projection, losses, random numbers, intervals, calibration."""
