@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.findings import Mismatch, compare, compare_audits
 from robustkit.bundle.ledgers import check_ledger
@@ -37,7 +38,9 @@ def read_ledger(folder: Path, name: str) -> Ledger | Mismatch:
         ledger = Ledger.from_csv(text, name)
     except (OSError, UnicodeDecodeError, ConfigurationError) as error:
         return Mismatch(name, "a ledger", str(error).removeprefix(f"{name}: "))
-    return ledger if ledger.to_csv() == text else Mismatch(name, "numbers as robustkit writes them", "others")
+    # Names that look like a formula were written as they are until they were escaped.
+    same = ledger.to_csv() == text or read_csv(ledger.to_csv()) == read_csv(text)
+    return ledger if same else Mismatch(name, "numbers as robustkit writes them", "others")
 
 
 def check_report(folder: Path, manifest: Manifest, report: Report) -> Iterator[Mismatch]:

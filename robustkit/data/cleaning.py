@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustkit.base.csv_table import write_csv
 from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.data.dataset import Batch
 from robustkit.data.suspicious import Array, Indices, features, label_errors, neighbours, out_of_fold, rms, strangeness
@@ -101,12 +100,8 @@ class Cleaning:
 
     def to_csv(self) -> str:
         """Returns one line per issue."""
-        text = io.StringIO()
         names = [field.name for field in dataclasses.fields(Issue)]
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(dataclasses.asdict(issue) for issue in self.issues)
-        return text.getvalue()
+        return write_csv(names, ([getattr(issue, name) for name in names] for issue in self.issues))
 
 
 @dataclass(frozen=True)

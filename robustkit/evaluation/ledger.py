@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from robustkit.base.csv_table import Cell, read_csv, write_csv
 from robustkit.base.errors import ConfigurationError
 
 Mask = npt.NDArray[np.bool_]
@@ -152,14 +151,10 @@ class Ledger:
 
     def to_csv(self) -> str:
         """Returns the table as CSV, one line per sample in the order they were seen; empty cells are unknown."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([*(["name"] if self.names else []), *self._columns])
-        attacked = _may_be_unknown(self.columns)
-        for row in range(self._rows):
-            cells = [_cell(self._columns[c][row], c in attacked) for c in self._columns]
-            writer.writerow([*([self.names[row]] if self.names else []), *cells])
-        return out.getvalue()
+        unknown = _may_be_unknown(self.columns)
+        columns: dict[str, Sequence[Cell]] = {"name": self.names} if self.names else {}
+        columns |= {name: _cells(self[name], name in unknown) for name in self.columns}
+        return write_csv([*columns], zip(*columns.values(), strict=True))
 
     @classmethod
     def from_csv(cls, text: str, name: str = "ledger") -> Ledger:
@@ -172,7 +167,10 @@ class Ledger:
         Raises:
             ConfigurationError: If the columns are not those of a ledger or a cell is no number.
         """
-        header, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+        try:
+            header, *lines = read_csv(text) or [[]]
+        except ValueError as error:
+            raise ConfigurationError(f"{name}: expected CSV, got another text ({error})") from None
         named = header[:1] == ["name"]
         ledger = cls(dict.fromkeys(column.rpartition("/")[0] for column in header if "/" in column))
         if header[named:] != [*ledger.columns] or any(len(line) != len(header) for line in lines):
@@ -193,7 +191,7 @@ def _may_be_unknown(columns: Iterable[str]) -> set[str]:
     return {name for name in columns if "/" in name or name == "worst_attack"}
 
 
-def _cell(value: Any, may_be_unknown: bool) -> str:
-    if isinstance(value, np.floating):
-        return "" if np.isnan(value) else repr(float(value))
-    return "" if may_be_unknown and value == -1 else str(value)
+def _cells(values: npt.NDArray[Any], may_be_unknown: bool) -> list[Cell]:
+    """Returns a column as plain numbers, None where nothing is known."""
+    unknown = np.isnan(values) if values.dtype.kind == "f" else (values == -1) & may_be_unknown
+    return [None if gap else value for value, gap in zip(values.tolist(), unknown.tolist(), strict=True)]

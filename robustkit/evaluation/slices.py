@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import fisher_exact, norm
 
+from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
 from robustkit.data.dataset import Dataset, batches
 from robustkit.evaluation.ledger import Ledger, Mask
@@ -91,11 +91,10 @@ def read_groups(path: Path) -> Groups:
             column has too many values to be slices.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows, header = list(reader), list(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = [line for line in read_csv(path.read_bytes().decode("utf-8-sig")) if line]
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f"groups: expected a readable CSV file, got '{path}' ({error}); check it") from None
+    header, *rows = lines or [[]]
     if not rows or "id" not in header or len(header) < 2 or len(set(header)) < len(header):
         raise ConfigurationError(
             f"groups '{path.name}': expected columns id[,cluster][,slices] and rows, got "
@@ -103,9 +102,10 @@ def read_groups(path: Path) -> Groups:
         )
     by_id: dict[str, dict[str, str]] = {}
     repeated = 0
-    for line, row in enumerate(rows, 2):
-        if None in row or None in row.values():
+    for line, cells in enumerate(rows, 2):
+        if len(cells) != len(header):
             raise ConfigurationError(f"groups '{path.name}': expected {len(header)} cells in row {line}; mend it")
+        row = dict(zip(header, cells, strict=True))
         rest = {column: value.strip() for column, value in row.items() if column != "id"}
         before = by_id.setdefault(row["id"].strip(), rest)
         repeated += before is not rest

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from robustkit.base.csv_table import write_csv
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
 from robustkit.maths.calibration import Calibration, Estimate
 from robustkit.maths.intervals import Proportion
@@ -171,12 +170,8 @@ class Shift:
 
     def to_csv(self) -> str:
         """Returns one line for the clean samples and one for each cell."""
-        file = io.StringIO()
         rows = [_plain(cell) for cell in (self.clean, *self.cells)]
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return file.getvalue()
+        return write_csv([*rows[0]], [[*row.values()] for row in rows])
 
     def _errors(self, corruption: str) -> list[float]:
         if corruption not in self.corruptions:

@@ -20,7 +20,6 @@ from robustkit.attacks.protocols import Protocol
 from robustkit.base.errors import ConfigurationError
 from robustkit.bundle import save_bundle
 from robustkit.evaluation.evidence import Evidence, StoredEvidence
-from robustkit.evaluation.ledger import Ledger
 from robustkit.model.classifier import Classifier
 from robustkit.report import load
 from robustkit.report.build import build_audit, build_report
@@ -127,38 +126,6 @@ def test_damaged_points_are_refused(tmp_path):
         (tmp_path / "bad").write_bytes(bad)
         with pytest.raises(ConfigurationError, match=r"^bad: expected"):
             StoredEvidence(tmp_path / "bad", ["pgd"])
-
-
-class TestLedgerFromCsv:
-    @pytest.mark.parametrize("names", [None, ["a", 'b,"\n', ""]])
-    def test_reading_back_gives_the_same_to_the_last_bit(self, names):
-        ledger = Ledger(["pgd/margin", "foolbox:X(a=1,b=2)"])
-        where = ledger.extend(3, names)
-        ledger.write(
-            where, id=[5, 2**62, 0], label=[1, 0, 2], clean_prediction=[1, 1, 2], clean_nll=[0.1 + 0.2, 0, 5e-324]
-        )
-        ledger.write(where, "pgd/margin/", prediction=[1, -1, 0], margin=[-1e-300, np.nan, 3.5])
-        back = Ledger.from_csv(ledger.to_csv())
-        assert (back.attacks, back.names, back.columns) == (ledger.attacks, ledger.names, ledger.columns)
-        for column in ledger.columns:
-            np.testing.assert_array_equal(back[column], ledger[column])
-        assert back.to_csv() == ledger.to_csv()
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            lambda text: "",
-            lambda text: text.replace("label", "labels", 1),
-            lambda text: text.replace("\n1,", "\none,", 1),
-            lambda text: text + "7\n",
-            lambda text: text.replace("\n1,", f"\n{2**70},", 1),
-        ],
-    )
-    def test_what_is_no_ledger_is_refused_by_name(self, bundle, change):
-        text = bundle[1].ledger.to_csv()
-        assert change(text) != text
-        with pytest.raises(ConfigurationError, match=r"^mine\.csv: expected"):
-            Ledger.from_csv(change(text), "mine.csv")
 
 
 def parts(found):

@@ -21,7 +21,6 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.cli import run
 from robustkit.cli.shared.report_files import write_report
 from robustkit.evaluation.curve import security_curve
-from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluator import evaluate
 from robustkit.loading.model import load_model
 from robustkit.maths.intervals import mcnemar
@@ -212,24 +211,6 @@ def test_hostile_names_break_no_view(pair):
         assert "<script" not in view
         assert "\x00" not in view
     assert {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("|")} == {5, 8}
-
-
-def test_a_ledger_survives_its_csv():
-    ledger = Ledger(["pgd", "fgsm(eps=8/255)"])
-    where = ledger.extend(3, ["a,b", 'c"d', "e\nf"])
-    ledger.write(where, id=[1, 2, 2**62], label=0, clean_prediction=0, clean_confidence=0.1)
-    ledger.write(slice(0, 1), "fgsm(eps=8/255)/", prediction=3, margin=0.1 + 0.2)
-    again = Ledger.from_csv(ledger.to_csv())
-    assert again.to_csv() == ledger.to_csv()
-    assert again.names == ledger.names
-    assert again.attacks == ledger.attacks
-    assert len(Ledger.from_csv(Ledger(["pgd"]).to_csv())) == 0
-
-
-@pytest.mark.parametrize("text", ["", "id,label\n1,2\n", Ledger(["pgd"]).to_csv() + "1,2\n"])
-def test_what_is_no_ledger_is_refused(text):
-    with pytest.raises(ConfigurationError, match="ledger: expected the columns of a ledger"):
-        Ledger.from_csv(text)
 
 
 @pytest.fixture

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from robustkit.base.csv_table import write_csv
 from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.base.write_file import write_atomically
 from robustkit.defenses.training.guards import Finding
@@ -30,12 +29,9 @@ def row(epoch: Epoch) -> dict[str, float | int | None]:
 def write_log(folder: Path, history: Sequence[Epoch], findings: Sequence[Finding]) -> None:
     """Writes log.csv, a row per epoch, and log.jsonl, a line per epoch and finding, whole."""
     rows = [row(epoch) for epoch in history]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, [*row(Epoch(0, 0.0, 0.0, 0.0))], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    table = write_csv([*row(Epoch(0, 0.0, 0.0, 0.0))], [[*figures.values()] for figures in rows])
     lines = [*rows, *(dataclasses.asdict(finding) for finding in findings)]
-    write_atomically(folder / "log.csv", table.getvalue())
+    write_atomically(folder / "log.csv", table)
     write_atomically(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from robustkit.base.csv_table import Cell, write_csv
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.report import Audit, Report
 from robustkit.report.text import sentences, words
 
-Row = Sequence[str | int | float | None]
+Row = Sequence[Cell]
 
 
 def robustbench(audit: Audit) -> str:
@@ -101,7 +100,7 @@ def tables(report: Report) -> dict[str, str]:
             [name, check.id, check.title, check.status, check.value, check.limit, check.message]
             for name, audit in models for check in audit.diagnostics]),
     }  # fmt: skip
-    return {name: _csv(head, rows) for name, (head, rows) in heads.items() if rows}
+    return {name: write_csv(head, rows) for name, (head, rows) in heads.items() if rows}
 
 
 def _index(audit: Audit) -> list[str]:
@@ -161,12 +160,6 @@ def _cells(share: Proportion | None) -> Row:
     if share is None:
         return [None, 0, 0, None, None, None, None]
     return [share.value, share.k, share.n, *share.wilson, *share.clopper_pearson]
-
-
-def _csv(head: list[str], rows: Iterable[Row]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([head, *rows])
-    return out.getvalue()
 
 
 def _percent(share: Proportion) -> str | None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
+from robustkit.base.csv_table import Cell, write_csv
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.report import Audit
 from robustkit.report.text import sentences
 from robustkit.report.text.words import visible
 
-Cell = str | int | float | None
 _SHARE = ("k", "n", "share", "low", "high")
 _BOTH = tuple(f"{which} {name}" for which in ("clean_accuracy", "robust_accuracy") for name in _SHARE)
 
@@ -104,15 +102,5 @@ def _share(value: Proportion) -> Sequence[Cell]:
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerows([[_cell(cell) for cell in row] for row in (header, *rows)])
-    return out.getvalue()
-
-
-def _cell(value: Cell) -> Cell:
-    """Text that a spreadsheet would take for a formula is quoted."""
-    if not isinstance(value, str):
-        return value
-    value = visible(value)
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t")) else value
+    shown = ([visible(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    return write_csv([visible(name) for name in header], shown)
