@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError
@@ -35,8 +37,46 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> Path
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigurationError(
-            f"write: expected a file that can be written, got '{path}' ({reason}); choose another path"
-        ) from error
+        raise _cannot_write(path, error) from error
     return path
+
+
+@contextmanager
+def written_in_steps(path: str | os.PathLike[str]) -> Iterator[Callable[[str], None]]:
+    """Context with a function that adds text to a file, on the disk at once; at the end the file takes its name.
+
+    Until then, and after an error, its name ends in `.part`: what a killed run has done is not lost, and a file under
+    its own name is whole. Nothing is made before the first text.
+
+    Args:
+        path: Where the file shall be.
+
+    Raises:
+        ConfigurationError: the file cannot be written there.
+    """
+    path = Path(path)
+    part, started = path.with_name(f"{path.name}.part"), False
+
+    def add(text: str) -> None:
+        nonlocal started
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("ab" if started else "wb") as file:
+                file.write(text.encode())
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        started = True
+
+    yield add
+    if started:
+        try:
+            part.replace(path)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> ConfigurationError:
+    reason = error.strerror or type(error).__name__
+    return ConfigurationError(
+        f"write: expected a file that can be written, got '{path}' ({reason}); choose another path"
+    )

@@ -142,6 +142,7 @@ def _write(path: Path, content: bytes) -> str:
 def _draft(folder: Path, archive: bool) -> Iterator[Path]:
     """Context with an empty folder that takes the place of `folder` at the end; after an error nothing is left.
 
+    Files inside are written plainly: the folder as a whole takes its name at the end, not each of them.
     A new folder appears in one move. In a folder that exists already, which may be a mount point, the manifest goes
     first and comes last: without it nothing is taken for a bundle.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ from robustkit.cli.shared.values import numbers
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("certify.csv"),
     show_default=True,
-    help="Table with one row per sample, written as they come.",
+    help="Table with one row per sample; until it is complete they are in FILE.part.",
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
@@ -55,6 +54,8 @@ def command(
     import torch
     from rich.table import Table
 
+    from robustkit.base.csv_table import csv_line
+    from robustkit.base.write_file import written_in_steps
     from robustkit.cli.shared import screen
     from robustkit.data.dataset import batches
     from robustkit.defenses.smoothing import ABSTAIN, Certificates, Smoothed, certified_accuracy
@@ -63,19 +64,17 @@ def command(
     case = load()
     smoothed = Smoothed(case.classifier, sigma, seed=seed)
     rows: list[tuple[int, int, float, int]] = []
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with screen.progress(quiet) as bar, out.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(("id", "label", "prediction", "radius", "votes", "right", "seconds"))
+    with screen.progress(quiet) as bar, written_in_steps(out) as add:
         for sample in batches(case.dataset, 1, limit):
             start = time.perf_counter()
             found = smoothed.certify(sample.x, ids=sample.ids, n0=n0, n=n, alpha=alpha, batch_size=case.batch_size)
             label, answer = int(sample.y), int(found.prediction)
+            if not rows:
+                add(csv_line(("id", "label", "prediction", "radius", "votes", "right", "seconds")))
             rows.append((label, answer, float(found.radius), int(found.votes)))
             name = sample.names[0] if sample.names else int(sample.ids)
             seconds = f"{time.perf_counter() - start:.3f}"
-            table.writerow((name, label, answer, repr(float(found.radius)), int(found.votes), answer == label, seconds))
-            file.flush()
+            add(csv_line((name, label, answer, float(found.radius), int(found.votes), answer == label, seconds)))
             bar.count("certify", len(rows), limit, f"radius {float(found.radius):.3f}")
     labels, answers, proven, votes = (torch.tensor(column) for column in zip(*rows, strict=True))
     shares = certified_accuracy(Certificates(answers, proven.double(), votes), labels, steps)

@@ -25,7 +25,6 @@ from report_examples import ABOUT, HOSTILE, audit, complete, report
 
 import robustkit.report
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.base.write_file import write_atomically
 from robustkit.maths.intervals import proportion
 from robustkit.report import (
     difference,
@@ -211,28 +210,6 @@ class TestFiles:
         for name, reason in (("no.json", "No such file"), ("", "Is a directory"), ("latin.json", "not UTF-8")):
             with pytest.raises(ConfigurationError, match=f"^report: expected a readable JSON file, .*{reason}"):
                 load(tmp_path / name)
-
-    def test_text_and_bytes_arrive_as_they_are_and_replace_what_was_there(self, tmp_path):
-        path = tmp_path / "file"
-        write_atomically(path, "a\r\nb\né")
-        assert path.read_bytes() == "a\r\nb\né".encode()
-        write_atomically(str(path), b"\x00\xff")
-        assert path.read_bytes() == b"\x00\xff"
-
-    def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_draft(self, tmp_path, monkeypatch):
-        path = write_atomically(tmp_path / "file", "old")
-
-        def full(_):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr("os.fsync", full)
-        with pytest.raises(ConfigurationError, match=r"^write: .*file' \(No space left on device\); choose"):
-            write_atomically(path, "new")
-        assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "old")]
-
-    def test_a_folder_is_not_overwritten(self, tmp_path):
-        with pytest.raises(ConfigurationError, match="expected a file that can be written"):
-            write_atomically(tmp_path, "text")
 
 
 def pixels(shown) -> np.ndarray:
