@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import chain
 from typing import Any
 
@@ -137,8 +136,7 @@ def _input(classifier: Classifier, x: Tensor) -> Diagnostic:
 
 def _parity(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor) -> Diagnostic:
     """Returns Q01: the model as it is audited against itself without mean and std, which it may apply itself."""
-    bare = copy.copy(classifier)
-    bare.mean = bare.std = None
+    bare = classifier.replace(mean=None, std=None, tally=classifier.tally)
     wrapped, plain = (z.argmax(1) == y for z in (logits, bare.logits(x)))
     gained, lost = int((wrapped & ~plain).sum()), int((plain & ~wrapped).sum())
     seen = f"of {len(x)} samples {int(wrapped.sum())} are right with mean and std, {int(plain.sum())} without"

@@ -125,8 +125,6 @@ def _trained(
     cases: list[Case], count: int, objective: Objective, epochs: int, seed: int, out: Path, bar: Bar
 ) -> tuple[Path, ...]:
     """Trains members of one architecture and returns the files with their weights, beside the ensemble's own."""
-    import copy
-
     from safetensors.torch import save
 
     from robustkit.base.write_file import write_atomically
@@ -144,8 +142,7 @@ def _trained(
         )
     batch, files = samples.read(case.dataset, None), []
     for number, module in enumerate(fresh_copies(case.classifier.module.cpu(), count, seed), 1):
-        classifier = copy.copy(case.classifier)
-        classifier.model = classifier.module = module.to(classifier.device)
+        classifier = case.classifier.replace(model=module.to(case.classifier.device))
         name = f"member {number} of {count}"
         fit(classifier, batch.x, batch.y, objective, epochs=epochs, seed=seed + number, progress=bar.training(name))
         weights = {key: value.cpu().contiguous() for key, value in module.state_dict().items()}

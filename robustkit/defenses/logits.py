@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +28,8 @@ class Logits(nn.Module):
 
     def __init__(self, classifier: Classifier | nn.Module | Callable[[Tensor], Any]) -> None:
         super().__init__()
-        self._classifier = copy.copy(as_classifier(classifier))
+        given = as_classifier(classifier)
+        self._classifier = given.replace(tally=given.tally)
         self.model = self._classifier.module
         self.register_buffer("mean", self._classifier.mean)
         self.register_buffer("std", self._classifier.std)

@@ -112,9 +112,7 @@ def members_of(ensemble: Classifier, x: Tensor, y: Tensor, attacks: Sequence[Att
         raise ConfigurationError(
             f"members: expected an Ensemble, got {type(ensemble.model).__name__}; audit it as it is"
         )
-    shared = ("bounds", "mean", "std", "num_classes", "device")
-    common: dict[str, Any] = {name: getattr(ensemble, name) for name in shared}
-    parts = [Classifier(member, output="logits", **common) for member in module.members]
+    parts = [ensemble.replace(model=member, output="logits", select=None, draws=1) for member in module.members]
     members = {f"member {number}": part for number, part in enumerate(parts, 1)}
     return transfer(members, x, y, attacks, **settings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -115,6 +116,26 @@ class Classifier:
 
     def _constant(self, value: float | Sequence[float] | Tensor) -> Tensor:
         return torch.as_tensor(value, dtype=self.dtype, device=self.device)
+
+    def replace(self, *, tally: Tally | None = None, **changes: Any) -> Classifier:
+        """Returns a copy with some settings changed, as `dataclasses.replace` does; it counts passes in its own tally.
+
+        Everything else stays, also what was found out about the output and the number of classes: for another kind of
+        model say `output="auto"` and `num_classes=None`. A new module brings its own device and precision.
+
+        Args:
+            tally: Where its passes are counted, to count them with those of another classifier.
+            **changes: Arguments of `Classifier` by name.
+
+        Raises:
+            ConfigurationError: If an argument cannot be meant.
+            TypeError: If there is no such argument.
+        """
+        names = ("model", "bounds", "mean", "std", "output", "select", "num_classes", "class_names", "draws", "device")
+        other = copy.copy(self)
+        Classifier.__init__(other, **{**{name: getattr(self, name) for name in names}, **changes})
+        other.tally = tally or other.tally
+        return other
 
     def frozen(self) -> AbstractContextManager[None]:
         """Returns the context in which the model is in eval mode with constant weights (`robustkit.model.frozen`)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from inspect import signature
 from types import SimpleNamespace
 
 import pytest
@@ -412,3 +413,66 @@ def test_a_model_may_be_a_function_and_a_classifier_stays_itself():
 def test_arguments_that_cannot_be_meant_are_refused(arguments, message):
     with pytest.raises(ConfigurationError, match=message):
         Classifier(**{"model": NET, **arguments})
+
+
+class TestReplace:
+    SETTINGS = ("bounds", "output", "select", "num_classes", "class_names", "draws", "device", "dtype", "model_dtype")
+
+    def classifier(self, **changes) -> Classifier:
+        said = {"output": "log_probabilities", "select": "z", "num_classes": 3, "class_names": "abc", "draws": 4}
+        return Classifier(NET, **{"bounds": (-1, 2), "mean": [0.5], "std": [0.25], **said, **changes})
+
+    def test_everything_stays_but_what_is_changed(self):
+        one = self.classifier()
+        other = one.replace(draws=2)
+        assert other.draws == 2
+        assert one.draws == 4
+        assert (other.model, other.module) == (one.model, one.module)
+        assert {name: getattr(other, name) for name in self.SETTINGS} == {
+            **{name: getattr(one, name) for name in self.SETTINGS},
+            "draws": 2,
+        }
+        assert torch.equal(other.mean, one.mean)
+        assert torch.equal(other.std, one.std)
+
+    def test_no_argument_of_a_classifier_is_left_out_above(self):
+        assert signature(Classifier).parameters.keys() - {*self.SETTINGS} == {"model", "mean", "std"}
+
+    def test_what_was_found_out_is_known_to_the_copy(self):
+        one = Classifier(NET)
+        classes = one.classes(X)
+        assert (one.replace().output, one.replace().num_classes) == ("logits", classes)
+        assert one.replace(output="auto", num_classes=None).num_classes is None
+
+    def test_passes_are_counted_apart_unless_the_tally_is_shared(self):
+        one = Classifier(NET)
+        apart, together = one.replace(), one.replace(tally=one.tally)
+        apart.logits(X)
+        assert (one.tally.forwards, apart.tally.forwards) == (0, len(X))
+        together.logits(X)
+        assert one.tally.forwards == len(X)
+
+    def test_a_new_module_brings_its_precision_and_mean_and_std_follow(self):
+        other = self.classifier().replace(model=smooth_cnn().double())
+        assert other.dtype == other.model_dtype == other.mean.dtype == other.std.dtype == torch.float64
+        assert other.module is other.model
+        assert self.classifier().replace(model=smooth_cnn().half()).dtype == torch.float32
+
+    def test_constants_can_be_taken_away(self):
+        bare = self.classifier().replace(mean=None, std=None)
+        assert bare.mean is None
+        assert bare.std is None
+
+    @pytest.mark.parametrize(
+        ("changes", "error"),
+        [({"draws": 0}, ConfigurationError), ({"std": 0.0}, ConfigurationError), ({"eps": 1}, TypeError)],
+    )
+    def test_what_a_classifier_refuses_is_refused(self, changes, error):
+        with pytest.raises(error):
+            self.classifier().replace(**changes)
+
+    def test_a_subclass_stays_one(self):
+        class Mine(Classifier):
+            pass
+
+        assert type(Mine(NET).replace(draws=2)) is Mine
