@@ -13,6 +13,7 @@ from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.dataset import Dataset, batches
 from robustkit.evaluation.attack_run import labels
+from robustkit.data.labels import names_of_classes
 from robustkit.evaluator import evaluate
 from robustkit.maths.norms import Norm
 from robustkit.model.classifier import Classifier, as_classifier
@@ -63,8 +64,7 @@ def assert_robust(
     if attacks is None:
         attacks = get_protocol("fast", norm=norm, eps=eps, classes=classes)
     protocol = attacks if isinstance(attacks, Protocol) else custom(attacks)
-    named = classifier.class_names or (data.class_names if isinstance(data, Dataset) else None) or ()
-    named = named if len(named) == classes else tuple(map(str, range(classes)))
+    named = names_of_classes(classes, classifier.class_names, data.class_names if isinstance(data, Dataset) else None)
     check_names(rules, names(named, labels(protocol.attacks)))
     found = evaluate(classifier, data, protocol, batch_size=batch_size, limit=limit, seed=seed, examples=0)
     audit = judged(build_audit(found, classifier, name=type(classifier.model).__name__, limit=limit), rules)

@@ -106,6 +106,7 @@ def command(
     from robustkit.cli.shared.recorded import as_named
     from robustkit.cli.shared.report_files import check_folder, check_out, write_report
     from robustkit.cli.shared.shards import keeping, place_of, read_shard, typed, write_shard
+    from robustkit.data.labels import names_of_classes
     from robustkit.defenses import Ensemble
     from robustkit.evaluation.attack_run import labels
     from robustkit.evaluation.checkpoint import discard
@@ -115,7 +116,6 @@ def command(
     from robustkit.evaluator import evaluate
     from robustkit.report import read_about
     from robustkit.report.build import build_audit
-    from robustkit.report.document.environment import names_of_classes
     from robustkit.report.requirements import measures
     from robustkit.report.requirements.gates import Requirement, check_names, exit_code, judged
 
@@ -147,7 +147,8 @@ def command(
         table.check(case.dataset)
     if requirements:  # what cannot be judged is said before the work
         slices = table.slices() if table else ()
-        classes = names_of_classes(case.classifier, case.dataset, case.count_classes())
+        known = case.classifier.class_names, case.dataset.class_names
+        classes = names_of_classes(case.count_classes(), *known)
         check_names(requirements, measures.names(classes, labels(chosen.attacks), slices, radii))
     drawn = nearest_found = members = None
     here = ranks()

@@ -1,7 +1,8 @@
-"""Labels in every spelling people use, read as one: class indices (N,) in int64."""
+"""Labels in every spelling people use, read as one: class indices (N,) in int64; and what the classes are called."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,17 @@ def as_tensor(value: Any) -> Tensor:
     if isinstance(value, np.ndarray) and not value.flags.writeable:
         value = value.copy()
     return torch.as_tensor(value)
+
+
+def names_of_classes(count: int, *known: Sequence[str] | None) -> tuple[str, ...]:
+    """Returns what `count` classes are called: by the first names that are known, by numbers if those are not as many.
+
+    Args:
+        count: How many classes there are.
+        *known: Names in the order of the class indices, by precedence: the model's, then the data's, say.
+    """
+    names = next(filter(None, known), ())
+    return tuple(names) if len(names) == count else tuple(map(str, range(count)))
 
 
 def _not_labels(found: str) -> InvalidEvaluation:

@@ -12,6 +12,7 @@ import numpy as np
 
 from robustkit.attacks.threat import Threat, eps_text, parse_eps
 from robustkit.base.version import __version__
+from robustkit.data.labels import names_of_classes
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.curve import Curve, Distances
 from robustkit.evaluation.members import Transfer
@@ -20,7 +21,7 @@ from robustkit.evaluation.slices import Groups, accuracy_by_slice, clustered_int
 from robustkit.model.classifier import Classifier
 from robustkit.report.document.about import About
 from robustkit.report.document.ensemble import ensemble_of
-from robustkit.report.document.environment import build_subject, environment, names_of_classes
+from robustkit.report.document.environment import build_subject, environment
 from robustkit.report.document.io import result_sha256
 from robustkit.report.document.report import (
     SCHEMA,
@@ -84,7 +85,7 @@ def build_audit(
         members: From `robustkit.evaluation.members.members_of`, where the model is an ensemble.
         groups: Slices and origins of the samples, from `robustkit.evaluation.slices.read_groups`.
     """
-    names = names_of_classes(classifier, evaluation.dataset, evaluation.num_classes)
+    names = names_of_classes(evaluation.num_classes, classifier.class_names, evaluation.dataset.class_names)
     audit = assemble(
         evaluation,
         build_subject(classifier, names, name, source, weights, defences),

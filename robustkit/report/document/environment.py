@@ -12,7 +12,6 @@ import torch
 
 from robustkit.base.settings import Scalar
 from robustkit.base.version import __version__
-from robustkit.data.dataset import Dataset
 from robustkit.model.classifier import Classifier
 from robustkit.model.weights import sha256, weights_sha256
 from robustkit.report.document.report import Subject
@@ -40,12 +39,6 @@ def environment() -> dict[str, Scalar]:
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "allow_tf32": torch.backends.cuda.matmul.allow_tf32,
     }
-
-
-def names_of_classes(classifier: Classifier, dataset: Dataset, count: int) -> tuple[str, ...]:
-    """Returns what a report calls the classes: their names where each of the `count` has one, else their numbers."""
-    names = classifier.class_names or dataset.class_names or ()
-    return names if len(names) == count else tuple(map(str, range(count)))
 
 
 def build_subject(
