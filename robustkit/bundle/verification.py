@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.bundle.audits import AuditCheck, Model
-from robustkit.bundle.findings import Mismatch
+from robustkit.bundle.check_audit import AuditCheck, Model
+from robustkit.bundle.check_report import check_pages, check_report, read_report
 from robustkit.bundle.manifest import NAME, Manifest
+from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.opening import check_files, opened
-from robustkit.bundle.summaries import check_pages, check_report, read_report
-from robustkit.bundle.verdicts import Notes, Verification
+from robustkit.bundle.outcome import Notes, Verification
 from robustkit.report.document.report import Report
 
 

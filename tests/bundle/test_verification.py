@@ -407,7 +407,7 @@ def test_noise_of_another_machine_is_a_remark_and_no_forgery(folder, monkeypatch
 
 
 def test_pages_of_other_versions_are_not_checked_and_told(folder, monkeypatch):
-    monkeypatch.setattr("robustkit.bundle.summaries.same_versions", lambda *_: False)
+    monkeypatch.setattr("robustkit.bundle.check_report.same_versions", lambda *_: False)
     (folder / "report.html").write_text("<p>drawn otherwise")
     result = robustkit.verify(folder)
     assert [m.where for m in result.false] == ["report.html"]  # its hash, and nothing else
@@ -415,7 +415,7 @@ def test_pages_of_other_versions_are_not_checked_and_told(folder, monkeypatch):
 
 
 def test_pages_that_are_drawn_the_same_hold_whatever_the_versions(folder, monkeypatch):
-    monkeypatch.setattr("robustkit.bundle.summaries.same_versions", lambda *_: False)
+    monkeypatch.setattr("robustkit.bundle.check_report.same_versions", lambda *_: False)
     made = [(c.what, c.status) for c in robustkit.verify(folder).checks if "report.html" in c.what]
     assert made == [("report.html and report.md from report.json", "holds")]
 

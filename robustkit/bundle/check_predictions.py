@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.threat import STORED
-from robustkit.bundle.chosen import Chosen
-from robustkit.bundle.findings import Findings, Mismatch
+from robustkit.bundle.mismatch import Findings, Mismatch
+from robustkit.bundle.stored_points import Chosen
 from robustkit.evaluation.outcome import Judge
 from robustkit.evaluation.result import Evaluation
 from robustkit.maths.calibration import ClasswiseBins, columns

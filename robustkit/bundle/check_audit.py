@@ -11,13 +11,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.bundle.answers import RULE, Answers, check_subject
-from robustkit.bundle.findings import Mismatch
+from robustkit.bundle.check_points import Samples
+from robustkit.bundle.check_predictions import RULE, Answers, check_subject
+from robustkit.bundle.check_report import check_audit, read_ledger
 from robustkit.bundle.manifest import Part
+from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.outcome import Notes
 from robustkit.bundle.restore import measured_on_the_way, unknown_attacks
-from robustkit.bundle.samples import Samples
-from robustkit.bundle.summaries import check_audit, read_ledger
-from robustkit.bundle.verdicts import Notes
 from robustkit.evaluation.evidence import StoredEvidence
 from robustkit.evaluation.result import Evaluation
 from robustkit.model.classifier import Classifier

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from robustkit.attacks.threat import STORED
 from robustkit.base.errors import InvalidEvaluation, RobustkitError
-from robustkit.bundle.answers import Answers
-from robustkit.bundle.chosen import Chosen
-from robustkit.bundle.findings import Findings, Mismatch, same_number
-from robustkit.bundle.gallery import wrong_pictures
+from robustkit.bundle.check_pictures import wrong_pictures
+from robustkit.bundle.check_predictions import Answers
+from robustkit.bundle.mismatch import Findings, Mismatch, same_number
+from robustkit.bundle.stored_points import Chosen
 from robustkit.data.dataset import Batch, batches, samples_sha256, samples_sum
 from robustkit.data.labels import as_labels
 from robustkit.evaluation.attack_run import AttackRun

@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
-from robustkit.bundle.findings import Mismatch, compare, compare_audits
-from robustkit.bundle.ledgers import check_ledger
+from robustkit.bundle.check_ledger import check_ledger
 from robustkit.bundle.manifest import PAGES, Manifest, build_manifest, with_files
+from robustkit.bundle.mismatch import Mismatch, compare, compare_audits
 from robustkit.bundle.restore import derive, restore, same_versions
 from robustkit.bundle.save import illustrations, pages
 from robustkit.evaluation.ledger import Ledger
