@@ -12,8 +12,8 @@ from robustkit.attacks.protocols import Protocol, custom, get_protocol
 from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.dataset import Dataset, batches
-from robustkit.evaluation.attack_run import labels
 from robustkit.data.labels import names_of_classes
+from robustkit.evaluation.attack_run import labels
 from robustkit.evaluator import evaluate
 from robustkit.maths.norms import Norm
 from robustkit.model.classifier import Classifier, as_classifier
