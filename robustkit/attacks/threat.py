@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError, suggest
+from robustkit.base.exit_codes import ExitCode
 from robustkit.maths import norms, projection
 from robustkit.maths.norms import NORMS, Norm
 from robustkit.maths.random_numbers import Stream
@@ -21,7 +22,7 @@ STORED = 256  # levels of a stored image
 class ThreatViolation(RobustkitError):
     """An attack returned a point outside its own threat: a bug of the attack, never clipped away in silence."""
 
-    exit_code = 3
+    exit_code = ExitCode.UNRELIABLE
 
 
 def parse_eps(eps: Eps) -> float:

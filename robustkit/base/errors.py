@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from robustkit.base.exit_codes import ExitCode
+
 
 class RobustkitError(Exception):
     """Base of every error robustkit raises on purpose; its text is one line for a person.
@@ -12,7 +14,7 @@ class RobustkitError(Exception):
     The text says who complains, what was expected, what was found and what to do.
     """
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class ConfigurationError(RobustkitError, ValueError):
@@ -22,7 +24,7 @@ class ConfigurationError(RobustkitError, ValueError):
 class InvalidEvaluation(RobustkitError, ValueError):
     """Model or data that would make every number of the evaluation meaningless (exit code 3)."""
 
-    exit_code = 3
+    exit_code = ExitCode.UNRELIABLE
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from robustkit.base.errors import ConfigurationError, RobustkitError
+from robustkit.base.exit_codes import ExitCode
 
 Value = TypeVar("Value")
 # Nobody times out while another finishes; `torchrun` ends all of them when one has gone.
@@ -26,7 +27,7 @@ _store: Any = None  # a torch.distributed.Store
 class Deserted(RobustkitError):
     """Another process has gone."""
 
-    exit_code = 3
+    exit_code = ExitCode.UNRELIABLE
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from importlib import import_module
 import click
 
 from robustkit.base.errors import RobustkitError, suggest
+from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.base.version import __version__
 
 COMMANDS = (
     *("audit", "demo", "corrupt", "clean-data", "train", "doctor", "selftest", "attacks"),
     *("ensemble", "calibrate", "certify", "report", "verify", "merge", "gate", "compare", "plan"),
 )
-INTERRUPTED = 130
 SHARED = ("audit", "train")  # what several processes can do together
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Commands(click.Group):
@@ -38,15 +39,12 @@ class Commands(click.Group):
         return command
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings=SETTINGS, epilog=listed())
 @click.version_option(__version__, prog_name="robustkit", message="%(prog)s %(version)s")
 def cli() -> None:
     """Attack, defend and audit any PyTorch classifier.
 
     Begin with `robustkit demo`, then `robustkit audit --help`.
-
-    Exit codes: 0 fine, 1 requirement not met, 2 usage or configuration, 3 evaluation invalid or unreliable,
-    4 undecided, 130 interrupted.
     """
 
 
@@ -56,26 +54,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
         with _together():
             words = [*(sys.argv[1:] if arguments is None else arguments)]
             result = cli.main(args=words, prog_name="robustkit", standalone_mode=False, obj=words)
-        return result if isinstance(result, int) else 0
+        return result if isinstance(result, int) else ExitCode.OK
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
-        return 2
+        return ExitCode.USAGE
     except click.ClickException as error:
-        return _say(error.format_message(), 2)
+        return _say(error.format_message(), ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted; nothing was written", INTERRUPTED)
+        return _say("interrupted; nothing was written", ExitCode.INTERRUPTED)
     except RobustkitError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader of our output has gone
-        return 0
+        return ExitCode.OK
     except OSError as error:
-        return _say(f"expected files that can be read and written, got {error}", 2)
+        return _say(f"expected files that can be read and written, got {error}", ExitCode.USAGE)
     except Exception as error:
         if os.environ.get("ROBUSTKIT_TRACEBACK"):
             raise
         hint = "this is a bug; set ROBUSTKIT_TRACEBACK=1 to see where"
-        return _say(f"{type(error).__name__}: {error} ({hint})", 2)
+        return _say(f"{type(error).__name__}: {error} ({hint})", ExitCode.USAGE)
 
 
 def launched() -> bool:

@@ -14,7 +14,6 @@ def command() -> None:
     \b
     Settings follow the name: --attack pgd:steps=100,restarts=5,loss=margin
     """
-    from rich.table import Table
     from rich.text import Text
 
     from robustkit.attacks import ATTACKS
@@ -28,12 +27,11 @@ def command() -> None:
             for field in dataclasses.fields(kind)
             if field.name not in common and field.default not in (dataclasses.MISSING, ())
         ]
-        table = Table(box=None, padding=(0, 2), show_header=False)
-        table.add_column(width=9)
-        table.add_column()
+        table = screen.plain_table("", "", left=[""])
+        table.show_header, table.columns[0].width = False, 9
         table.add_row(Text(name, style="bold"), Text((kind.__doc__ or "").splitlines()[0]))
         table.add_row("", Text(f"{kind.kind}; {', '.join(kind.norms)}; {', '.join(settings)}", style="dim"))
         table.add_row("", Text(kind.source, style="dim"))
         console.print(table)
-    console.print("\n  All take norm, eps and target; so does any attack of foolbox:")
+    console.print("\n  All take norm, eps and target; so does any attack from foolbox:")
     console.print("  --attack foolbox:LinfDeepFoolAttack,steps=50")

@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.cli.shared.model_and_data import Case
-from robustkit.cli.shared.options import case_options
-from robustkit.cli.shared.values import numbers
+from robustkit.cli.shared.model_and_data import ModelOptions
+from robustkit.cli.shared.option_types import NUMBERS
+from robustkit.cli.shared.options import model_options
+
+if TYPE_CHECKING:
+    from robustkit.cli.shared.model_and_data import ModelAndData
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options of `robustkit certify`, by their names."""
+
+    model: ModelOptions
+    sigma: float
+    n: int
+    n0: int
+    alpha: float
+    radii: tuple[float, ...]
+    limit: int | None
+    seed: int
+    out: Path
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one sample; the fields are the columns of the table."""
+
+    id: str | int
+    label: int
+    prediction: int
+    radius: float
+    votes: int
+    seconds: float
 
 
 @click.command("certify", short_help="Prove radii by randomised smoothing.")
-@case_options
+@model_options
 @click.option("--sigma", type=float, default=0.25, show_default=True, help="Standard deviation of the noise.")
 @click.option("--n", default=1000, show_default=True, help="Noisy copies of each sample; papers use 100000.")
 @click.option("--n0", default=100, show_default=True, help="Noisy copies that choose the class.")
-@click.option("--alpha", default=0.001, show_default=True, help="Chance, per sample, that a certificate is wrong.")
-@click.option("--radii", default="0,0.25,0.5,0.75,1,1.25,1.5", show_default=True, help="L2 radii of the table.")
+@click.option("--alpha", default=0.001, show_default=True, help="Probability, per sample, that a certificate is wrong.")
+@click.option(
+    "--radii", type=NUMBERS, default="0,0.25,0.5,0.75,1,1.25,1.5", show_default=True, help="L2 radii in the table."
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
 @click.option(
@@ -30,63 +65,72 @@ from robustkit.cli.shared.values import numbers
     help="Table with one row per sample; until it is complete they are in FILE.part.",
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(
-    load: Callable[[], Case],
-    sigma: float,
-    n: int,
-    n0: int,
-    alpha: float,
-    radii: str,
-    limit: int | None,
-    seed: int,
-    out: Path,
-    quiet: bool,
-) -> None:
+def command(**options: Any) -> None:
     """Certify MODEL under Gaussian noise (Cohen et al. 2019): the model should have been trained under the same noise.
 
-    A sample counts at a radius if the vote under noise is right, not abstained from, and proven that far. Each
+    A sample counts at a radius if the vote under noise is correct, does not abstain, and is certified that far. Each
     certificate holds with probability 1 - alpha.
 
     \b
     Example:
-      robustkit certify cnn --weights noisy.safetensors --data mnist --sigma 0.25 --n 100000 --limit 500
+      robustkit certify cnn --weights noisy.safetensors --data mnist \\
+          --sigma 0.25 --n 100000 --limit 500
     """
-    import torch
-    from rich.table import Table
-
     from robustkit.base.csv_table import csv_line
     from robustkit.base.write_file import written_in_steps
-    from robustkit.cli.shared import screen
-    from robustkit.data.dataset import batches
-    from robustkit.defenses.smoothing import ABSTAIN, Certificates, Smoothed, certified_accuracy
+    from robustkit.cli.shared.progress import progress
 
-    steps = numbers("radii", radii) or ()
-    case = load()
-    smoothed = Smoothed(case.classifier, sigma, seed=seed)
-    rows: list[tuple[int, int, float, int]] = []
-    with screen.progress(quiet) as bar, written_in_steps(out) as add:
-        for sample in batches(case.dataset, 1, limit):
-            start = time.perf_counter()
-            found = smoothed.certify(sample.x, ids=sample.ids, n0=n0, n=n, alpha=alpha, batch_size=case.batch_size)
-            label, answer = int(sample.y), int(found.prediction)
+    plan = Plan(**options)
+    loaded = plan.model.load()
+    rows: list[Row] = []
+    with progress(plan.quiet) as bar, written_in_steps(plan.out) as add:
+        for row in certified(plan, loaded):
             if not rows:
                 add(csv_line(("id", "label", "prediction", "radius", "votes", "right", "seconds")))
-            rows.append((label, answer, float(found.radius), int(found.votes)))
-            name = sample.names[0] if sample.names else int(sample.ids)
-            seconds = f"{time.perf_counter() - start:.3f}"
-            add(csv_line((name, label, answer, float(found.radius), int(found.votes), answer == label, seconds)))
-            bar.count("certify", len(rows), limit, f"radius {float(found.radius):.3f}")
-    labels, answers, proven, votes = (torch.tensor(column) for column in zip(*rows, strict=True))
-    shares = certified_accuracy(Certificates(answers, proven.double(), votes), labels, steps)
-    view = Table(box=None, padding=(0, 2), header_style="dim", title_justify="left", title_style="bold")
-    view.title = f"{case.spec} on {len(rows)} samples, sigma {sigma:g}, n {n}"
-    for heading in ("L2 radius", "certified accuracy, 95 % interval", "samples"):
-        view.add_column(heading, justify="right" if heading != "certified accuracy, 95 % interval" else "left")
-    for radius, share in zip(steps, shares, strict=True):
-        view.add_row(f"{radius:g}", screen.share(share), f"{share.k} of {share.n}")
+            rows.append(row)
+            right = row.prediction == row.label
+            add(csv_line((row.id, row.label, row.prediction, row.radius, row.votes, right, f"{row.seconds:.3f}")))
+            bar.count("certify", len(rows), plan.limit, f"radius {row.radius:.3f}")
+    print_radii(plan, loaded.spec, rows)
+    click.echo(f"  table {plan.out}")
+
+
+def certified(plan: Plan, loaded: ModelAndData) -> Iterator[Row]:
+    """Yields the certificate of every sample."""
+    from robustkit.data.dataset import batches
+    from robustkit.defenses.smoothing import Smoothed
+
+    smoothed = Smoothed(loaded.classifier, plan.sigma, seed=plan.seed)
+    settings: Any = {"n0": plan.n0, "n": plan.n, "alpha": plan.alpha, "batch_size": loaded.batch_size}
+    for sample in batches(loaded.dataset, 1, plan.limit):
+        start = time.perf_counter()
+        found = smoothed.certify(sample.x, ids=sample.ids, **settings)
+        yield Row(
+            id=sample.names[0] if sample.names else int(sample.ids),
+            label=int(sample.y),
+            prediction=int(found.prediction),
+            radius=float(found.radius),
+            votes=int(found.votes),
+            seconds=time.perf_counter() - start,
+        )
+
+
+def print_radii(plan: Plan, name: str, rows: list[Row]) -> None:
+    """Prints the certified accuracy at every radius."""
+    import torch
+
+    from robustkit.cli.shared import screen
+    from robustkit.defenses.smoothing import ABSTAIN, Certificates, certified_accuracy
+
+    predictions = torch.tensor([row.prediction for row in rows])
+    radii = torch.tensor([row.radius for row in rows], dtype=torch.float64)
+    found = Certificates(predictions, radii, torch.tensor([row.votes for row in rows]))
+    shares = certified_accuracy(found, torch.tensor([row.label for row in rows]), plan.radii)
+    table = screen.plain_table("L2 radius", "certified accuracy, 95 % interval", "samples")
+    table.columns[1].justify = "left"
+    for radius, share in zip(plan.radii, shares, strict=True):
+        table.add_row(f"{radius:g}", screen.accuracy(share), screen.counts(share))
     console = screen.out()
-    console.print(view)
-    console.print(
-        f"  abstained from {int((answers == ABSTAIN).sum())}; each certificate may be wrong with chance {alpha:g}"
-    )
-    click.echo(f"  table {out}")
+    screen.print_titled(console, f"{name} on {len(rows)} samples, sigma {plan.sigma:g}, n {plan.n}", table)
+    abstained = int((predictions == ABSTAIN).sum())
+    console.print(f"  abstained from {abstained}; each certificate may be wrong with probability {plan.alpha:g}")

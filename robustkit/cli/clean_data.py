@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.cli.shared.values import numbers
+from robustkit.cli.shared.preprocessing import BOUNDS, read_bounds
+from robustkit.cli.shared.report_files import check_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from rich.console import Console
     from rich.table import Table
 
     from robustkit.data.cleaning import Cleaning, Issue
@@ -29,49 +32,74 @@ _EVIDENCE = {
 }
 
 
-@click.command("clean-data", short_help="Find copies, leaks, label errors and outliers in training data.")
-@click.option("--data", required=True, help="Training data, named as for audit: digits, mnist, a folder, an .npz file.")
+@dataclass(frozen=True)
+class Plan:
+    """The options of `robustkit clean-data`, by their names.
+
+    Raises:
+        ConfigurationError: If they contradict each other, or cannot be used as given.
+    """
+
+    data: str
+    data_root: Path | None
+    split: str
+    test_data: str | None
+    test_split: str
+    image_size: int | None
+    bounds: str | None
+    near: float
+    outlier: float
+    probabilities: Path | None
+    limit: int | None
+    seed: int
+    show: int
+    report: Path
+    drop: str | None
+    out: Path | None
+
+    def __post_init__(self) -> None:
+        if bool(self.kinds) != bool(self.out):
+            option = "drop" if self.kinds else "out"
+            raise ConfigurationError(f"--{option}: expected --drop and --out together, got one; add it")
+        if self.out and self.out.suffix != ".npz":
+            raise ConfigurationError(f"--out: expected a name that ends in .npz, got '{self.out}'; change it")
+        check_folder(self.report)
+        read_bounds(self.bounds)
+
+    @property
+    def kinds(self) -> set[str]:
+        """Which samples to leave out."""
+        from robustkit.data.cleaning import known_kinds
+
+        return known_kinds(name.strip() for name in (self.drop or "").split(",") if name.strip())
+
+
+@click.command("clean-data", short_help="Find duplicates, leaks, label errors and outliers in training data.")
+@click.option("--data", required=True, help="Training data, given as for audit: digits, mnist, a folder, an .npz file.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the files of a named data set.")
-@click.option("--split", default="train", show_default=True, help="Part of the data that is trained on.")
-@click.option("--test-data", help="Test data, for leaks  [default: --data, where it has a part --test-split]")
-@click.option("--test-split", default="test", show_default=True, help="Part of the data that is tested on.")
+@click.option("--split", default="train", show_default=True, help="Split that is trained on.")
+@click.option("--test-data", help="Test data, for leaks  [default: --data, if it has the split --test-split]")
+@click.option("--test-split", default="test", show_default=True, help="Split that is tested on.")
 @click.option("--image-size", type=click.IntRange(1), help="Resize and crop the images of a folder.")
-@click.option("--bounds", help="Lowest and highest input value  [default: the data's, mostly 0,1]")
+@BOUNDS
 @click.option("--near", type=click.FloatRange(0, 1), default=0.25, show_default=True,
-              help="Near copies: share of the median distance between neighbours.")  # fmt: skip
+              help="Near duplicates: fraction of the median distance between neighbours.")  # fmt: skip
 @click.option("--outlier", type=click.FloatRange(0, min_open=True), default=4.0, show_default=True,
               help="Outliers: robust z-score.")  # fmt: skip
 @click.option("--probabilities", type=click.Path(path_type=Path), help="For label errors: .npy (N, K) that a model"
               " gives to samples it was not trained on  [default: logistic regression, 5 folds]")  # fmt: skip
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples of each part.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples of each split.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the folds behind the label errors.")
 @click.option("--show", type=click.IntRange(0), default=5, show_default=True, help="Samples to show of each kind.")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("robustkit-cleaning"), show_default=True,
               help="Folder for cleaning.json and cleaning.csv.")  # fmt: skip
 @click.option("--drop", metavar="ISSUE,...", help="With --out: which to leave out, of nan, range, duplicate, near, "
               "leak, label, outlier.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="With --drop: .npz for what is left.")
-def command(
-    data: str,
-    data_root: Path | None,
-    split: str,
-    test_data: str | None,
-    test_split: str,
-    image_size: int | None,
-    bounds: str | None,
-    near: float,
-    outlier: float,
-    probabilities: Path | None,
-    limit: int | None,
-    seed: int,
-    show: int,
-    report: Path,
-    drop: str | None,
-    out: Path | None,
-) -> None:
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="With --drop: .npz file for what is left.")
+def command(**options: Any) -> None:
     """Find what is wrong with data before training on them; nothing is dropped unless you ask.
 
-    Looks for NaN and values out of range, exact and near copies, test samples in the training data, wrong labels
+    Looks for NaN and values out of range, exact and near duplicates, test samples in the training data, wrong labels
     (confident learning, Northcutt et al. 2021, on out-of-fold predictions), and outliers.
 
     \b
@@ -79,54 +107,85 @@ def command(
       robustkit clean-data --data digits
       robustkit clean-data --data train.npz --test-data test.npz --drop leak,duplicate --out clean.npz
     """
-    from robustkit.base.write_file import write_atomically
     from robustkit.cli.shared import screen
-    from robustkit.cli.shared.report_files import check_folder
+    from robustkit.data.cleaning import sample_names
+
+    plan = Plan(**options)
+    source, train, test = read_data(plan)
+    found = find(plan, source, train, test)
+    keep = found.keep(sample_names(train), plan.kinds)
+    print_findings(screen.out(), found, source, plan.show)
+    write_findings(plan.report, found)
+    if plan.out:
+        if not bool(keep.any()):
+            raise ConfigurationError(f"--drop: expected something to be left, got none of {len(keep)}; drop less")
+        write_kept(plan.out, train, keep)
+
+
+def read_data(plan: Plan) -> tuple[Dataset, Batch, Batch | None]:
+    """Returns where the training data come from, all of them, and the test data, if there are any."""
     from robustkit.cli.shared.samples import read
-    from robustkit.data.cleaning import KINDS, clean, known_kinds, sample_names
     from robustkit.loading.data import load_data
 
-    kinds = known_kinds(name.strip() for name in (drop or "").split(",") if name.strip())
-    if bool(kinds) != bool(out):
-        raise ConfigurationError(f"--{'drop' if kinds else 'out'}: expected --drop and --out together, got one; add it")
-    if out and out.suffix != ".npz":
-        raise ConfigurationError(f"--out: expected a name that ends in .npz, got '{out}'; change it")
-    check_folder(report)
-    limits = numbers("bounds", bounds)
-    if limits is not None and not (len(limits) == 2 and limits[0] < limits[1]):
-        raise ConfigurationError(f"--bounds: expected two rising numbers such as 0,1, got {bounds!r}; correct it")
-    source = load_data(data, data_root, split, image_size)
-    other: Dataset | None = None
-    if test_data is not None:
-        other = load_data(test_data, data_root, test_split, image_size)
-    elif source.split is not None and source.split != test_split:
-        other = load_data(data, data_root, test_split, image_size)
-    train, test = read(source, limit), read(other, limit) if other else None
-    legal = (limits[0], limits[1]) if limits else source.bounds
-    shares = None if probabilities is None else read_probabilities(probabilities)
-    found = clean(train, test, bounds=legal, near=near, outlier=outlier, probabilities=shares, seed=seed)
-    keep = found.keep(sample_names(train), kinds)
+    source = load_data(plan.data, plan.data_root, plan.split, plan.image_size)
+    has_test_split = source.split is not None and source.split != plan.test_split
+    test_data = plan.test_data or (plan.data if has_test_split else None)
+    train = read(source, plan.limit)
+    if test_data is None:
+        return source, train, None
+    return source, train, read(load_data(test_data, plan.data_root, plan.test_split, plan.image_size), plan.limit)
 
-    console = screen.out()
-    console.print(summary(found, source))
+
+def find(plan: Plan, source: Dataset, train: Batch, test: Batch | None) -> Cleaning:
+    """Returns what is wrong with the data."""
+    from robustkit.data.cleaning import clean
+
+    return clean(
+        train,
+        test,
+        bounds=read_bounds(plan.bounds) or source.bounds,
+        near=plan.near,
+        outlier=plan.outlier,
+        probabilities=None if plan.probabilities is None else read_probabilities(plan.probabilities),
+        seed=plan.seed,
+    )
+
+
+def print_findings(console: Console, found: Cleaning, source: Dataset, show: int) -> None:
+    """Prints the summary, then `show` samples of each kind, then what was not checked."""
+    from robustkit.cli.shared.screen import print_titled
+    from robustkit.data.cleaning import KINDS
+
+    sizes = f"{found.train} training" + (f" and {found.test} test samples" if found.test else " samples")
+    print_titled(console, f"{source.name}: {sizes}", summary(found))
     for kind in KINDS:
         issues = [issue for issue in found.issues if issue.kind == kind]
         if issues and show:
             console.print()
-            console.print(worst(kind, issues, show, source.class_names))
+            more = f", {show} of {len(issues)}" if len(issues) > show else ""
+            print_titled(console, f"{kind}{more}", worst(kind, issues[:show], source.class_names))
     if found.label_share is not None:
         agree = 100 * (found.accuracy or 0)
-        click.echo(f"  about {100 * found.label_share:.1f} % of labels wrong; predictions agree with {agree:.1f} %")
+        console.print(f"  about {100 * found.label_share:.1f} % of labels wrong; predictions agree with {agree:.1f} %")
     for note in found.notes:
-        console.print(f"  not looked at - {note}", style="yellow", highlight=False)
-    for name, text in (("cleaning.json", found.to_json()), ("cleaning.csv", found.to_csv())):
-        write_atomically(report / name, text)
-    click.echo(f"  report {report / 'cleaning.json'}\n  table {report / 'cleaning.csv'}")
-    if out:
-        if not bool(keep.any()):
-            raise ConfigurationError(f"--drop: expected something to be left, got none of {len(keep)}; drop less")
-        write_atomically(out, packed(train, keep))
-        click.echo(f"  kept {int(keep.sum())} of {len(keep)} samples in {out}")
+        console.print(f"  not checked - {note}", style="yellow", highlight=False)
+
+
+def write_findings(folder: Path, found: Cleaning) -> None:
+    """Writes cleaning.json and cleaning.csv, and says where."""
+    from robustkit.base.write_file import write_atomically
+
+    write_atomically(folder / "cleaning.json", found.to_json())
+    write_atomically(folder / "cleaning.csv", found.to_csv())
+    click.echo(f"  report {folder / 'cleaning.json'}\n  table {folder / 'cleaning.csv'}")
+
+
+def write_kept(out: Path, train: Batch, keep: Any) -> None:
+    """Writes the samples that are kept, and says how many."""
+    from robustkit.base.write_file import write_atomically
+
+    write_atomically(out, packed(train, keep))
+    click.echo(f"  kept {int(keep.sum())} of {len(keep)} samples in {out}")
 
 
 def read_probabilities(path: Path) -> NDArray[Any]:
@@ -146,30 +205,31 @@ def read_probabilities(path: Path) -> NDArray[Any]:
     return found.astype(np.float64)
 
 
-def summary(found: Cleaning, source: Dataset) -> Table:
+def summary(found: Cleaning) -> Table:
     """Returns how many samples of each split have which issue."""
     from robustkit.cli.shared.screen import plain_table
     from robustkit.data.cleaning import KINDS
 
-    sizes = f"{found.train} training" + (f" and {found.test} test samples" if found.test else " samples")
-    table = plain_table(f"{source.name}: {sizes}")
-    table.add_column("issue")
-    table.add_column("in training", justify="right")
-    table.add_column("in test", justify="right")
-    table.add_column("what it is", style="dim")
+    table = plain_table("issue", "in training", "in test", "what it is", left=["issue", "what it is"])
+    table.columns[-1].style = "dim"
     for kind, meaning in KINDS.items():
-        counts = [len(found.of(kind, split)) for split in ("train", "test")]
-        unseen = (kind in ("near", "leak", "outlier") and found.radius is None) or (
-            kind == "label" and found.label_share is None
-        )
-        in_training = "-" if unseen or (kind == "leak" and not found.test) else str(counts[0])
-        in_test = "-" if not found.test or kind in ("leak", "label", "outlier") else str(counts[1])
+        in_training = str(len(found.of(kind, "train"))) if _looked_for(kind, found) else "-"
+        in_test = str(len(found.of(kind, "test"))) if found.test and kind not in ("leak", "label", "outlier") else "-"
         table.add_row(kind, in_training, in_test, meaning)
     return table
 
 
-def worst(kind: str, issues: list[Issue], show: int, names: tuple[str, ...] | None) -> Table:
-    """Returns the first `show` issues of one kind with their evidence."""
+def _looked_for(kind: str, found: Cleaning) -> bool:
+    """Returns whether the training data could be searched for issues of this kind."""
+    if kind == "label":
+        return found.label_share is not None
+    if kind == "leak" and not found.test:
+        return False
+    return kind not in ("near", "leak", "outlier") or found.radius is not None
+
+
+def worst(kind: str, issues: list[Issue], names: tuple[str, ...] | None) -> Table:
+    """Returns some issues of one kind with their evidence."""
     from rich.text import Text
 
     from robustkit.cli.shared.screen import plain_table
@@ -177,17 +237,13 @@ def worst(kind: str, issues: list[Issue], show: int, names: tuple[str, ...] | No
     def spelled(label: int | None) -> Text:
         return Text("" if label is None else names[label] if names and label < len(names) else str(label))
 
-    more = f", {show} of {len(issues)}" if len(issues) > show else ""
-    table = plain_table(f"{kind}{more}")
-    table.add_column("sample", overflow="fold")
-    table.add_column("label")
-    table.add_column(_EVIDENCE[kind], justify="right")
-    if kind in ("duplicate", "near", "leak"):
-        table.add_column("copy of", overflow="fold")
-        table.add_column("labelled")
-    if kind == "label":
-        table.add_column("looks like")
-    for issue in issues[:show]:
+    columns = ["sample", "label", _EVIDENCE[kind]]
+    columns += ["copy of", "labelled"] if kind in ("duplicate", "near", "leak") else []
+    columns += ["suggested"] if kind == "label" else []
+    table = plain_table(*columns, left=[column for column in columns if column != _EVIDENCE[kind]])
+    for column in table.columns:
+        column.overflow = "fold" if column.header in ("sample", "copy of") else "ellipsis"
+    for issue in issues:
         cells = [Text(f"{issue.split} {issue.id}"), spelled(issue.label), Text(f"{issue.score:.4g}")]
         if issue.partner:
             cells += [Text(issue.partner), spelled(issue.partner_label)]

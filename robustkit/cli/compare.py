@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from robustkit.base.exit_codes import ExitCode
+
 
 @click.command("compare", short_help="What changed between two audits of the same samples.")
 @click.argument("first", metavar="BEFORE", type=click.Path(path_type=Path))
@@ -20,7 +22,7 @@ import click
     show_default=True,
     help="Folder for compare.html, compare.md and compare.json.",
 )
-def command(first: Path, second: Path, before: str | None, after: str | None, seed: int, out: Path) -> int:
+def command(first: Path, second: Path, before: str | None, after: str | None, seed: int, out: Path) -> ExitCode:
     """Compare two audits of the same samples, such as before and after a defense, pruning or quantisation.
 
     BEFORE and AFTER are folders that `robustkit audit` wrote, or the report.json in them with the ledger beside it.
@@ -28,8 +30,10 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
 
     \b
     Example, for a quantised model, which has no gradient, against the original:
-      robustkit audit mine:original  --data test.npz --attack square --surrogate mine:original --out before
-      robustkit audit mine:quantised --data test.npz --attack square --surrogate mine:original --out after
+      robustkit audit mine:original  --data test.npz \\
+          --attack square --surrogate mine:original --out before
+      robustkit audit mine:quantised --data test.npz \\
+          --attack square --surrogate mine:original --out after
       robustkit compare before after
     """
     from rich.text import Text
@@ -53,19 +57,15 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
         write_atomically(out / name, text)
     console = screen.out()
     title = f"{found.before.name} -> {found.after.name}, the same {found.n:,} samples of {found.data}"
-    console.print(Text(title, style="bold"))
-    table = screen.plain_table("")
-    table.title = None
-    table.padding = (0, 1, 0, 1)
-    for column in ("", "before", "after", "points", "95 % interval", "lost", "won", "p"):
-        table.add_column(column, justify="left" if column == "" else "right")
+    columns = ("", "before", "after", "points", "95 % interval", "lost", "won", "p")
+    table = screen.plain_table(*columns, left=[""], narrow=True)
     for row in found.rows:
         pair = row.paired
         cells = [words.percent(row.before.value), words.percent(row.after.value)]
         cells += [points(pair.difference), interval(pair.interval), str(pair.b), str(pair.c)]
         table.add_row(Text(row.name), *cells, words.p_value(pair.p_value))
-    console.print(table)
+    screen.print_titled(console, title, table)
     for line in (headline(found), *found.caveats):
         console.print(Text(f"  {line}"))
     click.echo(f"  page {out / 'compare.html'}")
-    return 3 if found.before.doubt or found.after.doubt else 0
+    return ExitCode.UNRELIABLE if found.before.doubt or found.after.doubt else ExitCode.OK

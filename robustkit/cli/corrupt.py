@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.cli.shared.model_and_data import Case
-from robustkit.cli.shared.options import case_options
+from robustkit.cli.shared.model_and_data import ModelOptions
+from robustkit.cli.shared.options import model_options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from robustkit.cli.shared.model_and_data import ModelAndData
     from robustkit.shift.evaluate import Baseline, Shift
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The options of `robustkit corrupt`, by their names."""
+
+    model: ModelOptions
+    names: tuple[str, ...]
+    severities: tuple[int, ...]
+    corrupted: Path | None
+    baseline: str | None
+    limit: int | None
+    seed: int
+    quiet: bool
+    out: Path
+
+
 @click.command("corrupt", short_help="Measure accuracy and calibration under common corruptions.")
-@case_options
+@model_options
 @click.option("--corruption", "names", multiple=True, help="Only this one, such as fog; may be repeated.")
 @click.option("--severity", "severities", multiple=True, type=click.IntRange(1, 5), help="Only this one, 1 to 5.")
 @click.option(
     "--corrupted",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of published images, as CIFAR-10-C is laid out, made of the same samples.",
+    help="Folder of published images, as CIFAR-10-C is laid out, made from the same samples.",
 )
 @click.option("--baseline", help="Also print mCE against alexnet, or a JSON file with name, clean and errors.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
-@click.option("--seed", default=0, show_default=True, help="Decides all random numbers.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
+@click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -38,97 +54,97 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder for shift.json and shift.csv.",
 )
-def command(
-    load: Callable[[], Case],
-    names: tuple[str, ...],
-    severities: tuple[int, ...],
-    corrupted: Path | None,
-    baseline: str | None,
-    limit: int | None,
-    seed: int,
-    quiet: bool,
-    out: Path,
-) -> None:
+def command(**options: Any) -> None:
     """Evaluate MODEL under the 15 common corruptions in 5 severities.
 
-    The images are made on the way, the same ones for the same seed, or read from a folder of published ones. mCE is
+    The images are made on the fly, the same ones for the same seed, or read from a folder of published ones. mCE is
     comparable with published figures only on the published images.
 
     \b
     Examples:
-      robustkit corrupt preact_resnet18 --weights r18.safetensors --data cifar10 --data-root data
-      robustkit corrupt preact_resnet18 --weights r18.safetensors --data cifar10 --corrupted CIFAR-10-C
+      robustkit corrupt preact_resnet18 --weights r18.safetensors \\
+          --data cifar10 --data-root data
+      robustkit corrupt preact_resnet18 --weights r18.safetensors \\
+          --data cifar10 --corrupted CIFAR-10-C
     """
     from robustkit.base.write_file import write_atomically
-    from robustkit.cli.shared import report_files as files
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared.report_files import check_folder
+
+    plan = Plan(**options)
+    check_folder(plan.out)
+    baseline = read_baseline(plan.baseline)
+    loaded = plan.model.load()
+    shift = run(plan, loaded)
+    pages = {"shift.json": shift.to_json(baseline), "shift.csv": shift.to_csv()}
+    print_shift(shift, loaded.spec, baseline)
+    for name, text in pages.items():
+        click.echo(f"  {write_atomically(plan.out / name, text)}")
+
+
+def run(plan: Plan, loaded: ModelAndData) -> Shift:
+    """Returns how the model does under every corruption."""
+    from robustkit.cli.shared.progress import progress
     from robustkit.shift.corruptions import SEVERITIES
     from robustkit.shift.evaluate import evaluate_shift
 
-    files.check_folder(out)
-    reference = _baseline(baseline)
-    case = load()
     done = 0
-    with screen.progress(quiet) as bar:
+    with progress(plan.quiet) as bar:
 
         def show(name: str, rows: int) -> None:
             nonlocal done
             done += rows
             bar.count(name, done, None, f"{done} images")
 
-        shift = evaluate_shift(
-            case.classifier,
-            case.dataset,
-            names or None,
-            severities or SEVERITIES,
-            batch_size=case.batch_size,
-            limit=limit,
-            seed=seed,
-            folder=corrupted,
+        return evaluate_shift(
+            loaded.classifier,
+            loaded.dataset,
+            plan.names or None,
+            plan.severities or SEVERITIES,
+            batch_size=loaded.batch_size,
+            limit=plan.limit,
+            seed=plan.seed,
+            folder=plan.corrupted,
             progress=show,
         )
-    written = shift.to_json(reference)
-    console = screen.out()
-    table = _table(shift)
-    table.title = f"{case.spec} on {shift.clean.accuracy.n} samples, accuracy in % by severity"
-    console.print(table)
-    low, high = shift.mean_accuracy.low or 0, shift.mean_accuracy.high or 0
-    console.print(
-        f"  mean accuracy {100 * shift.mean_accuracy.value:.1f} %, 95 % interval {100 * low:.1f}-{100 * high:.1f}"
-    )
-    if reference:
-        console.print(
-            f"  mCE {100 * shift.mce(reference):.1f} %, relative mCE {100 * shift.relative_mce(reference):.1f} %"
-            f" of {reference.name}"
-        )
-    for name, text in (("shift.json", written), ("shift.csv", shift.to_csv())):
-        click.echo(f"  {write_atomically(out / name, text)}")
 
 
-def _table(shift: Shift) -> Table:
-    from rich.table import Table
+def print_shift(shift: Shift, model: str, baseline: Baseline | None) -> None:
+    """Prints the accuracies, their mean and, against a baseline, the mean corruption error."""
+    from robustkit.cli.shared import screen
 
-    table = Table(box=None, padding=(0, 1, 0, 2), header_style="dim", title_justify="left", title_style="bold")
-    table.add_column("corruption")
-    for heading in (*map(str, shift.severities), "mean", "ECE"):
-        table.add_column(heading, justify="right")
+    console, mean = screen.out(), shift.mean_accuracy
+    title = f"{model} on {shift.clean.accuracy.n} samples, accuracy in % by severity"
+    screen.print_titled(console, title, shift_table(shift))
+    interval = f"{100 * (mean.low or 0):.1f}-{100 * (mean.high or 0):.1f}"
+    console.print(f"  mean accuracy {screen.percent(mean.value)}, 95 % interval {interval}")
+    if baseline:
+        mce, relative = screen.percent(shift.mce(baseline)), screen.percent(shift.relative_mce(baseline))
+        console.print(f"  mCE {mce}, relative mCE {relative} of {baseline.name}")
 
-    def percent(value: float) -> str:
+
+def shift_table(shift: Shift) -> Table:
+    """Returns the accuracy under every corruption at every severity, a row for each corruption."""
+    from robustkit.cli.shared.screen import plain_table
+
+    columns = ("corruption", *map(str, shift.severities), "mean", "ECE")
+    table = plain_table(*columns, left=["corruption"], narrow=True)
+
+    def figure(value: float) -> str:
         return f"{100 * value:.1f}"
 
     blank = [""] * len(shift.severities)
-    table.add_row("clean", *blank, percent(1 - shift.clean.error), f"{shift.clean.calibration.ece.value:.3f}")
+    table.add_row("clean", *blank, figure(1 - shift.clean.error), f"{shift.clean.calibration.ece.value:.3f}")
     for name in shift.corruptions:
-        figures = [percent(1 - shift.by_name[name, level].error) for level in shift.severities]
-        table.add_row(name, *figures, percent(shift.accuracy(name)), f"{shift.ece(name):.3f}")
-    columns = [[1 - shift.by_name[name, level].error for name in shift.corruptions] for level in shift.severities]
-    means = [percent(sum(column) / len(column)) for column in columns]
+        figures = [figure(1 - shift.by_name[name, level].error) for level in shift.severities]
+        table.add_row(name, *figures, figure(shift.accuracy(name)), f"{shift.ece(name):.3f}")
+    levels = [[1 - shift.by_name[name, level].error for name in shift.corruptions] for level in shift.severities]
+    means = [figure(sum(level) / len(level)) for level in levels]
     ece = sum(map(shift.ece, shift.corruptions)) / len(shift.corruptions)
-    table.add_row("mean", *means, percent(shift.mean_accuracy.value), f"{ece:.3f}", style="bold")
+    table.add_row("mean", *means, figure(shift.mean_accuracy.value), f"{ece:.3f}", style="bold")
     return table
 
 
-def _baseline(name: str | None) -> Baseline | None:
+def read_baseline(name: str | None) -> Baseline | None:
     """Returns the baseline that is meant.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from robustkit.cli.shared.evaluation_options import probe_options
+from robustkit.cli.shared.options import probe_options
 
 EPS = "0.15"  # about two of the sixteen grey levels of these images: a person is not fooled, an ordinary network is
 
@@ -23,12 +23,14 @@ EPS = "0.15"  # about two of the sixteen grey levels of these images: a person i
 @probe_options
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(out: Path, seed: int, probes: int, quiet: bool) -> None:
-    """Train a small network on scikit-learn's digits, normally and adversarially, audit both, write one report."""
+    """Train a small network on scikit-learn's digits, with and without adversarial training, and audit both."""
     from safetensors.torch import save as save_tensors
 
     from robustkit.attacks import PGD
     from robustkit.attacks.protocols import get_protocol
     from robustkit.cli.shared import screen
+    from robustkit.cli.shared.audit_view import print_audit
+    from robustkit.cli.shared.progress import progress
     from robustkit.cli.shared.report_files import check_out, write_report
     from robustkit.data.dataset import batches
     from robustkit.defenses import PGDTraining, Standard, fit
@@ -48,7 +50,7 @@ def command(out: Path, seed: int, probes: int, quiet: bool) -> None:
         ("adversarial training", hardened, 20, (f"PGD adversarial training, Linf {EPS}, 7 steps",)),
     )
     audits, evaluations, loads, weights = [], [], [], {}
-    with screen.progress(quiet) as bar:
+    with progress(quiet) as bar:
         for name, objective, epochs, defences in plans:
             model = create_model("cnn", (1, 8, 8), 10, seed=seed)
             classifier = Classifier(model, class_names=test.class_names)
@@ -74,7 +76,6 @@ def command(out: Path, seed: int, probes: int, quiet: bool) -> None:
     write_report(out, audits, evaluations, title, f"robustkit demo --seed {seed}", seed, loads=loads, files=weights)
     console = screen.out()
     for audit in audits:
-        console.print(screen.audit_table(audit))
-        console.print(screen.audit_notes(audit))
+        print_audit(console, audit)
         console.print()
     click.echo(f"  report {out / 'report.html'}\n  check it with `robustkit verify {out}`")

@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from robustkit.cli.shared.evaluation_options import in_eval_mode, load_tuning, tuning_option
-from robustkit.cli.shared.model_and_data import Case
-from robustkit.cli.shared.options import case_options
+from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.model_and_data import ModelOptions
+from robustkit.cli.shared.options import model_options, tuning_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from robustkit.checks.diagnostic import Diagnostic
 
 
 @click.command("doctor", short_help="Check a model and its data before any attack.")
-@case_options
+@model_options
 @tuning_option
-def command(load: Callable[..., Case], tuning: str | None) -> int:
-    """Check MODEL with its data before any attack: range, labels, mode, determinism, batches, gradients, copies.
+def command(model: ModelOptions, tuning: str | None) -> ExitCode:
+    """Check MODEL and its data before any attack.
+
+    Looks at the input range, labels, mode, determinism, batches, gradients and duplicates.
 
     \b
     Example:
-      robustkit doctor mypackage.models:resnet --weights resnet.safetensors --data images.npz
+      robustkit doctor mypackage.models:resnet \\
+          --weights resnet.safetensors --data images.npz
     """
     from robustkit.checks.doctor import checkup
     from robustkit.cli.shared import screen
     from robustkit.report.document.environment import environment
 
-    case = in_eval_mode(load())
-    found = checkup(case.classifier, case.dataset, load_tuning(load, tuning), case.batch_size)
+    loaded = model.load().in_eval_mode()
+    found = checkup(loaded.classifier, loaded.dataset, model.load_tuning(tuning), loaded.batch_size)
     console = screen.out()
-    console.print(screen.diagnostics_table(found))
+    console.print(diagnostics_table(found))
     versions = environment()
     console.print(
         f"\nrobustkit {versions['robustkit']}, python {versions['python']}, torch {versions['torch']}, "
-        f"device {case.classifier.device}, {case.classifier.model_dtype}",
+        f"device {loaded.classifier.device}, {loaded.classifier.model_dtype}",
         style="dim",
     )
     failed = [item for item in found if item.status == "fail"]
     for item in failed:
-        click.echo(f"robustkit: doctor {item.id}: {item.message}", err=True)
-    return 3 if failed else 0
+        click.echo(f"robustkit: doctor {item.id} ({item.title}): {item.message}", err=True)
+    return ExitCode.UNRELIABLE if failed else ExitCode.OK
+
+
+def diagnostics_table(found: Sequence[Diagnostic]) -> Table:
+    """Returns the checks with their status and message."""
+    from rich.text import Text
+
+    from robustkit.cli.shared.screen import plain_table, status
+
+    columns = ["", "check", "status", "found"]
+    table = plain_table(*columns, left=columns)
+    for item in found:
+        table.add_row(item.id, item.title, status(item.status), Text(item.message))
+    return table

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.exit_codes import ExitCode
 
 TRUST = "--trust-checkpoint"
 
@@ -25,7 +26,7 @@ TRUST = "--trust-checkpoint"
     TRUST, "trust", is_flag=True, help="Also call functions and read files that can run code, as the shards did."
 )
 @click.option("--option", "options", multiple=True, metavar="NAME[=VALUE]", help="Of audit, such as curve=2/255,4/255.")
-def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[str, ...]) -> int:
+def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[str, ...]) -> ExitCode:
     """Put together what `robustkit audit ... --shard I/N` left in DIR..., and write the report.
 
     Report and ledger are those of one process, but for times and machine. Model and data are loaded once more, by the
@@ -35,7 +36,8 @@ def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[st
     \b
     Examples:
       robustkit merge shard-1 shard-2 shard-3
-      robustkit merge shard-* --option data-root=/scratch/data --option nearest
+      robustkit merge shard-* \\
+          --option data-root=/scratch/data --option minimal
     """
     from robustkit.cli import audit
     from robustkit.cli.shared.shards import read_arguments
@@ -48,7 +50,7 @@ def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[st
         words += [f"--{name}", value] if equals else [f"--{name}"]
     words += ["--out", str(out)]
     parts = [word for folder in folders for word in ("--finished", str(folder))]
-    code: int = audit.command.main([*words[1:], *parts], "robustkit audit", standalone_mode=False, obj=words)
+    code: ExitCode = audit.command.main([*words[1:], *parts], "robustkit audit", standalone_mode=False, obj=words)
     return code
 
 
@@ -61,6 +63,6 @@ def refuse_calls(words: Sequence[str]) -> None:
     risky = [call for call in calls if not call.startswith(("torchvision:", "timm:")) and not Path(call).exists()]
     if risky or TRUST in words:
         raise ConfigurationError(
-            f"merge: expected shards that call nobody's code, got {risky[0] if risky else TRUST!r}; {TRUST} does it all"
+            f"merge: expected shards that run nobody's code, got {risky[0] if risky else TRUST!r}; {TRUST} does it all"
             " the same: use it only if you trust who made the shards"
         )

@@ -2,156 +2,189 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.cli.gate import REQUIRE
-from robustkit.cli.shared.model_and_data import Case
-from robustkit.cli.shared.options import optional_case_options
-from robustkit.cli.shared.values import fraction, seconds
+from robustkit.cli.shared.model_and_data import ModelOptions
+from robustkit.cli.shared.option_types import FRACTION, TIME
+from robustkit.cli.shared.options import REQUIRE, optional_model_options
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from robustkit.cost import Probe
+    from robustkit.maths.norms import Norm
+    from robustkit.report.requirements.gates import Requirement
 
-DISCORDANCES = ("5%", "10%", "20%")
+HALF_WIDTH = 0.02
+EXPECTED = (0.5, 0.3, 0.1)
+DISCORDANCES = (0.05, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Question:
+    """The options of `robustkit plan`, by their names."""
+
+    model: ModelOptions | None
+    half_width: float | None
+    expect: tuple[float, ...]
+    per_class: int | None
+    requirements: tuple[Requirement, ...]
+    difference: float | None
+    discordance: tuple[float, ...]
+    power: float
+    protocol: str
+    eps: str
+    norm: Norm
+    probe: float
+
+    @property
+    def expected(self) -> tuple[float, ...]:
+        """The accuracies to reckon with."""
+        return self.expect or EXPECTED
+
+    @property
+    def wants_interval(self) -> bool:
+        """Whether an interval was asked for, or nothing at all."""
+        return self.half_width is not None or not (self.requirements or self.difference is not None)
 
 
 @click.command("plan", short_help="How many samples a question needs, and what they cost.")
-@optional_case_options
-@click.option("--half-width", metavar="SHARE", help="Wanted interval to either side, such as 2%.  [default: 2%]")
+@optional_model_options
+@click.option("--half-width", type=FRACTION, help="Wanted interval to either side, such as 2%.  [default: 2%]")
 @click.option(
-    "--expect", multiple=True, metavar="SHARE", help="Expected accuracy; may be repeated  [default: 50%, 30%, 10%]"
+    "--expect", multiple=True, type=FRACTION, help="Expected accuracy; may be repeated  [default: 50%, 30%, 10%]"
 )
 @click.option("--per-class", type=click.IntRange(2), metavar="K", help="The same for each of K classes.")
 @REQUIRE
 @click.option(
-    "--difference", metavar="SHARE", help="Difference of two models to be seen on the same samples, such as 2%."
+    "--difference", type=FRACTION, help="Difference of two models to be seen on the same samples, such as 2%."
 )
 @click.option(
-    "--discordance", multiple=True, metavar="SHARE", help="Share only one of them has right  [default: 5%, 10%, 20%]"
+    "--discordance",
+    multiple=True,
+    type=FRACTION,
+    help="Fraction that only one of them classifies correctly  [default: 5%, 10%, 20%]",
 )
-@click.option("--power", default="80%", show_default=True, metavar="SHARE", help="Probability to see the difference.")
-@click.option("--protocol", default="fast", show_default=True, help="With MODEL: the attacks to be paid for.")
-@click.option("--eps", default="8/255", show_default=True, help="With MODEL: their budget.")
+@click.option("--power", type=FRACTION, default="80%", show_default=True, help="Probability to see the difference.")
+@click.option("--protocol", default="fast", show_default=True, help="With MODEL: the attacks to be timed.")
+@click.option("--eps", default="8/255", show_default=True, help="With MODEL: their perturbation radius.")
 @click.option("--norm", default="Linf", show_default=True, help="With MODEL: Linf, L2 or L1.")
-@click.option("--probe", "time", default="20s", show_default=True, metavar="TIME", help="With MODEL: how long to try.")
-def command(
-    load: Callable[..., Case] | None,
-    half_width: str | None,
-    expect: tuple[str, ...],
-    per_class: int | None,
-    rules: tuple[str, ...],
-    difference: str | None,
-    discordance: tuple[str, ...],
-    power: str,
-    protocol: str,
-    eps: str,
-    norm: Any,
-    time: str,
-) -> None:
+@click.option("--probe", type=TIME, default="20s", show_default=True, help="With MODEL: how long to try.")
+def command(**options: Any) -> None:
     """Say how many samples give an interval, decide a requirement or tell two models apart.
 
     With MODEL and --data, a short timed run of the protocol also says what they cost on this machine.
 
     \b
-    Example:
+    Examples:
       robustkit plan --half-width 2% --per-class 10
       robustkit plan --require "robust_accuracy>=0.45" --expect 48%
       robustkit plan --difference 2% --discordance 10%
       robustkit plan cnn --data digits --eps 0.1 --half-width 3%
     """
     from robustkit.cli.shared import screen
-    from robustkit.maths.sample_size import samples_for_half_width, samples_for_mcnemar, samples_to_decide
-    from robustkit.report.requirements.gates import Requirement
+
+    question = Question(**options)
+    check(question)
+    measured = probe_cost(question)
+    console, sizes = screen.out(), list[int]()
+    if question.wants_interval:
+        sizes += print_interval(console, question)
+    for requirement in question.requirements:
+        sizes += print_requirement(console, question, requirement)
+    if question.difference is not None:
+        sizes += print_difference(console, question, question.difference)
+    if measured:
+        print_cost(console, measured, sorted({*sizes}), f"{question.protocol}, {question.norm} {question.eps}")
+
+
+def check(question: Question) -> None:
+    """Raises ConfigurationError for a requirement whose interval no formula knows beforehand."""
     from robustkit.report.requirements.measures import FIGURES
 
-    requirements = [Requirement.parse(rule) for rule in rules]
-    if any(requirement.name.startswith(FIGURES) for requirement in requirements):
+    if any(requirement.name.startswith(FIGURES) for requirement in question.requirements):
         raise ConfigurationError(
-            "plan: expected requirements on shares, got one on calibration; audit some samples first"
+            "plan: expected requirements on accuracies, got one on calibration; audit some samples first"
         )
-    measured = None
-    if load is not None:
-        measured = _probe(load(), protocol, norm, eps, seconds("probe", time))
-    shares = [_share("expect", text) for text in expect or ("50%", "30%", "10%")]
-    console = screen.out()
-    sizes: list[int] = []
-    if half_width or not (rules or difference):
-        half = _share("half-width", half_width or "2%")
-        table = screen.plain_table(f"Samples for an interval of {_percent(half)} to either side, 95 %")
-        columns = ("expected", "Wilson", "Clopper-Pearson", *((f"{per_class} classes",) if per_class else ()))
-        for column in columns:
-            table.add_column(column, justify="right")
-        for share in shares:
-            wilson = samples_for_half_width(half, share)
-            sizes.append(wilson * (per_class or 1))
-            exact = samples_for_half_width(half, share, "clopper-pearson")
-            each = [f"{per_class * wilson:,}"] if per_class else []
-            table.add_row(_percent(share), f"{wilson:,}", f"{exact:,}", *each)
-        _print(console, table)
-    for requirement in requirements:
-        table = screen.plain_table(f"Samples that decide {requirement.rule}, if the share seen is as expected")
-        for column in ("expected", "samples", "answer"):
-            table.add_column(column, justify="right")
-        for share in shares:
-            needed = samples_to_decide(share, requirement.limit, requirement.at_least)
-            answer = "met" if (share > requirement.limit) == requirement.at_least else "not met"
-            sizes += [needed] if needed else []
-            table.add_row(_percent(share), f"{needed:,}" if needed else "no number", answer if needed else "undecided")
-        _print(console, table)
-    if difference:
-        seen, wanted = _share("difference", difference), _share("power", power)
-        table = screen.plain_table(f"Samples to see a difference of {_percent(seen)} with power {_percent(wanted)}")
-        table.add_column("only one is right on", justify="right")
-        table.add_column("samples", justify="right")
-        for share in (_share("discordance", text) for text in discordance or DISCORDANCES):
-            if discordance or share >= seen:
-                sizes.append(samples_for_mcnemar(seen, share, wanted))
-                table.add_row(_percent(share), f"{sizes[-1]:,}")
-        _print(console, table)
-    if measured:
-        _costs(console, measured, sorted({*sizes}), f"{protocol}, {norm} {eps}")
 
 
-def _probe(case: Case, protocol: str, norm: Any, eps: str, time: float | None) -> Probe:
+def probe_cost(question: Question) -> Probe | None:
+    """Returns what some samples of the model's data cost, None without a model."""
+    if question.model is None:
+        return None
     from robustkit.attacks.protocols import get_protocol
     from robustkit.cost import probe
 
-    attacks = get_protocol(protocol, norm=norm, eps=eps, classes=case.count_classes())
-    return probe(case.classifier, case.dataset, attacks, seconds=time or 20.0, batch_size=case.batch_size)
+    loaded = question.model.load()
+    protocol = get_protocol(question.protocol, norm=question.norm, eps=question.eps, classes=loaded.count_classes())
+    return probe(loaded.classifier, loaded.dataset, protocol, seconds=question.probe, batch_size=loaded.batch_size)
 
 
-def _costs(console: Console, measured: Probe, sizes: list[int], what: str) -> None:
-    from robustkit.cli.shared import screen
+def print_interval(console: Console, question: Question) -> list[int]:
+    """Prints how many samples give an interval of the wanted width, and returns their numbers."""
+    from robustkit.cli.shared.screen import plain_table, print_titled
+    from robustkit.maths.sample_size import samples_for_half_width
+
+    half = HALF_WIDTH if question.half_width is None else question.half_width
+    classes = question.per_class
+    table = plain_table("expected", "Wilson", "Clopper-Pearson", *([f"{classes} classes"] if classes else []))
+    sizes = []
+    for share in question.expected:
+        wilson = samples_for_half_width(half, share)
+        exact = samples_for_half_width(half, share, "clopper-pearson")
+        sizes.append(wilson * (classes or 1))
+        table.add_row(_percent(share), f"{wilson:,}", f"{exact:,}", *([f"{sizes[-1]:,}"] if classes else []))
+    print_titled(console, f"Samples for an interval of {_percent(half)} to either side, 95 %", table)
+    return sizes
+
+
+def print_requirement(console: Console, question: Question, requirement: Requirement) -> list[int]:
+    """Prints how many samples decide a requirement, and returns their numbers."""
+    from robustkit.cli.shared.screen import plain_table, print_titled
+    from robustkit.maths.sample_size import samples_to_decide
+
+    table = plain_table("expected", "samples", "answer")
+    sizes = []
+    for share in question.expected:
+        needed = samples_to_decide(share, requirement.limit, requirement.at_least)
+        answer = "met" if (share > requirement.limit) == requirement.at_least else "not met"
+        sizes += [needed] if needed else []
+        table.add_row(_percent(share), f"{needed:,}" if needed else "no number", answer if needed else "undecided")
+    print_titled(console, f"Samples that decide {requirement.rule}, if the accuracy is as expected", table)
+    return sizes
+
+
+def print_difference(console: Console, question: Question, difference: float) -> list[int]:
+    """Prints how many samples tell two models apart, and returns their numbers."""
+    from robustkit.cli.shared.screen import plain_table, print_titled
+    from robustkit.maths.sample_size import samples_for_mcnemar
+
+    table = plain_table("only one is correct on", "samples")
+    sizes = []
+    for share in question.discordance or [share for share in DISCORDANCES if share >= difference]:
+        sizes.append(samples_for_mcnemar(difference, share, question.power))
+        table.add_row(_percent(share), f"{sizes[-1]:,}")
+    title = f"Samples to see a difference of {_percent(difference)} with power {_percent(question.power)}"
+    print_titled(console, title, table)
+    return sizes
+
+
+def print_cost(console: Console, measured: Probe, sizes: list[int], what: str) -> None:
+    """Prints what so many samples cost, judging by those that were measured."""
+    from robustkit.cli.shared.screen import plain_table, print_titled
     from robustkit.report.text import words
 
-    table = screen.plain_table(f"Cost of {what} on this machine, from {measured.n} samples in {measured.seconds:.1f} s")
-    for column in ("samples", "forward passes", "backward passes", "time"):
-        table.add_column(column, justify="right")
+    table = plain_table("samples", "forward passes", "backward passes", "time")
     for n in sizes:
         forwards, backwards, time = measured.forecast(n)
         table.add_row(f"{n:,}", f"{forwards:,}", f"{backwards:,}", words.duration(time))
-    _print(console, table)
+    title = f"Cost of {what} on this machine, from {measured.n} samples in {measured.seconds:.1f} s"
+    print_titled(console, title, table)
     console.print(f"  robust so far {measured.robust}; larger batches take less time a sample", style="dim")
-
-
-def _print(console: Console, table: Table) -> None:
-    """Prints the title on a line of its own, because rich wraps a title to the width of its table."""
-    title, table.title = table.title, None
-    console.print(title)
-    console.print(table)
-
-
-def _share(name: str, text: str) -> float:
-    value = fraction(name, text)
-    assert value is not None
-    return value
 
 
 def _percent(share: float) -> str:

@@ -2,87 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.cli.shared.model_and_data import Case
-from robustkit.cli.shared.options import attack_options, optional_case_options
+from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.model_and_data import ModelOptions
+from robustkit.cli.shared.options import attack_options, optional_model_options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from robustkit.attacks import Attack
+    from robustkit.cli.shared.model_and_data import ModelAndData
+    from robustkit.cli.shared.progress import Bar
+    from robustkit.probes.closed_form import Finding
+    from robustkit.probes.planted import Planted
 
 DEFAULT_ATTACKS = ("pgd", "pgd:loss=margin")
 
 
-@click.command("selftest", short_help="Prove that the attacks find what is there.")
-@optional_case_options
+@click.command("selftest", short_help="Prove that the attacks find known adversarial examples.")
+@optional_model_options
 @attack_options(
     f"May be repeated  [default: every attack in every norm; on MODEL {' '.join(DEFAULT_ATTACKS)}]",
     norm="Linf, L2 or L1, of --attack and on MODEL.",
-    eps="Budget in input units, likewise.",
+    eps="Perturbation radius in input units, likewise.",
 )
-@click.option("--samples", type=click.IntRange(1), default=12, show_default=True, help="Of MODEL's data to plant in.")
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    default=12,
+    show_default=True,
+    help="Samples of MODEL's data to plant adversarial examples near.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
-    load: Callable[[], Case] | None,
-    norm: str,
-    eps: str,
-    attacks: tuple[str, ...],
-    samples: int,
-    seed: int,
-    quiet: bool,
-) -> int:
-    """Check that attacks find adversarial inputs that are known to exist, and none that cannot exist.
+    model: ModelOptions | None, norm: Any, eps: str, attacks: tuple[str, ...], samples: int, seed: int, quiet: bool
+) -> ExitCode:
+    """Check that attacks find adversarial examples that are known to exist, and none that cannot exist.
 
-    Without MODEL: on linear models, where the distance to the nearest adversarial input is a formula. With MODEL and
-    --data also on MODEL itself, where one adversarial input per sample is planted. An attack that misses it is too
-    weak for this model, or the model hides its gradient: an audit with it would call MODEL robust for the wrong reason.
+    Without MODEL: on linear models, whose minimal adversarial perturbation is a formula. With MODEL and --data also on
+    MODEL itself, with one planted adversarial example per sample (Zimmermann et al. 2022). An attack that misses it is
+    too weak for this model, or the model masks its gradient: an audit with it would call MODEL robust for the wrong
+    reason.
 
     \b
     Examples:
       robustkit selftest
-      robustkit selftest mypackage.models:resnet --weights resnet.safetensors --data images.npz \\
+      robustkit selftest mypackage.models:resnet \\
+          --weights resnet.safetensors --data images.npz \\
           --attack pgd:steps=40 --eps 4/255
     """
     from robustkit.attacks import create
     from robustkit.cli.shared import screen
-    from robustkit.data.dataset import batches
+    from robustkit.cli.shared.progress import progress
     from robustkit.evaluation.attack_run import labels
-    from robustkit.probes.closed_form import Finding, check_attack, typical_attacks
-    from robustkit.probes.planted import planted
+    from robustkit.probes.closed_form import typical_attacks
 
     chosen = [create(spec, norm=norm, eps=eps) for spec in attacks or DEFAULT_ATTACKS]
-    names = labels(chosen)
-    tested = list(zip(names, chosen, strict=True)) if attacks else [(a.label, a) for a in typical_attacks()]
-    case = load() if load else None
-    found: list[tuple[str, Finding]] = []
-    result = None
-    total = len(tested) + (case is not None)
-    with screen.progress(quiet) as bar:
-        with _one_thread():
-            for name, attack in tested:
-                bar.count(f"{name} {attack.norm}", len(found), total)
-                found.append((name, check_attack(attack, seed)))
-        if case:
-            bar.count("planted inputs", len(found), total)
-            batch = next(iter(batches(case.dataset, 16 * samples)))
-            result = planted(
-                case.classifier, batch.x, batch.y, chosen, samples, seed, batch.ids, batch_size=case.batch_size
-            )
+    named = list(zip(labels(chosen), chosen, strict=True)) if attacks else [(a.label, a) for a in typical_attacks()]
+    loaded = model.load() if model else None
+    with progress(quiet) as bar:
+        found = on_linear_models(named, seed, bar)
+        planted = on_model(loaded, chosen, samples, seed, bar) if loaded else None
     console = screen.out()
-    console.print("Linear models, where the distance to the nearest adversarial input is known", style="bold")
-    console.print(screen.findings_table(found))
+    title = "Linear models, whose minimal adversarial perturbation is known"
+    screen.print_titled(console, title, findings_table(found))
     failed = [f"{name} {item.attack.norm}" for name, item in found if item.verdict != "pass"]
-    if case and result:
-        title = f"{case.spec} on {case.dataset.name}, {norm} {eps}: one adversarial input planted per sample"
-        console.print(f"\n{title}", style="bold", markup=False)
-        console.print(screen.planted_table(result))
-        if result.verdict != "pass":
-            failed.append(f"planted inputs in {case.spec} ({result.diagnostic.message})")
-    if failed:
-        click.echo(f"robustkit: selftest: not passed: {', '.join(failed)}", err=True)
-        return 3
-    return 0
+    if loaded and planted:
+        title = f"{loaded.spec} on {loaded.dataset.name}, {norm} {eps}: one planted adversarial example per sample"
+        console.print()
+        screen.print_titled(console, title, planted_table(planted))
+        if planted.verdict != "pass":
+            failed.append(f"planted adversarial examples in {loaded.spec} ({planted.diagnostic.message})")
+    if not failed:
+        return ExitCode.OK
+    click.echo(f"robustkit: selftest: not passed: {', '.join(failed)}", err=True)
+    return ExitCode.UNRELIABLE
+
+
+def on_linear_models(attacks: Sequence[tuple[str, Attack]], seed: int, bar: Bar) -> list[tuple[str, Finding]]:
+    """Returns what every attack finds where the distance to the boundary is a formula."""
+    from robustkit.probes.closed_form import check_attack
+
+    found: list[tuple[str, Finding]] = []
+    with _one_thread():
+        for name, attack in attacks:
+            bar.count(f"{name} {attack.norm}", len(found), len(attacks))
+            found.append((name, check_attack(attack, seed)))
+    return found
+
+
+def on_model(loaded: ModelAndData, attacks: Sequence[Attack], samples: int, seed: int, bar: Bar) -> Planted:
+    """Returns how many adversarial examples planted in a model the attacks find."""
+    from robustkit.data.dataset import batches
+    from robustkit.probes.planted import planted
+
+    bar.count("planted adversarial examples", 0, None)
+    batch = next(iter(batches(loaded.dataset, 16 * samples)))
+    size = loaded.batch_size
+    return planted(loaded.classifier, batch.x, batch.y, attacks, samples, seed, batch.ids, batch_size=size)
+
+
+def findings_table(found: Sequence[tuple[str, Finding]]) -> Table:
+    """Returns what attacks, each with its name, found on the linear models."""
+    from rich.text import Text
+
+    from robustkit.cli.shared.screen import counts, plain_table, status
+
+    # Narrower than the other tables, so that the names of foolbox fit into 80 columns.
+    columns = ("attack", "norm", "found outside", "inside", "outcome")
+    table = plain_table(*columns, left=[column for column in columns if column != "inside"], narrow=True)
+    table.columns[0].overflow = "fold"
+    for name, item in found:
+        where = f" at {item.reach:g}x" if item.required else ", optional"
+        outside = Text.assemble(f"{counts(item.outside):>8}", (where, "dim"))
+        table.add_row(Text(name), item.attack.norm, outside, counts(item.inside), status(item.verdict))
+    return table
+
+
+def planted_table(result: Planted) -> Table:
+    """Returns how many planted adversarial examples each attack found, all of them together, and random search."""
+    from rich.text import Text
+
+    from robustkit.cli.shared.screen import counts, plain_table, status
+
+    table = plain_table("attack", "planted examples found", "outcome", left=["attack", "outcome"], narrow=True)
+    table.columns[0].overflow = "fold"
+    for name, hits in result.by_attack.items():
+        table.add_row(Text(name), counts(hits), "")
+    table.add_row(Text("together", style="bold"), counts(result.success), status(result.verdict))
+    table.add_row(Text("random search", style="dim"), counts(result.random), "")
+    return table
 
 
 @contextmanager

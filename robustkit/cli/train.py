@@ -3,106 +3,83 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import types
-import typing
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.base.errors import ConfigurationError, suggest
-from robustkit.cli.shared.model_and_data import Case
+from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import training_options
-from robustkit.defenses.training.recipe import Recipe, read_toml
+from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, read_config, recipe_of
 
-FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Recipe)}
+if TYPE_CHECKING:
+    from rich.text import Text
 
-
-def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds an option for every setting of the recipe; left out, it is None. The help is that of `Recipe`."""
-    kinds, text = typing.get_type_hints(Recipe), Recipe.__doc__ or ""
-    for name in reversed(FIELDS):
-        found = re.search(rf"^ +{name}: (.*(?:\n {{10,}}.*)*)", text, re.MULTILINE)
-        shown = f"{' '.join(found[1].split()) if found else ''}  [default: {_spelled(FIELDS[name])}]"
-        flag, kind = f"--{name.replace('_', '-')}", kinds[name]
-        if kind in (bool, bool | None):
-            function = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=shown)(function)
-        else:
-            function = click.option(flag, name, type=_click_type(kind), help=shown)(function)
-    return function
+    from robustkit.attacks import PGD
+    from robustkit.cli.shared.model_and_data import ModelAndData
+    from robustkit.defenses.base import Objective
+    from robustkit.defenses.training import Finding, Training
+    from robustkit.defenses.training.recipe import Recipe
+    from robustkit.maths.norms import Norm
 
 
-def _spelled(value: Any) -> str:
-    return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value).lower()
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The options of `robustkit train`, by their names.
+
+    Attributes:
+        model: Network and data.
+        objective: Its name and settings, as typed.
+        norm: Of the attack, as `eps`.
+        eps: Perturbation radius.
+        recipe: All other settings of the training.
+        limit: Use only the first so many samples.
+        out: Folder for weights, checkpoint and log.
+        resume: Whether to go on from the checkpoint.
+        quiet: Whether to show no progress.
+    """
+
+    model: ModelOptions
+    objective: str
+    norm: Norm
+    eps: str
+    recipe: Recipe
+    limit: int | None
+    out: Path
+    resume: bool
+    quiet: bool
+
+    def goal(self) -> Objective:
+        """Returns the objective."""
+        from robustkit.defenses import create
+
+        return create(self.objective, self.norm, self.eps)
+
+    def attack(self) -> PGD:
+        """Returns the attack that judges every epoch."""
+        from robustkit.attacks import PGD
+
+        return PGD(norm=self.norm, eps=self.eps, steps=self.recipe.val_steps)
 
 
-class _OrNone(click.types.StringParamType):
-    """What the recipe takes, or the word none."""
-
-    def __init__(self, kind: type) -> None:
-        self.kind = click.types.convert_type(kind)
-        self.name = self.kind.name
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        return value if value == "none" else self.kind.convert(value, parameter, context)
-
-
-def _click_type(kind: Any) -> Any:
-    if isinstance(kind, types.UnionType):
-        return _OrNone(get_args(kind)[0])
-    if get_origin(kind) is Literal:
-        return click.Choice(get_args(kind))
-    return str if get_origin(kind) is tuple else kind
-
-
-def _tuple(name: str, text: str) -> tuple[Any, ...]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    try:
-        return tuple(map(type(FIELDS[name][0]) if FIELDS[name] else str, parts))
-    except ValueError:
-        raise ConfigurationError(f"--{name}: expected numbers parted by commas, got {text!r}; correct it") from None
-
-
-def _read(context: click.Context, _: click.Parameter, path: Path | None) -> dict[str, Any]:
-    """Makes the settings of a file the defaults of the command, and returns those of the recipe."""
-    settings = {} if path is None else read_toml(path)
-    known = [parameter.name or "" for parameter in context.command.params]
-    for name in settings:
-        if name not in known:
-            raise ConfigurationError(f"--config '{path}': expected a known setting, got {name!r}{suggest(name, known)}")
-    context.default_map = {name: value for name, value in settings.items() if name not in FIELDS}
-    return {name: value for name, value in settings.items() if name in FIELDS}
-
-
-@click.command("train", short_help="Train a model, adversarially or not.")
-@click.option("--config", type=click.Path(path_type=Path), is_eager=True, callback=_read, expose_value=True,
+@click.command("train", cls=RecipeCommand, short_help="Train a model, adversarially or not.", epilog=listed())
+@click.option("--config", type=click.Path(path_type=Path), is_eager=True, callback=read_config, expose_value=True,
               help="TOML file with any of the settings below by name; options on the command line win.")  # fmt: skip
 @training_options
 @click.option("--objective", default="pgd-at", show_default=True, metavar="NAME[:SETTING=VALUE,...]",
               help="standard, pgd-at, fgsm-rs, n-fgsm, free, trades, mart; awp+..., gradalign+..., augmix+... wrap one."
               " Settings of the inner PGD too, such as trades:beta=6,steps=10.")  # fmt: skip
 @click.option("--norm", default="Linf", show_default=True, help="Linf, L2 or L1.")
-@click.option("--eps", default="8/255", show_default=True, help="Budget in input units, a number or a fraction.")
+@click.option(
+    "--eps", default="8/255", show_default=True, help="Perturbation radius in input units, a number or a fraction."
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("robustkit-training"), show_default=True,
               help="Folder for weights.safetensors, checkpoint.safetensors, log.csv and log.jsonl.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--resume", is_flag=True, help="Resume from the checkpoint in --out.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-@recipe_options
-def command(
-    load: Callable[[], Case],
-    config: dict[str, Any],
-    objective: str,
-    norm: Any,
-    eps: str,
-    limit: int | None,
-    out: Path,
-    resume: bool,
-    quiet: bool,
-    **settings: Any,
-) -> int:
+def command(config: dict[str, Any], **options: Any) -> ExitCode:
     """Train MODEL and write the weights of its best epoch, judged by robust accuracy on samples held out from training.
 
     MODEL is package.module:factory, torchvision:NAME, timm:NAME, or a small model by name: mlp, cnn, lenet, strided,
@@ -110,54 +87,85 @@ def command(
 
     \b
     Examples:
-      robustkit train cnn --data digits --objective trades:beta=2 --eps 0.1 --epochs 20
-      robustkit train torchvision:resnet18 --weights resnet18.safetensors --replace-head \\
-          --data ~/flowers/train --image-size 224 --objective standard --head-epochs 3
-      torchrun --nproc-per-node 4 -m robustkit train preact_resnet18 --data cifar10
+      robustkit train cnn --data digits \\
+          --objective trades:beta=2 --eps 0.1 --epochs 20
+      robustkit train torchvision:resnet18 \\
+          --weights resnet18.safetensors --replace-head \\
+          --data ~/flowers/train --image-size 224 \\
+          --objective standard --head-epochs 3
+      torchrun --nproc-per-node 4 -m robustkit train \\
+          preact_resnet18 --data cifar10
     """
-    from robustkit.attacks import PGD
     from robustkit.base.processes import ranks
     from robustkit.cli.shared import screen
     from robustkit.cli.shared.report_files import check_folder
-    from robustkit.data.dataset import batches
-    from robustkit.defenses import create, fit
 
-    check_folder(out)
-    typed = {name: value for name, value in settings.items() if value is not None}
-    typed = {name: _tuple(name, value) if isinstance(FIELDS[name], tuple) else value for name, value in typed.items()}
-    recipe = Recipe.of({**config, **typed})
-    goal = create(objective, norm, eps)
-    case = load()
-    samples = next(batches(case.dataset, 1 << 40, limit))
-    about = {"model": case.spec, "data": case.dataset.name, "split": str(case.dataset.split)}
+    check_folder(options["out"])
+    settings = {name: options.pop(name) for name in defaults()}
+    plan = Plan(recipe=recipe_of(config, settings), **options)
+    plan.goal()  # a wrong name or setting is said before anything is loaded
+    loaded = plan.model.load()
     try:
-        with screen.progress(quiet or not ranks().first) as bar:
-            training = fit(
-                case.classifier,
-                samples.x,
-                samples.y,
-                goal,
-                recipe,
-                ids=samples.ids,
-                attack=PGD(norm=norm, eps=eps, steps=recipe.val_steps),
-                folder=out,
-                resume=resume,
-                about=about,
-                progress=None if quiet else bar.training(case.spec, lines=True),
-            )
+        training = run(plan, loaded)
     except KeyboardInterrupt:
-        if not ranks().first:
-            return 130
-        click.echo(f"robustkit: interrupted; {out / 'checkpoint.safetensors'}, if it is there, goes on with --resume",
-                   err=True)  # fmt: skip
-        return 130
+        checkpoint = plan.out / "checkpoint.safetensors"
+        if ranks().first:
+            click.echo(f"robustkit: interrupted; resume from {checkpoint}, if it is there, with --resume", err=True)
+        return ExitCode.INTERRUPTED
+    fatal = unresolved(training)
+    if ranks().first:
+        name = f"{plan.objective} training of {loaded.spec}, {plan.norm} {plan.eps}"
+        screen.out().print(training_text(training, name))
+        click.echo(f"  weights {plan.out / 'weights.safetensors'}")
+        for finding in fatal:
+            click.echo(f"robustkit: {finding}", err=True)
+    return ExitCode.UNRELIABLE if fatal else ExitCode.OK
+
+
+def run(plan: Plan, loaded: ModelAndData) -> Training:
+    """Trains as planned."""
+    from robustkit.base.processes import ranks
+    from robustkit.cli.shared.progress import progress
+    from robustkit.data.dataset import batches
+    from robustkit.defenses import fit
+
+    samples = next(batches(loaded.dataset, 1 << 40, plan.limit))
+    with progress(plan.quiet or not ranks().first) as bar:
+        return fit(
+            loaded.classifier,
+            samples.x,
+            samples.y,
+            plan.goal(),
+            plan.recipe,
+            ids=samples.ids,
+            attack=plan.attack(),
+            folder=plan.out,
+            resume=plan.resume,
+            about={"model": loaded.spec, "data": loaded.dataset.name, "split": str(loaded.dataset.split)},
+            progress=None if plan.quiet else bar.training(loaded.spec, lines=True),
+        )
+
+
+def unresolved(training: Training) -> list[Finding]:
+    """Returns the fatal findings, none where the run was rolled back or recovered and its last epochs are sound."""
     fatal = [finding for finding in training.findings if finding.fatal]
-    if fatal and fatal[-1].epoch < len(training.epochs) and not training.stopped:
-        fatal = []  # rolled back or overcome: the last epochs are sound
-    if not ranks().first:
-        return 3 if fatal else 0
-    screen.out().print(screen.training_text(training, f"{objective} training of {case.spec}", f"{norm} {eps}"))
-    click.echo(f"  weights {out / 'weights.safetensors'}")
-    for finding in fatal:
-        click.echo(f"robustkit: {finding}", err=True)
-    return 3 if fatal else 0
+    recovered = fatal and fatal[-1].epoch < len(training.epochs) and not training.stopped
+    return [] if recovered else fatal
+
+
+def training_text(training: Training, name: str) -> Text:
+    """Returns what came of a run and what the guards found."""
+    from rich.text import Text
+
+    from robustkit.cli.shared.progress import accuracies
+
+    lines = Text(name, style="bold")
+    if chosen := training.best or (training.epochs[-1] if training.epochs else None):
+        lines.append(f"\n  epoch {chosen.number} of {len(training.epochs)}{accuracies(chosen)}", style="not bold")
+        if figures := chosen.figures:
+            lines.append(f" (PGD, {figures.n} samples {'held out' if training.best else 'seen'})", style="dim not bold")
+    if training.stopped:
+        lines.append(f"\n  stopped: {training.stopped}", style="not bold yellow")
+    for finding in training.findings:
+        lines.append(f"\n  {finding}", style="not bold " + ("bold red" if finding.fatal else "yellow"))
+    return lines

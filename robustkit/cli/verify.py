@@ -2,51 +2,113 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustkit.base.exit_codes import ExitCode
 from robustkit.cli.shared.options import recorded_options
-from robustkit.cli.shared.recorded import Again
+from robustkit.cli.shared.recorded import Recorded
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from robustkit.bundle import Verification
+    from robustkit.bundle.manifest import Manifest
+    from robustkit.cli.shared.model_and_data import ModelAndData
 
 
 @click.command("verify", short_help="Check a report and its evidence; no attack is run.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @recorded_options
-def command(load: Again, bundle: Path) -> int:
+def command(model: Recorded, bundle: Path) -> ExitCode:
     """Check what `robustkit audit` wrote: a folder, or its .zip archive.
 
-    Four checks: the files are those that were written; every figure follows from the ledger; every adversarial input
-    lies within its budget, measured anew; one pass of the model gives what the ledger says. Model and data are taken
-    from the manifest where it names known models and data or files that are here; options win over it.
+    Four checks: the files are those that were written; every figure follows from the ledger; every adversarial example
+    lies within its perturbation radius, measured again; one pass of the model gives what the ledger says. Model and
+    data are taken from the manifest where it names known models and data or files that are here; options win over it.
 
     \b
     Exit codes:
-      0 all that was checked holds, 1 something is false, 2 no bundle, or model or data cannot be used.
+      0    all that was checked holds
+      1    a claim is false
+      2    no bundle, or model or data cannot be used
 
     \b
     Example:
       robustkit verify robustkit-report --weights resnet.safetensors
     """
-    from robustkit.bundle import verify
     from robustkit.bundle.opening import check_files, opened
     from robustkit.cli.shared import screen
 
     with opened(bundle) as folder:
         manifest, _ = check_files(folder)
-        cases = [load.case(part.load, manifest.files, folder) for part in manifest.audits] if manifest else []
-        found = [None if isinstance(case, str) else case for case in cases]
-        model: Any = [case and case.classifier for case in found]
-        data: Any = [case and case.dataset for case in found]
-        weights: Any = [case and case.weights for case in found]
-        if len(cases) == 1:
-            (model,), (data,), (weights,) = model, data, weights
-        result = verify(folder, model, data, weights=weights, batch_size=load.values["batch_size"])
+        loaded = load_recorded(model, manifest, folder)
+        result = check(folder, loaded, model.values["batch_size"])
     console = screen.out()
-    console.print(screen.verification_table(result, bundle.resolve().name))
-    console.print(screen.verification_notes(result, [case for case in cases if isinstance(case, str)]), soft_wrap=True)
-    if not result.holds:
-        click.echo(f"robustkit: '{bundle}' is not what it claims: {len(result.false)} claims are false", err=True)
-        return 1
-    return 0
+    screen.print_titled(console, bundle.resolve().name, verification_table(result))
+    reasons = [missing for missing in loaded if isinstance(missing, str)]
+    for note in verification_notes(result, reasons):
+        console.print(note, soft_wrap=True)
+    if result.holds:
+        return ExitCode.OK
+    click.echo(f"robustkit: '{bundle}' is not what it claims: {len(result.false)} claims are false", err=True)
+    return ExitCode.NOT_MET
+
+
+def load_recorded(model: Recorded, manifest: Manifest | None, folder: Path) -> list[ModelAndData | str]:
+    """Returns model and data of every audit in the bundle, or why they cannot be loaded."""
+    return [model.load(part.load, manifest.files, folder) for part in manifest.audits] if manifest else []
+
+
+def check(folder: Path, loaded: Sequence[ModelAndData | str], batch_size: int) -> Verification:
+    """Returns what of the bundle holds, checked with the models and data that could be loaded."""
+    from robustkit.bundle import verify
+
+    found = [None if isinstance(one, str) else one for one in loaded]
+    models: Any = [one and one.classifier for one in found]
+    data: Any = [one and one.dataset for one in found]
+    weights: Any = [one and one.weights for one in found]
+    if len(found) == 1:
+        (models,), (data,), (weights,) = models, data, weights
+    return verify(folder, models, data, weights=weights, batch_size=batch_size)
+
+
+def verification_table(result: Verification) -> Table:
+    """Returns what was checked, and whether it holds."""
+    from rich.text import Text
+
+    from robustkit.cli.shared.screen import plain_table
+
+    table = plain_table("", "checked", "", left=["", "checked"])
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
+    colours = {"holds": "green", "false": "bold red", "not checked": "yellow"}
+    told = ""
+    for item in result.checks:
+        level = item.level if item.level != told else ""
+        table.add_row(Text(level, style="bold"), Text(item.what), Text(item.status, style=colours[item.status]))
+        told = item.level
+    return table
+
+
+def verification_notes(result: Verification, reasons: Sequence[str]) -> Iterator[Text]:
+    """Yields what is false, what is no more than noise, and what was or can not be checked, one line each.
+
+    `reasons` say why models or data could not be loaded.
+    """
+    from rich.text import Text
+
+    missing = {"no data", "no model"} if reasons else set()
+    unchecked = [*reasons, *(item.note for item in result.checks if item.note and item.note not in missing)]
+    for mismatch in result.false:
+        yield Text.assemble(("  false: ", "bold red"), str(mismatch))
+    for remark in result.remarks:
+        yield Text.assemble(("  remark: ", "yellow"), remark)
+    for reason in dict.fromkeys(unchecked):
+        yield Text.assemble(("  not checked: ", "yellow"), reason)
+    yield Text("  taken on trust:", style="dim")
+    for claim in result.trusted:
+        yield Text(f"  - {claim}", style="dim")

@@ -1,15 +1,15 @@
-"""A model with its data, as the options of the command line name them."""
+"""A model with its data: what the options say, and both of them loaded."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustkit.base.errors import ConfigurationError, RobustkitError
 from robustkit.cli.shared.device import find_device
-from robustkit.cli.shared.values import numbers
+from robustkit.cli.shared.preprocessing import read_bounds, read_mean, read_std
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
+class ModelAndData:
     """A loaded model with its data."""
 
     classifier: Classifier
@@ -28,6 +28,11 @@ class Case:
     spec: str
     weights: Path | None
     batch_size: int
+
+    def in_eval_mode(self) -> ModelAndData:
+        """Returns the same with the model in eval mode; one that was just built has no mode worth a report."""
+        self.classifier.module.eval()
+        return self
 
     def count_classes(self) -> int:
         """Returns how many classes the model has, asking it about some samples if nobody said.
@@ -67,77 +72,128 @@ class Case:
         )
 
 
-def load_case(
-    *,
-    model: str,
-    weights: Path | None,
-    trust_checkpoint: bool,
-    data: str,
-    data_root: Path | None,
-    split: str,
-    image_size: int | None,
-    bounds: str | None,
-    mean: str | None,
-    std: str | None,
-    output: Any,
-    classes: int | None,
-    class_names: str | None,
-    device: str,
-    draws: int = 1,
-    batch_size: int = 256,
-    replace_head: bool = False,
-) -> Case:
-    """Returns what the options of the same names say."""
-    from robustkit.data.dataset import batches
-    from robustkit.defenses.training import replace_head as put_head
-    from robustkit.loading.data import load_data
-    from robustkit.loading.model import load_model
-    from robustkit.model.classifier import Classifier
-    from robustkit.model.small_models import is_small
+@dataclasses.dataclass(frozen=True)
+class ModelOptions:
+    """Which model and which data, as typed; the fields are the options of the same names."""
 
-    place = find_device(device)
-    dataset = load_data(data, data_root, split, image_size)
-    limits = numbers("bounds", bounds)
-    if limits is not None:
-        if len(limits) != 2:
-            raise ConfigurationError(f"--bounds: expected two numbers such as 0,1, got {bounds!r}; correct it")
-        dataset = dataclasses.replace(dataset, bounds=limits)
-    names = tuple(part.strip() for part in class_names.split(",")) if class_names else dataset.class_names
-    classes = classes or (len(names) if names else None)
-    shape = None
-    if (is_small(model) or replace_head) and not isinstance(dataset.source, Iterator):
+    model: str
+    weights: Path | None
+    trust_checkpoint: bool
+    data: str
+    data_root: Path | None
+    split: str
+    image_size: int | None
+    bounds: str | None
+    mean: str | None
+    std: str | None
+    output: Any
+    classes: int | None
+    class_names: str | None
+    device: str
+    draws: int = 1
+    batch_size: int = 256
+    replace_head: bool = False
+
+    def load(self) -> ModelAndData:
+        """Returns the model on its device and the data.
+
+        Raises:
+            ConfigurationError: If an option cannot be used as given.
+        """
+        from robustkit.model.classifier import Classifier
+
+        device = find_device(self.device)
+        dataset = self._load_data()
+        names = tuple(name.strip() for name in self.class_names.split(",")) if self.class_names else dataset.class_names
+        shape, classes = self._shape_and_classes(dataset, names)
+        classifier = Classifier(
+            _moved(self._load_module(shape, classes), device),
+            bounds=dataset.bounds,
+            mean=read_mean(self.mean),
+            std=read_std(self.std),
+            output=self.output,
+            num_classes=classes,
+            class_names=names,
+            draws=self.draws,
+            device=device,
+        )
+        return ModelAndData(classifier, dataset, self.model, self.weights, self.batch_size)
+
+    def load_tuning(self, data: str | None) -> Dataset | str | None:
+        """Returns the data that --tuning-data names, as it is where it is a hash, None for None."""
+        from robustkit.checks.duplicates import is_hash
+        from robustkit.loading.data import load_data
+
+        if data is None or is_hash(data):
+            return data
+        return load_data(data, self.data_root, "train", self.image_size)
+
+    def _load_data(self) -> Dataset:
+        from robustkit.loading.data import load_data
+
+        dataset = load_data(self.data, self.data_root, self.split, self.image_size)
+        bounds = read_bounds(self.bounds)
+        return dataset if bounds is None else dataclasses.replace(dataset, bounds=bounds)
+
+    def _shape_and_classes(
+        self, dataset: Dataset, names: tuple[str, ...] | None
+    ) -> tuple[tuple[int, ...] | None, int | None]:
+        """Returns the shape of an input, where a network is built for it, and the classes, where they are known."""
+        from robustkit.data.dataset import batches
+        from robustkit.model.small_models import is_small
+
+        classes = self.classes or (len(names) if names else None)
+        if isinstance(dataset.source, Iterator) or not (is_small(self.model) or self.replace_head):
+            return None, classes
         shape = tuple(next(batches(dataset, 1, 1)).x.shape[1:])
-        classes = classes or 1 + max(int(batch.y.max()) for batch in batches(dataset, 1024))
-    module = load_model(model, weights, shape, None if replace_head else classes, trust_checkpoint)
-    if replace_head:
-        assert classes is not None
-        put_head(module, classes)
+        return shape, classes or 1 + max(int(batch.y.max()) for batch in batches(dataset, 1024))
+
+    def _load_module(self, shape: tuple[int, ...] | None, classes: int | None) -> torch.nn.Module:
+        from robustkit.defenses.training import replace_head
+        from robustkit.loading.model import load_model
+
+        built_for = None if self.replace_head else classes
+        module = load_model(self.model, self.weights, shape, built_for, self.trust_checkpoint)
+        if self.replace_head:
+            assert classes is not None
+            replace_head(module, classes)
+        return module
+
+
+@dataclasses.dataclass(frozen=True)
+class SeveralModels:
+    """Several models with the same data, or one model with several files of weights.
+
+    Attributes:
+        model: As typed, one or more.
+        weights: One for each, or none at all.
+        common: The other options of `ModelOptions`.
+    """
+
+    model: tuple[str, ...]
+    weights: tuple[Path, ...]
+    common: Mapping[str, Any]
+
+    def load(self) -> list[ModelAndData]:
+        """Returns every model with the data.
+
+        Raises:
+            ConfigurationError: If there are not as many weights as models.
+        """
+        files: list[Path | None] = [*self.weights] or [None] * len(self.model)
+        names = self.model * len(files) if len(self.model) == 1 else self.model
+        if len(names) != len(files):
+            raise ConfigurationError(
+                f"--weights: expected one for each of {len(names)} models, got {len(files)}; give as many, or none"
+            )
+        pairs = zip(names, files, strict=True)
+        return [ModelOptions(model=name, weights=file, **self.common).load() for name, file in pairs]
+
+
+def _moved(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     try:
-        module = module.to(place)
+        return module.to(device)
     except RobustkitError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"model: expected one that moves to {place}, got {type(error).__name__}") from error
-    classifier = Classifier(
-        module,
-        bounds=dataset.bounds,
-        mean=numbers("mean", mean),
-        std=numbers("std", std),
-        output=output,
-        num_classes=classes,
-        class_names=names,
-        draws=draws,
-        device=place,
-    )
-    return Case(classifier, dataset, model, weights, batch_size)
-
-
-def load_cases(*, model: tuple[str, ...], weights: tuple[Path, ...], **common: Any) -> list[Case]:
-    """Returns several models with the same data."""
-    files: list[Path | None] = [*weights] or [None] * len(model)
-    names = model * len(files) if len(model) == 1 else model
-    if len(names) != len(files):
-        raise ConfigurationError(
-            f"--weights: expected one for each of {len(names)} models, got {len(files)}; give as many, or none"
-        )
-    return [load_case(model=name, weights=file, **common) for name, file in zip(names, files, strict=True)]
+        raise ConfigurationError(f"model: expected one that moves to {device}, got {type(error).__name__}") from error

@@ -1,19 +1,21 @@
-"""Shards of an audit, made by hand on several machines, and what is kept of an audit that is interrupted."""
+"""Shards of an audit, made by hand on several machines."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.base.errors import ConfigurationError, RobustkitError
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.exit_codes import ExitCode
 from robustkit.base.write_file import write_atomically
+from robustkit.cli.shared.renamed import current
+from robustkit.cli.shared.typed_words import typed, without
 
 if TYPE_CHECKING:
     from robustkit.evaluation.result import Evaluation
@@ -22,20 +24,12 @@ NAME = "shard.json"
 _OWN = ("--shard", "--out")  # options that differ from shard to shard
 
 
-class Interrupted(RobustkitError):
-    """Somebody pressed Ctrl-C, and the message says what is kept."""
-
-    exit_code = 130
-
-
-def read_shard(text: str | None) -> tuple[int, int] | None:
-    """Returns (0, 4) for "1/4", None for None.
+def read_shard(text: str) -> tuple[int, int]:
+    """Returns (0, 4) for "1/4".
 
     Raises:
-        ConfigurationError: If it is no share.
+        ConfigurationError: If it is no shard.
     """
-    if text is None:
-        return None
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     index, count = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= index <= count:
@@ -43,44 +37,13 @@ def read_shard(text: str | None) -> tuple[int, int] | None:
     return index - 1, count
 
 
-def place_of(shard: str | None, out: Path) -> Path:
-    """Returns the folder of a shard where nobody named one, else `out`."""
-    named = click.get_current_context().get_parameter_source("out") is not click.core.ParameterSource.DEFAULT
-    return out if named or shard is None else Path(f"robustkit-shard-{shard.replace('/', '-of-')}")
-
-
-@contextmanager
-def keeping(folder: Path | None, resume: bool) -> Iterator[None]:
-    """Context for an evaluation whose finished parts are kept in `folder`, if any; says so when it is interrupted.
-
-    Raises:
-        ConfigurationError: If there is nothing to go on from.
-    """
-    if resume and (folder is None or not any(folder.glob("part-*"))):
-        got = "--until or --budget, of which nothing is kept" if folder is None else f"none in '{folder}'"
-        raise ConfigurationError(
-            f"--resume: expected finished parts of an interrupted run, got {got}; run it without --resume"
-        )
-    from robustkit.base.processes import ranks
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        alone = ranks().count == 1
-        if folder is None or (alone and not any(folder.glob("part-*"))):
-            raise
-        kept = "what is finished" if alone else "what any process has finished"
-        again = f"{'' if alone else 'torchrun ... -m '}robustkit {shlex.join([*typed(), '--resume'])}"
-        raise Interrupted(f"interrupted; {kept} is kept in '{folder}'; go on with: {again}") from None
-
-
-def write_shard(out: Path, evaluation: Evaluation, shard: str | None) -> int:
+def write_shard(folder: Path, evaluation: Evaluation, shard: str) -> ExitCode:
     """Notes beside its parts that a shard is finished, says so, and returns the exit code."""
     note = {"shard": shard, "arguments": without(typed(), _OWN)}
-    write_atomically(out / NAME, json.dumps(note, indent=2) + "\n")
+    write_atomically(folder / NAME, json.dumps(note, indent=2) + "\n")
     done, total = len(evaluation.ledger), evaluation.total
-    click.echo(f"  shard {shard} {out}, {done} of {total} samples; put all of them together with robustkit merge")
-    return 0
+    click.echo(f"  shard {shard} {folder}, {done} of {total} samples; put all of them together with robustkit merge")
+    return ExitCode.OK
 
 
 def read_arguments(folders: Sequence[Path]) -> list[str]:
@@ -89,14 +52,7 @@ def read_arguments(folders: Sequence[Path]) -> list[str]:
     Raises:
         ConfigurationError: If one is missing or not finished, or they are shards of different commands.
     """
-    notes = {}
-    for folder in folders:
-        try:
-            notes[folder] = json.loads((folder / NAME).read_text())
-        except (OSError, ValueError):
-            raise ConfigurationError(
-                f"merge: expected the folder of a finished shard, got '{folder}'; finish it with --resume"
-            ) from None
+    notes = {folder: _read_note(folder) for folder in folders}
     first = notes[folders[0]]
     for folder, note in notes.items():
         if note["arguments"] != first["arguments"]:
@@ -113,20 +69,12 @@ def read_arguments(folders: Sequence[Path]) -> list[str]:
     return list(first["arguments"])
 
 
-def typed() -> list[str]:
-    """Returns the words of the command line after the name of the program, as if nothing had been interrupted."""
-    words: list[str] = click.get_current_context().find_root().obj
-    return [word for word in words if word != "--resume"]
-
-
-def without(words: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Returns the words of a command line without some options and their values, spelled in either way."""
-    kept, skip = [], False
-    for word in words:
-        if skip:
-            skip = False
-        elif word in options:
-            skip = True
-        elif not word.startswith(tuple(f"{option}=" for option in options)):
-            kept.append(word)
-    return kept
+def _read_note(folder: Path) -> Mapping[str, Any]:
+    """Returns what a finished shard says of itself, its options under their names of today."""
+    try:
+        note = json.loads((folder / NAME).read_text())
+    except (OSError, ValueError):
+        raise ConfigurationError(
+            f"merge: expected the folder of a finished shard, got '{folder}'; finish it with --resume"
+        ) from None
+    return {**note, "arguments": current(note["arguments"])}

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robustkit.base.errors import RobustkitError
+from robustkit.base.exit_codes import ExitCode
 from robustkit.defenses.training.measurement import Epoch, Figures
 
 
 class Diverged(RobustkitError):
     """The loss is not finite any more."""
 
-    exit_code = 3
+    exit_code = ExitCode.UNRELIABLE
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from typing import Literal
 from scipy.stats import binom
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.exit_codes import ExitCode
 from robustkit.maths.intervals import holm
 from robustkit.maths.sample_size import samples_to_decide
 from robustkit.report.document.report import Audit, GateResult
@@ -28,8 +29,12 @@ from robustkit.report.requirements.measures import FIGURES, Measure, measures
 from robustkit.report.text import words
 
 Answer = Literal["met", "not met", "undecided", "none given"]
-EXIT = {"met": 0, "none given": 0, "not met": 1, "undecided": 4}
-UNRELIABLE = 3
+EXIT = {
+    "met": ExitCode.OK,
+    "none given": ExitCode.OK,
+    "not met": ExitCode.NOT_MET,
+    "undecided": ExitCode.UNDECIDED,
+}
 
 
 @dataclass(frozen=True)
@@ -112,13 +117,14 @@ def answer(gates: Sequence[GateResult]) -> Answer:
     return next((status for status in order if status in found), "none given")
 
 
-def exit_code(audits: Iterable[Audit]) -> int:
-    """Returns 3 if an evaluation cannot be trusted, else 1 or 4 if a requirement is not met or undecided, else 0."""
-    codes = [
-        UNRELIABLE if audit.verdict.quality in ("invalid", "unreliable") else EXIT[audit.verdict.requirement]
+def exit_code(audits: Iterable[Audit]) -> ExitCode:
+    """Returns the code that outweighs the others: unreliable, then not met, then undecided, else ok."""
+    codes = {
+        ExitCode.UNRELIABLE if audit.verdict.quality in ("invalid", "unreliable") else EXIT[audit.verdict.requirement]
         for audit in audits
-    ]
-    return next((code for code in (UNRELIABLE, 1, 4) if code in codes), 0)
+    }
+    order = (ExitCode.UNRELIABLE, ExitCode.NOT_MET, ExitCode.UNDECIDED)
+    return next((code for code in order if code in codes), ExitCode.OK)
 
 
 def _judge(requirement: Requirement, measure: Measure) -> GateResult:

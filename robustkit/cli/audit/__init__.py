@@ -1,0 +1,71 @@
+"""`robustkit audit`: from a model and data to a report. What is asked for is a `Plan`; `run` measures, `show` tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.cli.shared.option_types import ABOUT, FRACTION, GROUPS, RADII, TIME
+from robustkit.cli.shared.options import REQUIRE, attack_options, model_options, probe_options, tuning_option
+from robustkit.cli.shared.renamed import Renamed
+
+
+@click.command("audit", short_help="Measure a model and write the report.", epilog=listed())
+@model_options
+@attack_options("Instead of a protocol; may be repeated; see `robustkit attacks`.")
+@click.option(
+    "--protocol", help="autoattack, autoattack-plus, autoattack-rand or fast  [default without --attack: fast]"
+)
+@click.option("--strict", is_flag=True, help="Refuse a protocol that would have to be adapted to the model.")
+@click.option("--surrogate", metavar="MODEL", help="Also transfer adversarial examples from this model to MODEL.")
+@click.option("--surrogate-weights", type=click.Path(path_type=Path), help="Weights of the surrogate.")
+@click.option("--curve", type=RADII, help="Robustness curve: also the robust accuracy at these radii.")
+@click.option("--minimal", cls=Renamed, is_flag=True, help="Also the minimal adversarial perturbation of each sample.")
+@REQUIRE
+@click.option("--groups", type=GROUPS, help="CSV of id, cluster and slices: accuracy by slice.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
+@click.option("--until", type=FRACTION, help="Stop when the robust accuracy is known to, say, 2%; in random order.")
+@click.option("--time-limit", cls=Renamed, type=TIME, help="Stop after, say, 10m; in random order.")
+@click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
+@click.option("--expected-clean-accuracy", type=float, help="Stop unless the clean accuracy agrees, such as 0.938.")
+@probe_options
+@tuning_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the report and its evidence, which `robustkit verify` checks, or for what is kept of a shard"
+    "  [default: robustkit-report, or robustkit-shard-I-of-N]",
+)
+@click.option("--archive", is_flag=True, help="Also write the bundle as one file, OUT.zip.")
+@click.option("--no-evidence", is_flag=True, help="Leave the adversarial examples out, for huge data.")
+@click.option("--shard", metavar="I/N", help="Do one of N shards only; see `robustkit merge`.")
+@click.option("--resume", is_flag=True, help="Resume where the same command was interrupted.")
+@click.option("--finished", multiple=True, type=click.Path(path_type=Path), hidden=True)
+@click.option("--name", help="What to call the model  [default: MODEL]")
+@click.option("--about", type=ABOUT, help="TOML file: purpose, harm, auditor, [signoff], ...")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def command(**options: Any) -> ExitCode:
+    """Measure clean and robust accuracy and calibration of MODEL, and write the report.
+
+    MODEL is package.module:factory, torchvision:NAME, a TorchScript or torch.export file (with --trust-checkpoint), or
+    a small model by name: mlp, cnn, lenet, strided, lstm, preact_resnet18, wideresnet, vit.
+
+    \b
+    Examples:
+      robustkit audit torchvision:resnet18 \\
+          --weights resnet18.safetensors --data ~/imagenet/val \\
+          --image-size 224 --eps 4/255 --limit 1000 \\
+          --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
+          --protocol autoattack
+      torchrun --nproc-per-node 4 -m robustkit audit cnn \\
+          --weights cnn.safetensors --data mnist
+    """
+    from robustkit.cli.audit.plan import Plan
+    from robustkit.cli.audit.run import run
+    from robustkit.cli.audit.show import show
+
+    plan = Plan(**options)
+    return show(plan, run(plan))

@@ -1,0 +1,118 @@
+"""What was asked of an audit, as one value that is checked as a whole before any work."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from robustkit.attacks import create
+from robustkit.attacks.protocols import Protocol, custom, get_protocol
+from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.model_and_data import ModelOptions
+from robustkit.cli.shared.report_files import check_folder, check_out
+from robustkit.cli.shared.resume import check_resume
+from robustkit.cli.shared.shards import read_shard
+from robustkit.evaluation.slices import Groups
+from robustkit.maths.norms import Norm
+from robustkit.report import About
+from robustkit.report.requirements.gates import Requirement
+
+DEFAULT_PROTOCOL = "fast"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The options of `robustkit audit`, by their names, and what follows from them.
+
+    Raises:
+        ConfigurationError: If they contradict each other, or cannot be used as given.
+    """
+
+    model: ModelOptions
+    norm: Norm
+    eps: str
+    attacks: tuple[str, ...]
+    protocol: str | None
+    strict: bool
+    surrogate: str | None
+    surrogate_weights: Path | None
+    curve: tuple[str, ...] | None
+    minimal: bool
+    requirements: tuple[Requirement, ...]
+    groups: Groups | None
+    limit: int | None
+    until: float | None
+    time_limit: float | None
+    seed: int
+    expected_clean_accuracy: float | None
+    probes: int
+    tuning: str | None
+    out: Path | None
+    archive: bool
+    no_evidence: bool
+    shard: str | None
+    resume: bool
+    finished: tuple[Path, ...]
+    name: str | None
+    about: About | None
+    quiet: bool
+
+    def __post_init__(self) -> None:
+        if self.protocol and self.attacks:
+            raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
+        self.protocol_for(lambda: 10)  # a wrong name or setting is said before anything is loaded
+        if self.share and (self.early or self.curve or self.minimal):
+            raise ConfigurationError(
+                "--shard: expected an evaluation of a fixed number of samples alone, got --until, --time-limit, --curve"
+                " or --minimal; the first two cannot be shared, the others are for robustkit merge --option NAME"
+            )
+        if self.share:
+            check_folder(self.folder)
+        else:
+            check_out(self.folder)
+        if self.resume:
+            check_resume(self.parts_folder)
+
+    @property
+    def share(self) -> tuple[int, int] | None:
+        """Which of how many shards is done here, counted from 0."""
+        return read_shard(self.shard) if self.shard else None
+
+    @property
+    def early(self) -> bool:
+        """Whether the run may stop before all samples are done."""
+        return self.until is not None or self.time_limit is not None
+
+    @property
+    def folder(self) -> Path:
+        """Where report or shard go."""
+        shard = f"robustkit-shard-{self.shard.replace('/', '-of-')}" if self.shard else "robustkit-report"
+        return self.out or Path(shard)
+
+    @property
+    def parts_folder(self) -> Path | None:
+        """Where finished parts are kept, if any are."""
+        if self.early:
+            return None
+        return self.folder if self.share else self.folder.with_name(f"{self.folder.name}.parts")
+
+    @property
+    def finished_folders(self) -> list[Path]:
+        """Where finished parts are taken over from."""
+        own = [self.parts_folder] if self.resume and self.parts_folder else []
+        return [*self.finished, *own]
+
+    @property
+    def surrogate_options(self) -> ModelOptions | None:
+        """The surrogate, which shares all options with the model but its name and weights."""
+        if self.surrogate is None:
+            return None
+        return dataclasses.replace(self.model, model=self.surrogate, weights=self.surrogate_weights)
+
+    def protocol_for(self, count_classes: Callable[[], int]) -> Protocol:
+        """Returns the attacks; the classes are counted only for a protocol that depends on their number."""
+        if self.attacks:
+            return custom([create(spec, norm=self.norm, eps=self.eps) for spec in self.attacks])
+        name, classes = self.protocol or DEFAULT_PROTOCOL, count_classes()
+        return get_protocol(name, norm=self.norm, eps=self.eps, classes=classes, strict=self.strict)

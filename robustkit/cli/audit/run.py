@@ -1,0 +1,131 @@
+"""From the plan of an audit to its results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from robustkit.attacks import FMN, PGD, Transfer
+from robustkit.attacks.protocols import Protocol
+from robustkit.base.processes import ranks
+from robustkit.cli.audit.plan import Plan
+from robustkit.cli.shared import samples
+from robustkit.cli.shared.model_and_data import ModelAndData
+from robustkit.cli.shared.progress import Bar, progress
+from robustkit.cli.shared.resume import keeping
+from robustkit.data.labels import names_of_classes
+from robustkit.defenses import Ensemble
+from robustkit.evaluation.attack_run import labels
+from robustkit.evaluation.curve import Curve, Distances, minimal_distances, security_curve
+from robustkit.evaluation.members import Transfer as Members
+from robustkit.evaluation.members import members_of
+from robustkit.evaluation.result import Evaluation
+from robustkit.evaluator import evaluate
+from robustkit.report.requirements import measures
+from robustkit.report.requirements.gates import check_names
+
+MEMBER_SAMPLES = 500  # on which the members of an ensemble are looked at one by one
+
+
+@dataclass(frozen=True)
+class Results:
+    """What an audit found.
+
+    Attributes:
+        loaded: The model with its data.
+        evaluation: What every attack did to every sample.
+        curve: The robust accuracy at other radii, if asked for.
+        distances: The minimal adversarial perturbations, if asked for.
+        members: What the members of an ensemble do by themselves; None in all processes but the first.
+    """
+
+    loaded: ModelAndData
+    evaluation: Evaluation
+    curve: Curve | None = None
+    distances: Distances | None = None
+    members: Members | None = None
+
+
+def run(plan: Plan) -> Results:
+    """Loads, attacks and measures as planned."""
+    loaded = plan.model.load().in_eval_mode()
+    protocol = _protocol(plan, loaded)
+    _check_requirements(plan, loaded, protocol)
+    with keeping(plan.parts_folder), progress(plan.quiet or not ranks().first) as bar:
+        evaluation = _evaluate(plan, loaded, protocol, bar)
+        if plan.share:
+            return Results(loaded, evaluation)
+        # Where the run stopped early, the extras are content with as many samples.
+        common = {"batch_size": loaded.batch_size, "limit": len(evaluation.ledger), "seed": plan.seed}
+        return Results(
+            loaded,
+            evaluation,
+            _curve(plan, loaded, protocol, bar, common) if plan.curve else None,
+            _distances(plan, loaded, common) if plan.minimal else None,
+            _members(plan, loaded, bar, common) if isinstance(loaded.classifier.module, Ensemble) else None,
+        )
+
+
+def _protocol(plan: Plan, loaded: ModelAndData) -> Protocol:
+    """Returns the attacks, those by way of a surrogate among them."""
+    protocol = plan.protocol_for(loaded.count_classes)
+    if plan.surrogate_options is None:
+        return protocol
+    surrogate = plan.surrogate_options.load().classifier
+    return protocol.plus(Transfer(surrogate=surrogate, norm=plan.norm, eps=plan.eps))
+
+
+def _check_requirements(plan: Plan, loaded: ModelAndData, protocol: Protocol) -> None:
+    """Raises ConfigurationError for what cannot be judged afterwards, before the work."""
+    if plan.groups:
+        plan.groups.check(loaded.dataset)
+    if plan.requirements:
+        slices = plan.groups.slices() if plan.groups else ()
+        known = loaded.classifier.class_names, loaded.dataset.class_names
+        classes = names_of_classes(loaded.count_classes(), *known)
+        check_names(plan.requirements, measures.names(classes, labels(protocol.attacks), slices, plan.curve or ()))
+
+
+def _evaluate(plan: Plan, loaded: ModelAndData, protocol: Protocol, bar: Bar) -> Evaluation:
+    return evaluate(
+        loaded.classifier,
+        loaded.dataset,
+        protocol,
+        batch_size=loaded.batch_size,
+        limit=plan.limit,
+        seed=plan.seed,
+        expected_clean_accuracy=plan.expected_clean_accuracy,
+        until=plan.until,
+        budget=plan.time_limit,
+        progress=bar.evaluation(),
+        evidence=not plan.no_evidence,
+        shard=plan.share,
+        folder=plan.parts_folder,
+        finished=plan.finished_folders,
+        probes=plan.probes,
+        tuning=plan.model.load_tuning(plan.tuning),
+    )
+
+
+def _curve(plan: Plan, loaded: ModelAndData, protocol: Protocol, bar: Bar, common: dict[str, Any]) -> Curve:
+    show = bar.evaluation("curve")
+    return security_curve(loaded.classifier, loaded.dataset, protocol, plan.curve or (), progress=show, **common)
+
+
+def _distances(plan: Plan, loaded: ModelAndData, common: dict[str, Any]) -> Distances:
+    return minimal_distances(loaded.classifier, loaded.dataset, [FMN(norm=plan.norm, eps="inf")], **common)
+
+
+def _members(plan: Plan, loaded: ModelAndData, bar: Bar, common: dict[str, Any]) -> Members | None:
+    if not ranks().first:
+        return None
+    some = samples.read(loaded.dataset, min(MEMBER_SAMPLES, common["limit"]))
+    return members_of(
+        loaded.classifier,
+        some.x,
+        some.y,
+        attacks=[PGD(norm=plan.norm, eps=plan.eps, steps=20, loss=loss) for loss in ("ce", "margin")],
+        seed=plan.seed,
+        batch_size=loaded.batch_size,
+        progress=lambda done, total: bar.count("attack every member", done, total),
+    )

@@ -1,0 +1,92 @@
+"""An audit on the screen: its table, the notes below, its requirements and what to complain about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from robustkit.checks.diagnostic import reasons
+from robustkit.cli.shared.screen import STATUS_COLOURS, accuracy, counts, percent, plain_table, print_titled
+from robustkit.report.text import sentences, words
+
+if TYPE_CHECKING:
+    from robustkit.report import Audit
+
+
+def print_audit(console: Console, audit: Audit) -> None:
+    """Prints accuracies and notes of an audit."""
+    title = f"{audit.subject.name} on {audit.data.name}, {audit.threat.norm} {audit.threat.eps}"
+    print_titled(console, title, audit_table(audit))
+    for note in notes(audit):
+        console.print(Text("  ").append_text(note))
+
+
+def audit_table(audit: Audit) -> Table:
+    """Returns clean accuracy, every attack and the worst case."""
+    table = plain_table(
+        "", "accuracy, 95 % interval", "correct", "success", "time", left=["", "accuracy, 95 % interval"]
+    )
+    worst, seconds = audit.worst_case, sum(attack.seconds for attack in audit.attacks)
+    table.add_row("clean", accuracy(audit.clean), counts(audit.clean), "", "")
+    rows = [(Text(run.name), run.accuracy, run.attack_success, run.seconds) for run in audit.attacks]
+    rows.append((Text("robust", style="bold"), worst.accuracy, worst.attack_success, seconds))
+    for name, correct, success, time in rows:
+        table.add_row(name, accuracy(correct), counts(correct), percent(success.value), f"{time:.1f} s")
+    return table
+
+
+def notes(audit: Audit) -> Iterator[Text]:
+    """Yields calibration, the quality of the evaluation and what else was measured, a line each."""
+    pair, quality = audit.calibration, audit.verdict.quality
+    calibrated = f"(calibrated: {pair.clean.ece_if_calibrated.mean:.3f}, {pair.attacked.ece_if_calibrated.mean:.3f})"
+    yield Text.assemble(
+        f"ECE {pair.clean.ece.value:.3f} clean, {pair.attacked.ece.value:.3f} under attack ", (calibrated, "dim")
+    )
+    colour = {"reliable": "green", "reliable with remarks": "yellow"}.get(quality, "bold red")
+    protocol = f"protocol {audit.method.protocol}"
+    yield Text.assemble(protocol, (f" ({audit.method.fingerprint})", "dim"), ", evaluation ", (quality, colour))
+    if audit.worst_case.anytime is not None:
+        low, high = audit.worst_case.anytime
+        yield Text(
+            f"{audit.data.selection}; interval {100 * low:.1f}-{100 * high:.1f} %, corrected for optional stopping"
+        )
+    if audit.worst_case.stored is not None:
+        yield Text(f"rounded to 8 bits {audit.worst_case.stored}")
+    if audit.curve:
+        path = ", ".join(f"{percent(point.accuracy.value or 0)} at {point.eps}" for point in audit.curve.points)
+        yield Text(f"robustness curve on {audit.curve.points[0].accuracy.n} samples: {path}")
+    if audit.nearest and (median := audit.nearest.deciles[4]) is not None:
+        yield Text(f"half of the samples can be broken within {audit.nearest.norm} {median:.4g}")
+    for item in audit.diagnostics:
+        if item.status in ("remark", "fail"):
+            yield Text.assemble((f"{item.id} {item.title}, {item.status}: ", STATUS_COLOURS[item.status]), item.message)
+
+
+def print_gates(console: Console, audit: Audit) -> None:
+    """Prints every requirement with its answer and what it rests on."""
+    colours = {"met": "green", "not met": "bold red", "undecided": "yellow"}
+    doubt = sentences.doubtful(audit)
+    table = plain_table("", "", left=[""])
+    table.show_header = False
+    for gate in audit.gates:
+        found = Text.assemble(gate.rule, "\n", (gate.message, "dim"))
+        if gate.p_holm is not None:
+            found.append(f"; p {words.p_value(gate.p_value)}, with Holm's {words.p_value(gate.p_holm)}", "dim")
+        table.add_row(Text(gate.status, style=colours[gate.status]), found)
+    print_titled(console, f"{audit.subject.name}: {audit.verdict.requirement}{f' ({doubt})' if doubt else ''}", table)
+
+
+def complain(audits: Sequence[Audit]) -> None:
+    """Says on standard error, in a line for each model, why the exit code is not 0."""
+    for audit in audits:
+        if audit.verdict.quality in ("unreliable", "invalid"):
+            why = ", ".join(f"{item.id} {item.status} ({item.title})" for item in reasons(audit.diagnostics))
+            click.echo(f"robustkit: the evaluation is {audit.verdict.quality}: {why}", err=True)
+        elif audit.verdict.requirement in ("not met", "undecided"):
+            open_ones = ", ".join(gate.rule for gate in audit.gates if gate.status == audit.verdict.requirement)
+            click.echo(f"robustkit: {audit.verdict.requirement}: {open_ones}", err=True)

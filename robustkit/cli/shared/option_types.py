@@ -1,0 +1,88 @@
+"""What the text of an option stands for: numbers, a fraction, a time, a requirement, a file that is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import click
+
+from robustkit.base.errors import ConfigurationError, RobustkitError
+
+if TYPE_CHECKING:
+    from robustkit.evaluation.slices import Groups
+    from robustkit.report import About
+    from robustkit.report.requirements.gates import Requirement
+
+Value = TypeVar("Value")
+
+
+class Typed(click.ParamType, Generic[Value]):  # type: ignore[type-arg]  # generic in recent versions of click only
+    """A kind of option: its name in the help, what it expects, and how its text is read."""
+
+    def __init__(self, name: str, expected: str, read: Callable[[str], Value]) -> None:
+        self.name, self.expected, self._read = name, expected, read
+
+    def read(self, option: str, text: str) -> Value:
+        """Returns what `text`, given for `option`, stands for.
+
+        Raises:
+            ConfigurationError: If it is not what is expected.
+        """
+        try:
+            return self._read(text)
+        except RobustkitError:  # says more than we could
+            raise
+        except ValueError:
+            raise ConfigurationError(f"{option}: expected {self.expected}, got {text!r}; correct it") from None
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Reads what click has found; a value that was read before stays as it is."""
+        option = parameter.opts[0] if parameter and parameter.opts else self.name
+        return self.read(option, value) if isinstance(value, str) else value
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
+
+
+def _fraction(text: str) -> float:
+    bare = text.strip().removeprefix("\N{PLUS-MINUS SIGN}").removeprefix("+-")
+    return float(bare.removesuffix("%")) / 100 if bare.endswith("%") else float(bare)
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600}
+    return float(text.rstrip("smh")) * units[text[-1] if text[-1:] in units else "s"]
+
+
+def _radii(text: str) -> tuple[str, ...]:
+    return tuple(radius.strip() for radius in text.split(","))
+
+
+def _requirement(text: str) -> Requirement:
+    from robustkit.report.requirements.gates import Requirement
+
+    return Requirement.parse(text)
+
+
+def _groups(text: str) -> Groups:
+    from robustkit.evaluation.slices import read_groups
+
+    return read_groups(Path(text))
+
+
+def _about(text: str) -> About:
+    from robustkit.report import read_about
+
+    return read_about(text)
+
+
+NUMBERS = Typed("numbers", "comma-separated numbers", _numbers)
+FRACTION = Typed("fraction", "a fraction such as 2% or 0.02", _fraction)
+TIME = Typed("time", "a time such as 90s, 10m or 1h", _seconds)
+RADII = Typed("eps,eps,...", "comma-separated radii", _radii)
+REQUIREMENT = Typed("rule", "NAME>=LIMIT or NAME<=LIMIT", _requirement)
+GROUPS = Typed("file", "a CSV file", _groups)
+ABOUT = Typed("file", "a TOML file", _about)

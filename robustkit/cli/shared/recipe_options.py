@@ -1,0 +1,113 @@
+"""An option for every setting of a training recipe, with the help that `Recipe` has for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import types
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import click
+
+from robustkit.base.errors import suggest
+from robustkit.cli.shared.option_types import NUMBERS
+
+if TYPE_CHECKING:
+    from robustkit.defenses.training.recipe import Recipe
+
+
+class RecipeCommand(click.Command):
+    """A command that has them, made when they are needed: `robustkit --help` need not wait for torch."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Returns the command's own options, those of the recipe, and --help."""
+        found = super().get_params(ctx)
+        own = len(self.params)
+        return [*found[:own], *recipe_options(), *found[own:]]
+
+
+@functools.cache
+def defaults() -> dict[str, Any]:
+    """Returns the settings of a recipe with their defaults."""
+    from robustkit.defenses.training.recipe import Recipe
+
+    return {field.name: field.default for field in dataclasses.fields(Recipe)}
+
+
+@functools.cache
+def recipe_options() -> tuple[click.Option, ...]:
+    """Returns the options; one that is left out is None."""
+    from robustkit.defenses.training.recipe import Recipe
+
+    kinds, text = typing.get_type_hints(Recipe), Recipe.__doc__ or ""
+    return tuple(_option(name, kinds[name], text) for name in defaults())
+
+
+def read_config(context: click.Context, _: click.Parameter, path: Path | None) -> dict[str, Any]:
+    """Makes the settings of a TOML file the defaults of the command, and returns those of the recipe.
+
+    Raises:
+        ConfigurationError: If there is a setting that the command does not have.
+    """
+    from robustkit.base.errors import ConfigurationError
+    from robustkit.defenses.training.recipe import read_toml
+
+    settings = {} if path is None else read_toml(path)
+    known = [parameter.name or "" for parameter in context.command.get_params(context)]
+    for name in settings:
+        if name not in known:
+            raise ConfigurationError(f"--config '{path}': expected a known setting, got {name!r}{suggest(name, known)}")
+    context.default_map = {name: value for name, value in settings.items() if name not in defaults()}
+    return {name: value for name, value in settings.items() if name in defaults()}
+
+
+def recipe_of(config: dict[str, Any], options: dict[str, Any]) -> Recipe:
+    """Returns the recipe of a file's settings and, over them, those that were typed."""
+    from robustkit.defenses.training.recipe import Recipe
+
+    typed = {name: _read(name, value) for name, value in options.items() if value is not None}
+    return Recipe.of({**config, **typed})
+
+
+def _option(name: str, kind: Any, text: str) -> click.Option:
+    found = re.search(rf"^ +{name}: (.*(?:\n {{10,}}.*)*)", text, re.MULTILINE)
+    shown = f"{' '.join(found[1].split()) if found else ''}  [default: {_spelled(defaults()[name])}]"
+    flag = f"--{name.replace('_', '-')}"
+    if kind in (bool, bool | None):
+        return click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, help=shown)
+    return click.Option([flag, name], type=_click_type(kind), help=shown)
+
+
+def _spelled(value: Any) -> str:
+    return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value).lower()
+
+
+class _OrNone(click.types.StringParamType):
+    """What the recipe takes, or the word none."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = click.types.convert_type(kind)
+        self.name = self.kind.name
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        return value if value == "none" else self.kind.convert(value, parameter, context)
+
+
+def _click_type(kind: Any) -> Any:
+    if isinstance(kind, types.UnionType):
+        return _OrNone(get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return click.Choice(get_args(kind))
+    return str if get_origin(kind) is tuple else kind
+
+
+def _read(name: str, value: Any) -> Any:
+    """Returns the value of an option, a tuple for a comma-separated list."""
+    default = defaults()[name]
+    if not isinstance(default, tuple):
+        return value
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    return NUMBERS.read(f"--{name}", ",".join(parts)) if default and parts else parts

@@ -1,0 +1,26 @@
+"""The words of the command line as they were typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+
+def typed() -> list[str]:
+    """Returns the words after the name of the program, as if nothing had been interrupted."""
+    words: list[str] = click.get_current_context().find_root().obj
+    return [word for word in words if word != "--resume"]
+
+
+def without(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Returns the words of a command line without some options and their values, spelled in either way."""
+    kept, skip = [], False
+    for word in words:
+        if skip:
+            skip = False
+        elif word in options:
+            skip = True
+        elif not word.startswith(tuple(f"{option}=" for option in options)):
+            kept.append(word)
+    return kept
