@@ -21,7 +21,7 @@ class Probe:
         forwards: Rows passed forward by the attacks.
         backwards: Rows passed backward.
         seconds: In all, with everything that happens once.
-        robust: What stood; a first idea of the share to plan with.
+        robust: Those that no attack broke; a first idea of the accuracy to plan with.
     """
 
     n: int

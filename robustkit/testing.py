@@ -36,22 +36,23 @@ def assert_robust(
 ) -> Audit:
     """Attacks the model and returns the audit, if it meets every requirement.
 
-    A requirement is judged as `robustkit gate` does: on the one-sided 95 % bound of a share and the end of the
-    bootstrap interval of a calibration figure. What the samples cannot decide does not pass.
+    A requirement is judged as `robustkit gate` does: on the one-sided 95 % confidence bound of an accuracy and
+    the end of the bootstrap interval of a calibration figure. What the samples cannot decide does not pass.
 
     Args:
         model: The model; a bare module takes inputs in 0..1 and returns class scores.
         data: As for `robustkit.evaluate`.
         requirements: Such as "robust_accuracy>=0.45" or "ece<=5%", at least one.
-        eps: Radius of the protocol.
-        norm: Of the protocol.
+        eps: Perturbation radius of the protocol, in input units.
+        norm: Norm of the protocol.
         attacks: Instead of the protocol "fast", with an eps and norm of their own.
         limit: Only the first so many samples.
         batch_size: Rows the model sees at once.
-        seed: Of all random numbers.
+        seed: Seed of all random numbers.
 
     Raises:
-        AssertionError: A requirement is not met, or undecided; the message has counts, bound and needed samples.
+        AssertionError: A requirement is not met, or undecided; the message has counts, bound and the sample size
+            that would decide it.
         InvalidEvaluation: The evaluation is invalid or unreliable, whatever the numbers.
         ConfigurationError: A requirement cannot be read or names no figure of this audit.
     """
@@ -68,11 +69,7 @@ def assert_robust(
     check_names(rules, names(named, labels(protocol.attacks)))
     found = evaluate(classifier, data, protocol, batch_size=batch_size, limit=limit, seed=seed, examples=0)
     audit = judged(build_audit(found, classifier, name=type(classifier.model).__name__, limit=limit), rules)
-    if audit.verdict.quality in ("invalid", "unreliable"):
-        failed = "; ".join(f"{item.id}: {item.message}" for item in audit.diagnostics if item.status == "fail")
-        raise InvalidEvaluation(
-            f"assert_robust: expected an evaluation to rely on, got {audit.verdict.quality}: {failed}"
-        )
+    _check_reliable(audit)
     missed = [gate for gate in audit.gates if gate.status != "met"]
     if missed:
         about = f"{audit.subject.name}, {audit.data.n:,} samples, {audit.threat.norm} {audit.threat.eps}"
@@ -80,6 +77,20 @@ def assert_robust(
             "\n".join([about, *(f"  {gate.rule} is {gate.status}: {gate.message}" for gate in missed)])
         )
     return audit
+
+
+def _check_reliable(audit: Audit) -> None:
+    __tracebackhide__ = True
+    if audit.verdict.quality in ("invalid", "unreliable"):
+        failed = "; ".join(f"{item.id}: {item.message}" for item in audit.diagnostics if item.status == "fail")
+        raise InvalidEvaluation(
+            f"assert_robust: expected an evaluation to rely on, got {audit.verdict.quality}: {failed}"
+        )
+
+
+def _class_names(classifier: Classifier, data: Any, classes: int) -> tuple[str, ...]:
+    named = classifier.class_names or (data.class_names if isinstance(data, Dataset) else None) or ()
+    return named if len(named) == classes else tuple(map(str, range(classes)))
 
 
 def _count_classes(classifier: Classifier, data: Any) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+if __name__ != "robustkit.attacks":
+    raise ImportError("import robustkit.attacks; attacks/ is a link for people")
+
 import dataclasses
 from typing import Any
 

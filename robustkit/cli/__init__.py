@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+if __name__ != "robustkit.cli":
+    raise ImportError("import robustkit.cli; cli/ is a link for people")
+
 import os
 import sys
 from collections.abc import Sequence

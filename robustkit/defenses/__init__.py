@@ -5,6 +5,9 @@ A training objective is a file in this folder, a line here and a row in tests/te
 
 from __future__ import annotations
 
+if __name__ != "robustkit.defenses":
+    raise ImportError("import robustkit.defenses; defenses/ is a link for people")
+
 import dataclasses
 from typing import Any
 

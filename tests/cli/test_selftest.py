@@ -56,7 +56,7 @@ def test_without_arguments_every_attack_is_checked_in_every_norm_and_passes(caps
     for name, kind in ATTACKS.items():
         for norm in kind.norms if name != "transfer" else ():
             assert any(label.startswith(name) and in_norm == norm for label, in_norm in found), (name, norm)
-    assert found["noise", "L2"] == "0 of 16, need not 0 of 16 pass"
+    assert found["noise", "L2"] == "0 of 16, optional 0 of 16 pass"
     assert found["pgd", "L1"] == "16 of 16 at 1.02x 0 of 16 pass"
     assert found["square", "Linf"] == "16 of 16 at 2x 0 of 16 pass"
     assert all(line.endswith("pass") for line in found.values())
@@ -72,7 +72,7 @@ def test_an_attack_too_weak_is_named_and_the_exit_code_is_3(capsys):
 def test_an_honest_model_passes(case, capsys):
     assert run([*HONEST, *QUICK]) == 0
     out = capsys.readouterr().out
-    assert "cnn on digits.npz, Linf 0.1: one adversarial input planted per sample" in out
+    assert "cnn on digits.npz, Linf 0.1: one planted adversarial example per sample" in out
     assert "together                      4 of 4   pass" in out
 
 
@@ -80,7 +80,7 @@ def test_a_masked_model_fails_with_pgd(case, capsys):
     assert run([*MASKED, *QUICK]) == 3
     captured = capsys.readouterr()
     assert "together                      0 of 4   fail" in captured.out
-    assert captured.err.startswith("robustkit: selftest: not passed: planted inputs in selftest_nets:Steps (0 of 4 ")
+    assert captured.err.startswith("robustkit: selftest: not passed: planted adversarial examples in selftest_nets:Steps (0 of 4 ")
     assert captured.err.count("\n") == 1
 
 

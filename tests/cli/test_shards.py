@@ -12,7 +12,7 @@ from pair import torchrun
 from safetensors.torch import save_file
 
 from robustkit.cli import run
-from robustkit.cli.shared.shards import without
+from robustkit.cli.shared.typed_words import without
 
 COMMON = ["--weights", "cnn.safetensors", "--data", "digits", "--eps", "0.1", "--limit", "70", "--batch-size", "4"]
 ATTACKS = ["--attack", "pgd:steps=3", "--attack", "fgsm", "--probes", "8"]
@@ -45,7 +45,7 @@ def same(folder, first, second):
 
 
 def test_torchrun_gives_the_report_of_one_process(folder):
-    curve = ["--curve", "0.05,0.1", "--nearest", "--probes", "0"]
+    curve = ["--curve", "0.05,0.1", "--minimal", "--probes", "0"]
     assert audit("--out", "one", *curve) in (0, 3)
     done = torchrun("-m", "robustkit", "audit", "cnn", *COMMON, *ATTACKS, "--quiet", *curve, "--out", "two", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -84,9 +84,9 @@ def test_an_interrupted_audit_says_how_to_go_on_and_then_ends_as_if_nothing_had_
     capsys.readouterr()
     assert audit("--out", "broken") == 130
     err = capsys.readouterr().err
-    assert err.startswith("robustkit: interrupted; what is finished is kept in 'broken.parts'; go on with: robustkit")
+    assert err.startswith("robustkit: interrupted; what is finished is kept in 'broken.parts'; resume with: robustkit")
     assert not (folder / "broken").exists()
-    again = shlex.split(err.partition("go on with: robustkit ")[2])
+    again = shlex.split(err.partition("resume with: robustkit ")[2])
     assert again[-1] == "--resume"
     assert run([*again[:-1], "--seed", "1", "--resume"]) == 2
     assert "expected seed '0' as in 'broken.parts/part-000000000.safetensors', got '1'" in capsys.readouterr().err
@@ -103,7 +103,7 @@ def test_an_interrupted_audit_says_how_to_go_on_and_then_ends_as_if_nothing_had_
         (["--shard", "0/2"], "--shard: expected 1/N to N/N, got '0/2'"),
         (["--shard", "half"], "got 'half'"),
         (["--shard", "1/2", "--until", "2%"], "cannot be shared"),
-        (["--shard", "1/2", "--nearest"], "robustkit merge --option"),
+        (["--shard", "1/2", "--minimal"], "robustkit merge --option"),
         (["--until", "2%", "--resume"], "of which nothing is kept"),
     ],
 )

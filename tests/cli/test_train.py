@@ -129,7 +129,7 @@ def test_an_interrupt_says_how_to_go_on(folder, monkeypatch, capsys):
 
     monkeypatch.setattr("robustkit.defenses.fit", interrupted)
     assert run(["train", "mlp", *QUICK, "--quiet"]) == 130
-    assert "goes on with --resume" in capsys.readouterr().err
+    assert "interrupted; resume from robustkit-training/checkpoint.safetensors, if it is there, with --resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_an_interrupt_says_how_to_go_on(folder, monkeypatch, capsys):
         (["--objective", "trades:betta=1"], "did you mean 'beta'"),
         (["--optimizer", "adamwx"], "optimizer"),
         (["--epochs", "0"], "expected epochs in 1..inf, got 0"),
-        (["--milestones", "a,b"], "--milestones: expected numbers parted by commas"),
+        (["--milestones", "a,b"], "--milestones: expected comma-separated numbers"),
         (["--trackers", "wandb"], "trackers: expected a known name"),
         (["--resume"], "expected a file to resume from, found none"),
         (["--config", "bad.toml"], "did you mean 'epochs'"),

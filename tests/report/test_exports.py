@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import io
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,13 +17,12 @@ from robustkit.attacks import FGSM, PGD
 from robustkit.attacks.protocols import custom
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.cli import run
 from robustkit.cost import probe
 from robustkit.data.dataset import Dataset
 from robustkit.evaluator import evaluate
 from robustkit.maths.intervals import proportion
 from robustkit.model.classifier import Classifier
-from robustkit.report import SliceRow, save
+from robustkit.report import SliceRow
 from robustkit.report.exports.exports import model_card, robustbench, tables
 from robustkit.testing import assert_robust
 
@@ -94,65 +92,6 @@ def test_the_data_of_every_figure_come_as_csv():
         shown = list(csv.reader(io.StringIO(text)))
         assert len({len(row) for row in shown}) == 1
         assert not [cell for row in shown for cell in row if cell.startswith(("=", "+", "@", "\t", "\r"))]
-
-
-def test_report_writes_every_format_beside_the_json(in_folder, capsys):
-    save(report(MODEL), "out/report.json")
-    formats = ("html", "markdown", "robustbench", "model-card", "csv", "junit", "sarif")
-    assert run(["report", "out", *(part for name in formats for part in ("-f", name))]) == 0
-    written = {str(path.relative_to("out")) for path in Path("out").rglob("*") if path.is_file()}
-    assert {"report.html", "report.md", "robustbench.json", "model-card.md", "junit.xml", "report.sarif"} <= written
-    assert {"csv/accuracy.csv", "csv/curve.csv"} <= written
-    capsys.readouterr()
-    assert run(["report", "out/report.json", "-f", "robustbench", "--out", "-"]) == 0
-    assert json.loads(capsys.readouterr().out)["name"] == "standard CNN"
-    assert run(["report", "out/report.json", "-f", "csv", "--out", "-"]) == 2
-    assert "one file for standard output" in capsys.readouterr().err
-
-
-def test_exports_stay_out_of_a_bundle(in_folder):
-    save(report(MODEL), "out/report.json")
-    Path("out/manifest.json").write_text("{}")
-    before = set(Path("out").rglob("*"))
-    assert run(["report", "out", "-f", "csv", "-f", "model-card", "-f", "markdown"]) == 0
-    assert set(Path("out").rglob("*")) == before | {Path("out/report.md")}
-    assert Path("out-exports/model-card.md").exists()
-    assert Path("out-exports/csv/accuracy.csv").exists()
-
-
-def test_the_plan_prints_the_tabled_sizes(capsys):
-    assert run(["plan"]) == 0
-    assert "2,398" in capsys.readouterr().out
-    assert run(["plan", "--half-width", "5%", "--per-class", "10", "--expect", "0.5"]) == 0
-    assert "3,810" in capsys.readouterr().out  # 10 classes of 381
-    assert run(["plan", "--difference", "2%"]) == 0
-    out = capsys.readouterr().out
-    assert [size in out for size in ("979", "1,960", "3,923", "2,398")] == [True, True, True, False]
-    assert run(["plan", "--require", "robust_accuracy>=0.45", "--expect", "47%", "--expect", "45%"]) == 0
-    out = capsys.readouterr().out
-    assert "1,727" in out
-    assert "no number" in out
-
-
-@pytest.mark.parametrize(("arguments", "text"), [
-    (["--half-width", "70%"], "between 0 and 0.5"), (["--half-width", "wide"], "such as 2%"),
-    (["--difference", "20%", "--discordance", "10%"], "difference <= discordance"),
-    (["--require", "ece<=0.1"], "requirements on shares"), (["--expect", "150%"], "from 0 to 1"),
-    (["cnn"], "MODEL and --data together"),
-])  # fmt: skip
-def test_a_plan_that_cannot_be_made_is_refused(capsys, arguments, text):
-    assert run(["plan", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert text in error
-    assert error.count("\n") == 1
-
-
-def test_a_plan_for_a_model_forecasts_passes_and_time(capsys):
-    arguments = ["plan", "mlp", "--data", "digits", "--half-width", "10%", "--expect", "0.5", "--probe", "0.1s"]
-    assert run(arguments) == 0
-    out = capsys.readouterr().out
-    assert "Cost of fast, Linf 8/255 on this machine, from 16 samples" in out
-    assert "backward passes" in out
 
 
 def test_a_forecast_is_in_proportion_to_what_was_counted():

@@ -17,10 +17,9 @@ from report_examples import HOSTILE, audit, report
 from scipy.stats import binomtest
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.cli import run
 from robustkit.maths.calibration import Estimate
 from robustkit.maths.intervals import confidence_sequence, one_sided, proportion
-from robustkit.report import SliceRow, from_json, render_html, render_markdown, save, to_json
+from robustkit.report import SliceRow, from_json, render_html, render_markdown, to_json
 from robustkit.report.exports.gate_markdown import render_gates
 from robustkit.report.exports.junit import render_junit
 from robustkit.report.exports.sarif import render_sarif
@@ -309,56 +308,3 @@ def test_a_judged_report_survives_its_json_and_is_drawn():
     page = render_html(REPORT)
     assert "robust_accuracy &gt;= 0.65" in page
     assert "not met: robust\\_accuracy &gt;= 0.99" in render_markdown(REPORT)
-
-
-def test_the_command_answers_with_its_exit_code_and_writes_every_format(in_folder, capsys):
-    save(report(MODEL, audit("second", 0.05, names=tuple("abcd"))), "report.json")
-    gate = ["gate", ".", "--audit", "standard CNN"]
-    assert run([*gate, "--require", "robust_accuracy>=0.1"]) == 0
-    assert run([*gate, "--require", "robust_accuracy>=0.1", "--require", "robust_accuracy>=0.65"]) == 4
-    assert run(["gate", "report.json", "--require", "robust_accuracy>=0.5"]) == 1
-    files = ["--junit", "a/gate.xml", "--sarif", "gate.sarif", "--markdown", "gate.md"]
-    capsys.readouterr()
-    assert run(["gate", "report.json", "--require", "robust_accuracy>=0.5", *files]) == 1
-    captured = capsys.readouterr()
-    assert "standard CNN: met" in captured.out
-    assert "second: not met" in captured.out
-    assert captured.err == "robustkit: not met: robust_accuracy >= 0.5\n"
-    assert len(ElementTree.parse("a/gate.xml").getroot()) == 2
-    assert json.loads(Path("gate.sarif").read_text())["version"] == "2.1.0"
-    assert run(["gate", "report.json", "--require", "robust_accuracy>=0.5", "--markdown", "-", "--base", "."]) == 1
-    assert capsys.readouterr().out.startswith("## Robustness gate: not met\n")
-    save(report(audit("m", 0.9, quality="invalid")), "bad.json")
-    assert run(["gate", "bad.json", "--require", "robust_accuracy>=0.1"]) == 3
-    assert "the evaluation is invalid: Q12 fail (A huge budget breaks everything)" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("arguments", "text"), [
-    (["report.json"], "expected --require"), (["none.json", "--require", "ece<=1"], "none.json"),
-    (["report.json", "--require", "eec<=1"], "did you mean 'ece'?"),
-    (["report.json", "--require", "ece<=1", "--audit", "standard CN"], "did you mean 'standard CNN'?"),
-    (["report.json", "--require", "ece<=1", "--base", "none"], "none"),
-])  # fmt: skip
-def test_wrong_gate_commands_are_one_line_and_write_nothing(in_folder, capsys, arguments, text):
-    save(report(MODEL), "report.json")
-    assert run(["gate", *arguments, "--junit", "gate.xml"]) == 2
-    error = capsys.readouterr().err
-    assert text in error
-    assert error.count("\n") == 1
-    assert not Path("gate.xml").exists()
-
-
-def test_an_audit_takes_the_same_rules_and_keeps_them(in_folder, capsys):
-    Path("groups.csv").write_text("id,light\n" + "".join(f"{i},{'day' if i % 3 else 'night'}\n" for i in range(40)))
-    command = ["audit", "mlp", "--data", "digits", "--limit", "40", "--attack", "fgsm", "--groups", "groups.csv"]
-    assert run([*command, "--require", "robust_accuracy<=0.5", "--require", "clean_accuracy[light=night]>=0.9"]) == 1
-    assert "clean_accuracy[light=night] >= 0.9" in capsys.readouterr().err
-    (found,) = from_json(Path("robustkit-report/report.json").read_text()).audits
-    assert [gate.status for gate in found.gates] == ["met", "not met"]
-    assert found.verdict.requirement == "not met"
-    assert found.verdict.rule == "robust_accuracy <= 0.5 and clean_accuracy[light=night] >= 0.9"
-    assert run(["gate", "robustkit-report"]) == 1
-    capsys.readouterr()
-    assert run([*command, "--out", "x", "--require", "robust_accuracy[light=noon]>=0.5"]) == 2
-    assert "did you mean 'robust_accuracy[light=" in capsys.readouterr().err
-    assert not Path("x").exists()

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from robustkit.cli.shared.screen import percent
 
 if TYPE_CHECKING:
-    from robustkit.defenses.training import Epoch, Standing
+    from robustkit.defenses.training import Epoch, TrainingProgress
     from robustkit.evaluation.progress import Progress as Stage
 
 
@@ -33,11 +33,11 @@ class Bar:
 
         return show
 
-    def training(self, name: str, lines: bool = False) -> Callable[[Standing], None]:
+    def training(self, name: str, lines: bool = False) -> Callable[[TrainingProgress], None]:
         """Returns what `fit` calls as it goes; with `lines`, every epoch leaves one."""
         told = 0
 
-        def show(now: Standing) -> None:
+        def show(now: TrainingProgress) -> None:
             nonlocal told
             last = now.last
             done = (now.epoch - 1) * now.batches + now.batch

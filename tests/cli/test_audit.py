@@ -1,58 +1,23 @@
-"""The command line: what it prints, what it writes, and one line for every mistake."""
+"""`robustkit audit`: what it prints, what it writes, and one line for every mistake."""
 
 from __future__ import annotations
 
 import json
 import pickle
 import struct
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
-from nets import digits, write_digits
+from complaints import complaint
+from nets import digits
 
-from robustkit.attacks import ATTACKS
 from robustkit.cli import run
-
-FACTORY = """
-import torch
-from torch import nn
-from robustkit.model.small_models import create
-
-def cnn():
-    return create("cnn", (1, 8, 8), 10)
-
-def broken():
-    raise RuntimeError("no such disk")
-"""
-
-
-@pytest.fixture
-def case(in_folder: Path) -> Path:
-    """A folder with a trained network as weights, 60 digits as npz, and a factory."""
-    write_digits(in_folder, 60)
-    (in_folder / "nets_of_mine.py").write_text(FACTORY)
-    yield in_folder
-    sys.modules.pop("nets_of_mine", None)
-
+from robustkit.report import from_json
 
 FEW = ("--probes", "0")
 AUDIT = ["audit", "nets_of_mine:cnn", "--weights", "cnn.safetensors", "--data", "digits.npz"]
-
-
-def complaint(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int) -> str:
-    """Runs a wrong command line; returns its one line of complaint."""
-    assert run(arguments) == code
-    error = capsys.readouterr().err.lstrip()  # after ^C the line begins on a new one
-    assert error.startswith("robustkit: ")
-    assert error.count("\n") == 1
-    assert "Traceback" not in error
-    assert not list(Path().glob("robustkit-report/*"))
-    return error
 
 
 def test_audit_writes_the_whole_report_and_prints_the_table(case, capsys):
@@ -86,31 +51,6 @@ def test_two_runs_find_the_same_whatever_the_batch_size(case):
         audit = json.loads(Path(size, "report.json").read_text())["audits"][0]
         hashes.append((audit["worst_case"], audit["clean"], audit["data"]["sha256"], audit["data"]["ids_sha256"]))
     assert hashes[0] == hashes[1]
-
-
-def test_report_is_drawn_again_from_json_alone(case, capsys):
-    run([*AUDIT, "--attack", "fgsm", "--limit", "20"])
-    page = Path("robustkit-report/report.html").read_text()
-    Path("robustkit-report/report.html").unlink()
-    assert run(["report", "robustkit-report/report.json"]) == 0
-    assert Path("robustkit-report/report.html").read_text() == page
-    capsys.readouterr()
-    assert run(["report", "robustkit-report/report.json", "--markdown", "-"]) == 0
-    assert capsys.readouterr().out == Path("robustkit-report/report.md").read_text()
-
-
-def test_doctor_prints_its_findings(case, capsys):
-    assert run(["doctor", *AUDIT[1:]]) == 0
-    out = capsys.readouterr().out
-    for id in ("Q02", "Q03", "Q04", "Q05", "Q06", "Q07"):
-        assert id in out
-
-
-def test_attacks_lists_every_attack(capsys):
-    assert run(["attacks"]) == 0
-    out = capsys.readouterr().out
-    for name in ATTACKS:
-        assert f"  {name} " in out
 
 
 def npz(name: str, x: np.ndarray, y: np.ndarray) -> None:
@@ -193,7 +133,7 @@ def test_an_interrupt_leaves_nothing_and_exits_130(case, capsys, monkeypatch):
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("robustkit.evaluator.evaluate", interrupt)
+    monkeypatch.setattr("robustkit.cli.audit.run.evaluate", interrupt)
     assert "interrupted" in complaint(capsys, AUDIT, 130)
 
 
@@ -201,7 +141,7 @@ def test_a_bug_is_one_line_too(case, capsys, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("robustkit.evaluator.evaluate", fail)
+    monkeypatch.setattr("robustkit.cli.audit.run.evaluate", fail)
     assert "ZeroDivisionError: oops (this is a bug" in complaint(capsys, AUDIT, 2)
 
 
@@ -218,31 +158,6 @@ def test_an_unreliable_evaluation_is_written_and_exits_3(case, capsys):
     assert (
         json.loads(Path("robustkit-report/report.json").read_text())["audits"][0]["verdict"]["quality"] == "unreliable"
     )
-
-
-def test_the_installed_script_prints_its_version_without_importing_torch():
-    script = Path(sys.executable).with_name("robustkit")
-    shown = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
-    assert shown.stdout.startswith("robustkit 0.")
-    quick = "import sys, robustkit.cli; robustkit.cli.run(['--help']); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", quick], check=True, capture_output=True)
-
-
-def test_demo_trains_audits_and_reports(in_folder, capsys, monkeypatch):
-    import robustkit.defenses
-
-    fit = robustkit.defenses.fit
-    monkeypatch.setattr("robustkit.defenses.fit", lambda *a, **k: fit(*a, **{**k, "epochs": 3}))
-    assert run(["demo", "--probes", "16"]) == 0
-    report = json.loads(Path("robustkit-demo/report.json").read_text())
-    standard, hardened = report["audits"]
-    assert hardened["worst_case"]["accuracy"]["value"] > standard["worst_case"]["accuracy"]["value"] + 0.1
-    assert "robustkit-demo/report.html" in capsys.readouterr().out
-    assert run(["verify", "robustkit-demo"]) == 0
-    out = capsys.readouterr().out
-    assert "false" not in out
-    assert "not checked" not in out
-    assert "adversarial training: weights, 1,000 passes" in out
 
 
 def idx(path: Path, array: np.ndarray) -> None:
@@ -281,3 +196,19 @@ def test_foreign_networks_and_true_idx_files_through_the_command_line(shared_dat
         found.append((audit["clean"]["k"], audit["worst_case"]["accuracy"]["k"]))
     assert found[0] == found[1]
     assert found[0][1] <= 0.79 * 200
+
+
+def test_an_audit_takes_the_same_rules_and_keeps_them(in_folder, capsys):
+    Path("groups.csv").write_text("id,light\n" + "".join(f"{i},{'day' if i % 3 else 'night'}\n" for i in range(40)))
+    command = ["audit", "mlp", "--data", "digits", "--limit", "40", "--attack", "fgsm", "--groups", "groups.csv"]
+    assert run([*command, "--require", "robust_accuracy<=0.5", "--require", "clean_accuracy[light=night]>=0.9"]) == 1
+    assert "clean_accuracy[light=night] >= 0.9" in capsys.readouterr().err
+    (found,) = from_json(Path("robustkit-report/report.json").read_text()).audits
+    assert [gate.status for gate in found.gates] == ["met", "not met"]
+    assert found.verdict.requirement == "not met"
+    assert found.verdict.rule == "robust_accuracy <= 0.5 and clean_accuracy[light=night] >= 0.9"
+    assert run(["gate", "robustkit-report"]) == 1
+    capsys.readouterr()
+    assert run([*command, "--out", "x", "--require", "robust_accuracy[light=noon]>=0.5"]) == 2
+    assert "did you mean 'robust_accuracy[light=" in capsys.readouterr().err
+    assert not Path("x").exists()

@@ -1,0 +1,25 @@
+"""`robustkit demo`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from robustkit.cli import run
+
+
+def test_demo_trains_audits_and_reports(in_folder, capsys, monkeypatch):
+    import robustkit.defenses
+
+    fit = robustkit.defenses.fit
+    monkeypatch.setattr("robustkit.defenses.fit", lambda *a, **k: fit(*a, **{**k, "epochs": 3}))
+    assert run(["demo", "--probes", "16"]) == 0
+    report = json.loads(Path("robustkit-demo/report.json").read_text())
+    standard, hardened = report["audits"]
+    assert hardened["worst_case"]["accuracy"]["value"] > standard["worst_case"]["accuracy"]["value"] + 0.1
+    assert "robustkit-demo/report.html" in capsys.readouterr().out
+    assert run(["verify", "robustkit-demo"]) == 0
+    out = capsys.readouterr().out
+    assert "false" not in out
+    assert "not checked" not in out
+    assert "adversarial training: weights, 1,000 passes" in out
