@@ -9,7 +9,7 @@ import pytest
 from robustkit.cli import run
 
 
-def complaint(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int) -> str:
+def complaint(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int = 2) -> str:
     """Runs a wrong command line; returns its one line of complaint."""
     assert run(arguments) == code
     error = capsys.readouterr().err.lstrip()  # after ^C the line begins on a new one

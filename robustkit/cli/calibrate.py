@@ -33,7 +33,8 @@ def command(model: ModelOptions, method: str, fit_share: float, limit: int | Non
 
     \b
     Example:
-      robustkit calibrate torchvision:resnet18 --weights resnet18.safetensors --data held-out.npz
+      robustkit calibrate torchvision:resnet18 \\
+          --weights resnet18.safetensors --data held-out.npz
       robustkit audit calibrated.json --data test.npz
     """
     from robustkit.cli.shared import samples, screen

@@ -105,7 +105,8 @@ def command(**options: Any) -> None:
     \b
     Examples:
       robustkit clean-data --data digits
-      robustkit clean-data --data train.npz --test-data test.npz --drop leak,duplicate --out clean.npz
+      robustkit clean-data --data train.npz --test-data test.npz \\
+          --drop leak,duplicate --out clean.npz
     """
     from robustkit.cli.shared import screen
     from robustkit.data.cleaning import sample_names

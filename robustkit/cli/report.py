@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FORMATS = ("html", "markdown", "robustbench", "model-card", "csv", "junit", "sarif")
 
 
-@click.command("report", short_help="Draw the pages again from a report's JSON, or export it.")
+@click.command("report", short_help="Render the pages again from a report's JSON, or export it.")
 @click.argument("source", metavar="REPORT", type=click.Path(path_type=Path))
 @click.option("--html", type=click.Path(path_type=Path), help="File to write  [default: beside the JSON]")
 @click.option("--markdown", help="File to write, - for standard output.")
@@ -27,16 +27,17 @@ def command(source: Path, html: Path | None, markdown: str | None, formats: tupl
 
     \b
     Formats beside HTML and Markdown:
-      robustbench  model_info JSON of the leaderboard; AutoAttack only where it ran as published
-      model-card   Hugging Face model card with a model-index, clean beside robust
-      csv          the data behind every figure, one file each, in the folder csv
-      junit, sarif gates and diagnostics for build servers and code scanning
+      robustbench   model_info JSON of the leaderboard
+                    (AutoAttack only where it ran as published)
+      model-card    Hugging Face model card with a model-index
+      csv           the data behind every figure, a file each
+      junit, sarif  gates and diagnostics for build servers
 
-    They go beside the JSON, but what is no part of a bundle into a folder beside it, named after it with -exports: a
-    bundle with other files in it is not what its manifest says.
+    They are written beside the JSON. What is not part of a bundle goes into a folder beside the bundle, named after it
+    with -exports: a bundle with other files in it is not what its manifest says.
 
     \b
-    Example:
+    Examples:
       robustkit report robustkit-demo --markdown - >> "$GITHUB_STEP_SUMMARY"
       robustkit report robustkit-demo -f model-card -f csv
     """

@@ -73,14 +73,16 @@ def test_an_honest_model_passes(case, capsys):
     assert run([*HONEST, *QUICK]) == 0
     out = capsys.readouterr().out
     assert "cnn on digits.npz, Linf 0.1: one planted adversarial example per sample" in out
-    assert "together                      4 of 4   pass" in out
+    assert "together                        4 of 4   pass" in out
 
 
 def test_a_masked_model_fails_with_pgd(case, capsys):
     assert run([*MASKED, *QUICK]) == 3
     captured = capsys.readouterr()
-    assert "together                      0 of 4   fail" in captured.out
-    assert captured.err.startswith("robustkit: selftest: not passed: planted adversarial examples in selftest_nets:Steps (0 of 4 ")
+    assert "together                        0 of 4   fail" in captured.out
+    assert captured.err.startswith(
+        "robustkit: selftest: not passed: planted adversarial examples in selftest_nets:Steps (0 of 4 "
+    )
     assert captured.err.count("\n") == 1
 
 

@@ -129,7 +129,10 @@ def test_an_interrupt_says_how_to_go_on(folder, monkeypatch, capsys):
 
     monkeypatch.setattr("robustkit.defenses.fit", interrupted)
     assert run(["train", "mlp", *QUICK, "--quiet"]) == 130
-    assert "interrupted; resume from robustkit-training/checkpoint.safetensors, if it is there, with --resume" in capsys.readouterr().err
+    assert (
+        "interrupted; resume from robustkit-training/checkpoint.safetensors, if it is there, with --resume"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
