@@ -114,6 +114,14 @@ def test_what_cannot_be_shared_is_refused(folder, capsys, words, message):
     assert err.count("\n") == 1
 
 
+def test_shards_merge_whether_an_option_was_typed_by_its_old_name_or_its_new_one(folder, capsys):
+    assert audit("--shard", "1/2", "--draws", "1") == audit("--shard", "2/2", "--eot-samples", "1") == 0
+    shards = ["robustkit-shard-1-of-2", "robustkit-shard-2-of-2"]
+    assert "--draws" in json.loads((folder / shards[0] / "shard.json").read_text())["arguments"]
+    assert run(["merge", *shards, "--option", "nearest"]) in (0, 3)
+    assert "half of the samples can be broken within Linf" in capsys.readouterr().out
+
+
 def test_merging_the_wrong_folders_is_refused(folder, capsys):
     assert audit("--shard", "1/2") == audit("--shard", "2/2", "--seed", "1", "--out", "other") == 0
     first = "robustkit-shard-1-of-2"
