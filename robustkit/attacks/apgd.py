@@ -14,6 +14,7 @@ from robustkit.attacks import apgd_l1
 from robustkit.attacks.base import Attack
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import integer
 from robustkit.maths.losses import Loss, dlr_towards, get_loss, margin_towards, runner_up_classes
 from robustkit.maths.norms import per_row, size, steepest, where_rows
 from robustkit.model.classifier import Gradient
@@ -48,9 +49,9 @@ class APGD(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.count("steps")
+        integer(self.name, "steps", self.steps)
         get_loss(self.loss)
-        self.count("targets", least=0)
+        integer(self.name, "targets", self.targets, least=0)
         if self.targets and self.loss != "dlr":
             raise ConfigurationError(f"apgd: expected loss 'dlr' with targets, got {self.loss!r}; say loss=dlr")
         if self.targets and self.target is not None:

@@ -16,7 +16,7 @@ from robustkit.attacks.engine import Engine
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.attacks.threat import Eps, Threat
 from robustkit.base.errors import ConfigurationError, suggest
-from robustkit.base.settings import Scalar
+from robustkit.base.settings import Scalar, between, integer
 from robustkit.data.labels import as_labels
 from robustkit.maths.norms import NORMS, Norm
 from robustkit.model.classifier import Classifier, as_classifier
@@ -93,28 +93,12 @@ class Attack(ABC):
             raise ConfigurationError(
                 f"{self.name}: expected a finite eps, got {self.eps}; only minimal attacks need none"
             )
-        self.count("restarts")
-        self.count("eot")
+        integer(self.name, "restarts", self.restarts)
+        integer(self.name, "eot", self.eot)
         if self.close is not None:
-            self.between("close", 0, 1)
+            between(self.name, "close", self.close, "(0, 1)")
             if self.target is not None:
                 raise ConfigurationError(f"{self.name}: expected either target or close, got both; drop one")
-
-    def count(self, setting: str, least: int = 1) -> None:
-        """Checks that the field called `setting` is an integer >= `least`."""
-        value = getattr(self, setting)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConfigurationError(
-                f"{self.name}: expected {setting} to be an integer >= {least}, got {value!r}; correct it"
-            )
-
-    def between(self, setting: str, low: float, high: float) -> None:
-        """Checks that the field called `setting` is a number strictly between `low` and `high`."""
-        value = getattr(self, setting)
-        if not low < value < high:
-            raise ConfigurationError(
-                f"{self.name}: expected {setting} between {low:g} and {high:g}, got {value!r}; correct it"
-            )
 
     @property
     def steps_per_start(self) -> int:

@@ -10,6 +10,7 @@ import torch
 from robustkit.attacks.base import Attack
 from robustkit.attacks.minimal import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
 from robustkit.attacks.rows import Problem, Rows
+from robustkit.base.settings import between, integer
 from robustkit.maths.losses import get_loss
 from robustkit.maths.norms import Norm, per_row, steepest
 
@@ -43,9 +44,9 @@ class DDN(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.count("steps")
-        self.between("step_size", 0, float("inf"))
-        self.between("gamma", 0, 1)
+        integer(self.name, "steps", self.steps)
+        between(self.name, "step_size", self.step_size, "(0, inf)")
+        between(self.name, "gamma", self.gamma, "(0, 1)")
         get_loss(self.loss)
 
     def start(self, problem: Problem, rows: Rows) -> Rows:

@@ -13,6 +13,7 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.minimal import begin, reaches_goal
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import between, integer
 from robustkit.maths.hyperplane import inner, shortest
 from robustkit.maths.losses import Loss, get_loss, margin_towards, runner_up_classes
 from robustkit.maths.norms import per_row, size, where_rows
@@ -52,11 +53,11 @@ class FAB(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.count("steps")
-        self.between("alpha_max", 0, 1)
-        self.between("eta", 1, float("inf"))
-        self.between("beta", 0, 1)
-        self.count("targets", least=0)
+        integer(self.name, "steps", self.steps)
+        between(self.name, "alpha_max", self.alpha_max, "(0, 1)")
+        between(self.name, "eta", self.eta, "(1, inf)")
+        between(self.name, "beta", self.beta, "(0, 1)")
+        integer(self.name, "targets", self.targets, least=0)
         if self.targets and self.target is not None:
             raise ConfigurationError("fab: expected either target or targets, got both; drop one")
 

@@ -11,7 +11,7 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.settings import Scalar
+from robustkit.base.settings import Scalar, between, integer
 from robustkit.maths.losses import get_loss
 from robustkit.maths.norms import has_room, per_row, size, steepest
 
@@ -44,13 +44,11 @@ class MIFGSM(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.count("steps")
+        integer(self.name, "steps", self.steps)
         if self.restarts != 1:
             raise ConfigurationError(f"mifgsm: expected restarts 1, got {self.restarts}; it makes no random choice")
-        if not 0 <= self.momentum < float("inf"):
-            raise ConfigurationError(f"mifgsm: expected momentum >= 0, got {self.momentum!r}; correct it")
-        if not 0 < self.share <= 1:
-            raise ConfigurationError(f"mifgsm: expected share in (0, 1], got {self.share!r}; correct it")
+        between(self.name, "momentum", self.momentum, "[0, inf)")
+        between(self.name, "share", self.share, "(0, 1]")
         get_loss(self.loss)
         if self.step_size is not None:
             parse_eps(self.step_size)

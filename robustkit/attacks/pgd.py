@@ -8,8 +8,7 @@ from typing import ClassVar
 from robustkit.attacks.base import Attack
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.attacks.threat import Eps, parse_eps
-from robustkit.base.errors import ConfigurationError
-from robustkit.base.settings import Scalar
+from robustkit.base.settings import Scalar, between, integer
 from robustkit.maths.losses import get_loss
 from robustkit.maths.norms import has_room, steepest
 
@@ -41,9 +40,8 @@ class PGD(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.count("steps")
-        if not 0 < self.share <= 1:
-            raise ConfigurationError(f"pgd: expected share in (0, 1], got {self.share!r}; correct it")
+        integer(self.name, "steps", self.steps)
+        between(self.name, "share", self.share, "(0, 1]")
         get_loss(self.loss)
         if self.step_size is not None:
             parse_eps(self.step_size)

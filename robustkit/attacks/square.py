@@ -11,6 +11,7 @@ from torch import Tensor
 from robustkit.attacks.base import CLOSE, Attack
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import between, integer
 from robustkit.maths.losses import get_loss, lead
 from robustkit.maths.norms import Norm, where_rows
 
@@ -63,11 +64,10 @@ class Square(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.count("queries")
-        if not 0 < self.p_init <= 1:
-            raise ConfigurationError(f"square: expected p_init in (0, 1], got {self.p_init!r}; correct it")
+        integer(self.name, "queries", self.queries)
+        between(self.name, "p_init", self.p_init, "(0, 1]")
         get_loss(self.loss)
-        self.count("trial", least=0)
+        integer(self.name, "trial", self.trial, least=0)
         if self.trial and (self.loss != "margin" or self.restarts != 1 or self.target is not None):
             raise ConfigurationError("square: expected no trial, or loss 'margin', one restart and no target; drop it")
 

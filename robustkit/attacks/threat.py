@@ -12,6 +12,7 @@ from torch import Tensor
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError, suggest
 from robustkit.base.exit_codes import ExitCode
 from robustkit.maths import norms, projection
+from robustkit.base.settings import integer
 from robustkit.maths.norms import NORMS, Norm
 from robustkit.maths.random_numbers import Stream
 
@@ -51,9 +52,6 @@ def eps_text(eps: Eps) -> str:
     return f"{levels}/255" if levels / 255 == radius else repr(radius)
 
 
-STORED = 256  # levels of a stored image
-
-
 @dataclass(frozen=True)
 class Threat:
     """All points within `eps` of the clean input in `norm`, inside the box `bounds`.
@@ -84,8 +82,8 @@ class Threat:
         low, high = self.bounds
         if not low < high:
             raise ConfigurationError(f"threat: expected bounds (low, high) with low < high, got {self.bounds}")
-        if self.levels is not None and self.levels < 2:
-            raise ConfigurationError(f"threat: expected at least 2 levels, got {self.levels}; 256 for 8-bit images")
+        if self.levels is not None:
+            integer("threat", "levels", self.levels, least=2)
         if high - low < self.radius < math.inf and self.norm == "Linf":
             raise ConfigurationError(
                 f"threat: expected an Linf eps within the input range {low:g}..{high:g}, got {self.eps}; "

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.threat import parse_eps
-from robustkit.base.errors import ConfigurationError
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
 
@@ -127,12 +126,6 @@ class Objective(ABC):
     def settings(self) -> dict[str, str]:
         """Returns every field as text."""
         return {field.name: str(getattr(self, field.name)) for field in dataclasses.fields(self)}
-
-    def check(self, setting: str, low: float, high: float = float("inf")) -> None:
-        """Raises ConfigurationError unless the field called `setting` is a number in low..high."""
-        value = getattr(self, setting)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise ConfigurationError(f"{self.name}: expected {setting} in {low:g}..{high:g}, got {value!r}; correct it")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,8 +127,8 @@ def test_its_last_points_are_those_of_torchattacks():
 
 
 @pytest.mark.parametrize(("spec", "text"), [
-    ("mifgsm:momentum=-1", "mifgsm: expected momentum >= 0, got -1; correct it"),
-    ("mifgsm:momentum=nan", "mifgsm: expected momentum >= 0, got nan; correct it"),
+    ("mifgsm:momentum=-1", r"mifgsm: expected momentum in \[0, inf\), got -1; correct it"),
+    ("mifgsm:momentum=nan", r"mifgsm: expected momentum in \[0, inf\), got nan; correct it"),
     ("mifgsm:share=2", r"mifgsm: expected share in \(0, 1\], got 2; correct it"),
     ("mifgsm:restarts=2", "mifgsm: expected restarts 1, got 2; it makes no random choice"),
     ("mifgsm:steps=0", "mifgsm: expected steps to be an integer >= 1, got 0; correct it"),

@@ -351,14 +351,14 @@ def test_its_iterates_leave_the_ball_and_its_results_do_not(attack):
     ("kind", "setting", "value", "message"),
     [
         (FMN, "steps", 0, "fmn: expected steps to be an integer >= 1, got 0"),
-        (FMN, "step_size", 0, "fmn: expected step_size between 0 and inf, got 0"),
-        (FMN, "gamma", 1.0, "fmn: expected gamma between 0 and 1, got 1.0"),
-        (FMN, "gamma_last", float("nan"), "fmn: expected gamma_last between 0 and 1, got nan"),
+        (FMN, "step_size", 0, r"fmn: expected step_size in \(0, inf\), got 0"),
+        (FMN, "gamma", 1.0, r"fmn: expected gamma in \(0, 1\), got 1.0"),
+        (FMN, "gamma_last", float("nan"), r"fmn: expected gamma_last in \(0, 1\), got nan"),
         (FMN, "loss", "cw", "loss: expected one of ce, margin, dlr"),
         (DDN, "norm", "Linf", "ddn: expected a norm among L2"),
-        (DDN, "gamma", 0, "ddn: expected gamma between 0 and 1, got 0"),
-        (DDN, "levels", 1, "threat: expected at least 2 levels, got 1"),
-        (DDN, "step_size", -1, "ddn: expected step_size between 0 and inf, got -1"),
+        (DDN, "gamma", 0, r"ddn: expected gamma in \(0, 1\), got 0"),
+        (DDN, "levels", 1, "threat: expected levels to be an integer >= 2, got 1"),
+        (DDN, "step_size", -1, r"ddn: expected step_size in \(0, inf\), got -1"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(kind, setting, value, message):

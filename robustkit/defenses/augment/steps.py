@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.settings import between, integer
 
 PadMode = Literal["constant", "edge", "reflect", "symmetric"]
 
@@ -24,28 +25,23 @@ class Step(ABC):
     any_shape: ClassVar[bool] = False  # takes more than images (N, C, H, W)
     coloured: ClassVar[bool] = False  # takes grey and RGB images only
 
+    @property
+    def who(self) -> str:
+        """What messages call it."""
+        return f"augment {self.name}"
+
     @abstractmethod
     def transform(self, size: tuple[int, int], classes: int) -> v2.Transform:
         """Returns the transform for images of this height and width in pixels, and this number of classes."""
-
-    def check(self, setting: str, low: float, high: float = float("inf"), whole: bool = False) -> None:
-        """Raises ConfigurationError unless the field called `setting` is a number, `whole` or not, in low..high."""
-        value = getattr(self, setting)
-        kinds = (int,) if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-            kind = " whole" if whole else ""
-            raise ConfigurationError(
-                f"augment {self.name}: expected a{kind} {setting} in {low:g}..{high:g}, got {value!r}; correct it"
-            )
 
     def accept(self, x: Tensor) -> None:
         """Raises ConfigurationError unless it can change inputs such as `x` (N, ...)."""
         if x.ndim != 4 and not self.any_shape:
             raise ConfigurationError(
-                f"augment {self.name}: expected images (N, C, H, W), got shape {tuple(x.shape)}; leave it out"
+                f"{self.who}: expected images (N, C, H, W), got shape {tuple(x.shape)}; leave it out"
             )
         if self.coloured and x.shape[1] not in (1, 3):
-            raise ConfigurationError(f"augment {self.name}: expected 1 or 3 channels, got {x.shape[1]}; leave it out")
+            raise ConfigurationError(f"{self.who}: expected 1 or 3 channels, got {x.shape[1]}; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +54,7 @@ class Flip(Step):
     name: ClassVar[str] = "flip"
 
     def __post_init__(self) -> None:
-        self.check("p", 0, 1)
+        between(self.who, "p", self.p, "[0, 1]")
 
     def transform(self, size: tuple[int, int], classes: int) -> v2.Transform:
         """Returns a flip."""
@@ -75,7 +71,7 @@ class Crop(Step):
     name: ClassVar[str] = "crop"
 
     def __post_init__(self) -> None:
-        self.check("padding", 1, whole=True)
+        integer(self.who, "padding", self.padding)
         if self.mode not in (known := get_args(PadMode)):
             raise ConfigurationError(
                 f"augment crop: expected a known mode, got {self.mode!r}{suggest(str(self.mode), known)}"
@@ -104,8 +100,8 @@ class RandAugment(Step):
     coloured: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self.check("ops", 1, whole=True)
-        self.check("magnitude", 0, 30, whole=True)
+        integer(self.who, "ops", self.ops)
+        integer(self.who, "magnitude", self.magnitude, 0, 30)
 
     def transform(self, size: tuple[int, int], classes: int) -> v2.Transform:
         """Returns RandAugment."""
@@ -140,8 +136,8 @@ class AugMix(Step):
     coloured: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self.check("severity", 1, 10, whole=True)
-        self.check("width", 1, whole=True)
+        integer(self.who, "severity", self.severity, 1, 10)
+        integer(self.who, "width", self.width)
 
     def transform(self, size: tuple[int, int], classes: int) -> v2.Transform:
         """Returns AugMix."""
@@ -162,8 +158,8 @@ class Cutout(Step):
     source: ClassVar[str] = "DeVries & Taylor 2017, arXiv 1708.04552"
 
     def __post_init__(self) -> None:
-        self.check("size", 1, whole=True)
-        self.check("value", 0, 1)
+        integer(self.who, "size", self.size)
+        between(self.who, "value", self.value, "[0, 1]")
 
     def transform(self, size: tuple[int, int], classes: int) -> v2.Transform:
         """Returns random erasing of squares of one size."""
@@ -186,7 +182,7 @@ class Noise(Step):
     any_shape: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self.check("sigma", 0)
+        between(self.who, "sigma", self.sigma, "[0, inf]")
 
     def transform(self, size: tuple[int, int], classes: int) -> v2.Transform:
         """Returns the noise."""
@@ -208,7 +204,7 @@ class MixUp(Step):
     any_shape: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self.check("alpha", 1e-3)
+        between(self.who, "alpha", self.alpha, "[0.001, inf]")
 
     def transform(self, size: tuple[int, int], classes: int) -> v2.Transform:
         """Returns mixup."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
+from robustkit.base.settings import between
 from robustkit.defenses.augment.apply import Augmentation
 from robustkit.defenses.augment.steps import AugMix
 from robustkit.defenses.base import Minibatch, Objective, Wrapper
@@ -40,7 +41,7 @@ class AugMixJSD(Wrapper):
     source: ClassVar[str] = "Hendrycks et al. 2020, arXiv 1912.02781"
 
     def __post_init__(self) -> None:
-        self.check("weight", 0)
+        between(self.name, "weight", self.weight, "[0, inf]")
         _ = self.step
 
     @property

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from robustkit.base.settings import between, integer
 from robustkit.defenses.base import Minibatch, Objective, Wrapper
 from robustkit.defenses.objectives.pgd_training import PGDTraining
 from robustkit.model.classifier import Classifier
@@ -37,8 +38,8 @@ class AWP(Wrapper):
     source: ClassVar[str] = "Wu et al. 2020, arXiv 2004.05884"
 
     def __post_init__(self) -> None:
-        self.check("gamma", 0)
-        self.check("warmup", 0)
+        between(self.name, "gamma", self.gamma, "[0, inf]")
+        integer(self.name, "warmup", self.warmup, least=0)
 
     def backward(self, classifier: Classifier, batch: Minibatch) -> Tensor:
         """Adds the gradient at the moved weights and returns the loss there."""

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from robustkit.attacks.craft import craft
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.threat import Eps, parse_eps
+from robustkit.base.settings import between
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.objectives.pgd_training import PGDTraining, finer
 from robustkit.maths.norms import Norm
@@ -43,8 +44,8 @@ class FGSMRS(Objective):
     source: ClassVar[str] = "Wong et al. 2020, arXiv 2001.03994"
 
     def __post_init__(self) -> None:
-        self.check("alpha", 0)
-        self.check("label_smoothing", 0, 1)
+        between(self.name, "alpha", self.alpha, "[0, inf]")
+        between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
         _ = self.inner
 
     @property

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.threat import Eps, Threat, parse_eps
+from robustkit.base.settings import between, integer
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.maths.norms import Norm, steepest
 from robustkit.model.classifier import Classifier
@@ -42,9 +43,9 @@ class Free(Objective):
     source: ClassVar[str] = "Shafahi et al. 2019, arXiv 1904.12843"
 
     def __post_init__(self) -> None:
-        self.check("m", 1)
-        self.check("step", 0)
-        self.check("label_smoothing", 0, 1)
+        integer(self.name, "m", self.m)
+        between(self.name, "step", self.step, "[0, inf]")
+        between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
         _ = self.inner
 
     @property

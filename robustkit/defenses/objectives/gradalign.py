@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import between
 from robustkit.defenses.base import Minibatch, Objective, Wrapper
 from robustkit.defenses.objectives.fgsm_rs import FGSMRS
 from robustkit.maths.random_numbers import Stream
@@ -35,7 +36,7 @@ class GradAlign(Wrapper):
     source: ClassVar[str] = "Andriushchenko & Flammarion 2020, arXiv 2007.02617"
 
     def __post_init__(self) -> None:
-        self.check("weight", 0)
+        between(self.name, "weight", self.weight, "[0, inf]")
         if self.inner is None:
             raise ConfigurationError(
                 f"gradalign: expected an objective with a budget, got {self.objective.name!r}; wrap fgsm-rs"

@@ -12,6 +12,7 @@ from torch.nn.functional import kl_div
 from robustkit.attacks.base import Attack
 from robustkit.attacks.craft import craft
 from robustkit.attacks.pgd import PGD
+from robustkit.base.settings import between
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.objectives.pgd_training import finer, training_attack
 from robustkit.model.classifier import Classifier
@@ -36,7 +37,7 @@ class MART(Objective):
     source: ClassVar[str] = "Wang et al. 2020, ICLR, openreview rklOg6EFwS"
 
     def __post_init__(self) -> None:
-        self.check("beta", 0)
+        between(self.name, "beta", self.beta, "[0, inf]")
 
     @property
     def inner(self) -> Attack:

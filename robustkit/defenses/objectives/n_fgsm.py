@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.threat import Eps, Threat, parse_eps
+from robustkit.base.settings import between
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.objectives.pgd_training import PGDTraining, finer
 from robustkit.maths.losses import get_loss
@@ -44,9 +45,9 @@ class NFGSM(Objective):
     source: ClassVar[str] = "de Jorge et al. 2022, arXiv 2202.01181"
 
     def __post_init__(self) -> None:
-        self.check("alpha", 0)
-        self.check("spread", 0)
-        self.check("label_smoothing", 0, 1)
+        between(self.name, "alpha", self.alpha, "[0, inf]")
+        between(self.name, "spread", self.spread, "[0, inf]")
+        between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
         _ = self.inner
 
     @property

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from robustkit.attacks.base import Attack
 from robustkit.attacks.craft import craft
 from robustkit.attacks.pgd import PGD
+from robustkit.base.settings import between
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.model.classifier import Classifier
 
@@ -46,7 +47,7 @@ class PGDTraining(Objective):
     source: ClassVar[str] = "Madry et al. 2018, arXiv 1706.06083"
 
     def __post_init__(self) -> None:
-        self.check("label_smoothing", 0, 1)
+        between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
 
     @property
     def inner(self) -> Attack:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from robustkit.base.settings import between
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.model.classifier import Classifier
 
@@ -27,7 +28,7 @@ class Standard(Objective):
     source: ClassVar[str] = "-"
 
     def __post_init__(self) -> None:
-        self.check("label_smoothing", 0, 1)
+        between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
 
     def loss(self, classifier: Classifier, batch: Minibatch, x_adv: Tensor) -> Tensor:
         """Returns the mean cross entropy."""

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy, kl_div
 from robustkit.attacks.base import Attack
 from robustkit.attacks.craft import craft
 from robustkit.attacks.pgd import PGD
+from robustkit.base.settings import between
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.objectives.pgd_training import finer, training_attack
 from robustkit.model.classifier import Classifier
@@ -38,8 +39,8 @@ class TRADES(Objective):
     source: ClassVar[str] = "Zhang et al. 2019, arXiv 1901.08573"
 
     def __post_init__(self) -> None:
-        self.check("beta", 0)
-        self.check("label_smoothing", 0, 1)
+        between(self.name, "beta", self.beta, "[0, inf]")
+        between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
 
     @property
     def inner(self) -> Attack:
