@@ -88,11 +88,6 @@ def _check_reliable(audit: Audit) -> None:
         )
 
 
-def _class_names(classifier: Classifier, data: Any, classes: int) -> tuple[str, ...]:
-    named = classifier.class_names or (data.class_names if isinstance(data, Dataset) else None) or ()
-    return named if len(named) == classes else tuple(map(str, range(classes)))
-
-
 def _count_classes(classifier: Classifier, data: Any) -> int:
     if classifier.num_classes is not None:
         return classifier.num_classes

@@ -21,7 +21,9 @@ from robustkit.attacks.pgd import PGD
 from robustkit.attacks.square import Square
 from robustkit.attacks.threat import Threat
 from robustkit.attacks.transfer import Transfer
-from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.registry import Registry, is_address, load, named
+from robustkit.base.settings import read, split
 
 __all__ = [
     "APGD",
@@ -30,6 +32,7 @@ __all__ = [
     "FAB",
     "FGSM",
     "FMN",
+    "KNOWN",
     "MIFGSM",
     "PGD",
     "Adversarial",
@@ -49,47 +52,38 @@ ATTACKS: dict[str, type[Attack]] = {
 }
 
 
+KNOWN: Registry[type[Attack]] = Registry(
+    "attack",
+    "robustkit.attacks",
+    ATTACKS,
+    expected="a subclass of robustkit.attacks.Attack that has a start",
+    fits=lambda value: named(value, Attack),
+)
+
+
 def create(spec: str, **common: Any) -> Attack:
     """Returns the attack that a text such as "pgd:steps=40,loss=margin" or "foolbox:LinfDeepFoolAttack" describes.
 
     Args:
-        spec: A name, then optionally a colon and settings `name=value` parted by commas.
+        spec: A name, ours or a plug-in's, or the address of a class, `package.module:Class`; then optionally a colon
+            and settings `name=value` parted by commas. A loss can be the address of a function.
         **common: Settings for every attack (norm, eps, ...); those in `spec` win.
 
     Raises:
         ConfigurationError: If the attack or a setting does not exist or a value cannot be meant.
     """
-    name, _, rest = spec.partition(":")
-    name = name.strip()
-    if name not in ATTACKS:
-        raise ConfigurationError(f"attack: expected a known name, got {name!r}{suggest(name, ATTACKS)}")
-    kind = ATTACKS[name]
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    settings = dict(common)
-    for position, item in enumerate(filter(None, (part.strip() for part in rest.split(",")))):
-        key, equals, value = (part.strip() for part in item.partition("="))
-        if not equals and position == 0 and kind is Foolbox:
-            key, value = "attack", key
-        elif not equals or (key not in fields and kind is not Foolbox):
-            raise ConfigurationError(f"attack {name}: expected settings name=value, got {item!r}{suggest(key, fields)}")
-        settings[key] = setting_value(value)
+    name, items = split(spec, ATTACKS)
+    kind = KNOWN.find(name)
+    fields = {field.name for field in dataclasses.fields(kind)}
+    if kind is Foolbox and items and "=" not in items[0]:
+        items = (f"attack={items[0]}", *items[1:])
+    settings = {**common, **read(f"attack {name}", items, None if kind is Foolbox else fields)}
     if kind is Foolbox:
         extra = {key: settings.pop(key) for key in list(settings) if key not in fields}
         settings["options"] = tuple(sorted(extra.items()))
+    if is_address(str(settings.get("loss"))):
+        settings["loss"] = load(settings["loss"], "loss")
     try:
         return kind(**settings)
     except TypeError as error:
         raise ConfigurationError(f"attack {name}: {error}") from None
-
-
-def setting_value(text: str) -> str | int | float | bool | None:
-    """Returns the number, truth value or None that `text` spells, else the text itself ("8/255" stays a text)."""
-    words: dict[str, bool | None] = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError, suggest
 from robustkit.base.exit_codes import ExitCode
-from robustkit.maths import norms, projection
 from robustkit.base.settings import integer
+from robustkit.maths import norms, projection
 from robustkit.maths.norms import NORMS, Norm
 from robustkit.maths.random_numbers import Stream
 

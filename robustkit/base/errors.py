@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from robustkit.base.exit_codes import ExitCode
@@ -32,3 +33,9 @@ def suggest(name: str, known: Iterable[str]) -> str:
     spelled = {item.lower(): item for item in sorted(known)}
     near = difflib.get_close_matches(name.lower(), spelled, n=1)
     return f"; did you mean '{spelled[near[0]]}'?" if near else f"; known: {', '.join(spelled.values())}"
+
+
+def one_line(error: BaseException) -> str:
+    """Returns the type and the text of `error` in one line of at most 200 characters, without colours."""
+    text = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
+    return f"{type(error).__name__}: {text}"[:200].removesuffix(": ")

@@ -11,9 +11,11 @@ if __name__ != "robustkit.defenses":
 import dataclasses
 from typing import Any
 
-from robustkit.attacks import PGD, setting_value
+from robustkit.attacks import PGD
 from robustkit.attacks.threat import Eps
-from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.registry import Registry, named
+from robustkit.base.settings import read, split
 from robustkit.defenses.augment.apply import Augmentation, create_augmentation
 from robustkit.defenses.base import Minibatch, Objective, Wrapper
 from robustkit.defenses.calibrators import Isotonic, Temperature, VectorScaling, calibrate
@@ -38,6 +40,7 @@ __all__ = [
     "AWP",
     "FGSMRS",
     "JPEG",
+    "KNOWN",
     "MART",
     "NFGSM",
     "OBJECTIVES",
@@ -79,12 +82,22 @@ OBJECTIVES: dict[str, type[Objective]] = {
 }
 
 
+KNOWN: Registry[type[Objective]] = Registry(
+    "objective",
+    "robustkit.objectives",
+    OBJECTIVES,
+    expected="a subclass of robustkit.defenses.Objective with a name and a loss",
+    fits=lambda value: named(value, Objective),
+)
+
+
 def create(spec: str, norm: Norm = "Linf", eps: Eps = "8/255") -> Objective:
     """Returns the objective that a text such as "trades:beta=6,steps=10" or "awp:gamma=0.005+trades" describes.
 
     Args:
-        spec: A name, then optionally a colon and settings `name=value` parted by commas; settings of the inner PGD
-            (steps, step_size, ...) too, which makes 10 steps otherwise. Wrappers stand in front, joined by "+".
+        spec: A name, ours or a plug-in's, or the address of a class, `package.module:Class`; then optionally a colon
+            and settings `name=value` parted by commas; settings of the inner PGD (steps, step_size, ...) too, which
+            makes 10 steps otherwise. Wrappers stand in front, joined by "+".
         norm: Norm of the budget.
         eps: Radius of the budget.
 
@@ -99,11 +112,8 @@ def create(spec: str, norm: Norm = "Linf", eps: Eps = "8/255") -> Objective:
 
 
 def _create(spec: str, given: dict[str, Any]) -> Objective:
-    name, _, rest = spec.partition(":")
-    name = name.strip()
-    if name not in OBJECTIVES:
-        raise ConfigurationError(f"objective: expected a known name, got {name!r}{suggest(name, OBJECTIVES)}")
-    kind = OBJECTIVES[name]
+    name, items = split(spec, OBJECTIVES)
+    kind = KNOWN.find(name)
     if "objective" in given and not issubclass(kind, Wrapper):
         wrappers = ", ".join(k for k, v in OBJECTIVES.items() if issubclass(v, Wrapper))
         raise ConfigurationError(f"objective: expected a wrapper ({wrappers}) before '+', got {name!r}; reorder them")
@@ -111,15 +121,9 @@ def _create(spec: str, given: dict[str, Any]) -> Objective:
         raise ConfigurationError(f"objective {name}: expected one to wrap, got none; write {name}+fgsm-rs, say")
     fields = {field.name for field in dataclasses.fields(kind)}
     of_attack = {field.name for field in dataclasses.fields(PGD)} if "attack" in fields else set()
-    settings, inner = {key: value for key, value in given.items() if key in fields}, {"steps": 10, **given}
-    for item in filter(None, (part.strip() for part in rest.split(","))):
-        key, equals, value = (part.strip() for part in item.partition("="))
-        known = (fields - {"attack", "objective"}) | of_attack
-        if not equals or key not in known:
-            raise ConfigurationError(
-                f"objective {name}: expected settings name=value, got {item!r}{suggest(key, known)}"
-            )
-        (settings if key in fields else inner)[key] = setting_value(value)
+    typed = read(f"objective {name}", items, (fields - {"attack", "objective"}) | of_attack)
+    settings = {key: value for key, value in {**given, **typed}.items() if key in fields}
     if "attack" in fields:
-        settings["attack"] = PGD(**inner)
+        inner = {key: value for key, value in typed.items() if key not in fields}
+        settings["attack"] = PGD(**{"steps": 10, **given, **inner})
     return kind(**settings)

@@ -17,7 +17,9 @@ from robustkit.defenses.ensemble import Ensemble
 from robustkit.defenses.logits import Logits
 from robustkit.defenses.preprocess import PREPROCESSORS
 from robustkit.defenses.smoothing import Smoothed
+from robustkit.loading.factories import MODELS
 from robustkit.model.classifier import Classifier, Output
+from robustkit.model.small_models import is_small
 from robustkit.model.weights import sha256
 
 
@@ -132,8 +134,8 @@ def _part(path: Path, part: Part, load: Callable[..., nn.Module], trusted: bool)
     named = path.parent / part.model
     if named.is_file() and named.resolve() == path.resolve():
         raise ConfigurationError(f"composition '{path}': expected other models as parts, got itself; correct it")
-    calls = ":" in part.model and not part.model.startswith("torchvision:") and not named.is_file()
-    if calls and not trusted:
+    harmless = named.is_file() or is_small(part.model) or part.model.startswith("torchvision:")
+    if not harmless and not trusted and (":" in part.model or MODELS.offers(part.model)):
         raise ConfigurationError(
             f"composition '{path}': expected a trusted file, got one that calls '{part.model}'; --trust-checkpoint"
             " would call it: use it only if you trust who made the file"

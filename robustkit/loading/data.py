@@ -17,11 +17,11 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100, MNIST, SVHN, FashionMNIST, ImageFolder
 from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor
 
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation, one_line, suggest
+from robustkit.base.registry import Registry
 from robustkit.data.dataset import Dataset
 from robustkit.data.labels import as_labels
-from robustkit.loading.model import call_factory
-from robustkit.model.weights import one_line
+from robustkit.loading.factories import call_factory
 
 DIGITS_TEST_SIZE = 500
 DIGIT_NAMES = tuple("0123456789")
@@ -32,6 +32,13 @@ READERS = {
     "cifar100": CIFAR100,
     "svhn": SVHN,
 }
+DATASETS: Registry[Any] = Registry(
+    "data",
+    "robustkit.datasets",
+    {"digits": None, **READERS},
+    expected="a function or samples",
+    fits=lambda value: value is not None,
+)
 
 
 def load_data(
@@ -44,8 +51,8 @@ def load_data(
     Args:
         spec: `digits`; `mnist`, `fashion-mnist`, `cifar10`, `cifar100` or `svhn`, read by torchvision from
             `root`; a folder with one sub-folder of images per class; an `.npz` file with `images` (or `x`)
-            and `labels` (or `y`); or `package.module:factory`, a function that returns a `Dataset` or
-            anything `robustkit.data.batches` takes.
+            and `labels` (or `y`); or `package.module:factory` or the name of a plug-in, a function that returns a
+            `Dataset` or anything `robustkit.data.batches` takes; arguments may follow, as for `load_model`.
         root: Folder that holds the files of a named data set; nothing is ever downloaded.
         split: "test" or "train"; a file or a function has only the one it holds.
         image_size: Resize the shorter side of a folder's images to this many pixels, then cut
@@ -64,13 +71,18 @@ def load_data(
         return _image_folder(path, split, image_size)
     if path.suffix == ".npz":
         return _npz(path)
-    if ":" in name:
-        made = call_factory(name, "data")
+    if ":" in name or DATASETS.offers(name):
+        made = call_factory(name, DATASETS)
         return made if isinstance(made, Dataset) else Dataset(name=name, source=made)
     raise ConfigurationError(
         f"data: expected a known name, a folder, an .npz file or package.module:factory, got"
-        f" '{name}'{suggest(name, ['digits', *READERS])}"
+        f" '{name}'{suggest(name, DATASETS.names())}"
     )
+
+
+def loads_only(spec: str) -> bool:
+    """Returns whether `load_data` takes `spec` for one of our names or a file, and calls no function."""
+    return spec in ("digits", *READERS) or Path(spec).is_dir() or (Path(spec).is_file() and Path(spec).suffix == ".npz")
 
 
 def _checked_split(name: str, split: str, splits: tuple[str, ...]) -> str:

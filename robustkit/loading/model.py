@@ -5,11 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,13 @@ import torch
 import torchvision
 from torch import nn
 
-from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.errors import ConfigurationError, one_line, suggest
 from robustkit.loading.composed import read_composition
+from robustkit.loading.factories import MODELS, call_factory
 from robustkit.model import small_models as models
-from robustkit.model.weights import load_weights, one_line, read_checkpoint, sha256, weights_sha256
+from robustkit.model.weights import load_weights, read_checkpoint, sha256, weights_sha256
 
-__all__ = ["call_factory", "load_model", "load_weights", "sha256", "weights_sha256"]
+__all__ = ["load_model", "load_weights", "sha256", "weights_sha256"]
 
 
 def load_model(
@@ -39,8 +38,8 @@ def load_model(
     can open files while it loads), so each kind of model file needs `trust_checkpoint`. Weight files do not.
 
     Args:
-        spec: `package.module:factory`, called without arguments, found from the current directory too; it returns a
-            module or a function of a batch;
+        spec: `package.module:factory`, found from the current directory too, or the name of a plug-in; arguments may
+            follow, as in `package.module:factory:depth=16`; it returns a module or a function of a batch;
             `torchvision:NAME` or, where timm is installed, `timm:NAME`; a name in `robustkit.model.small_models`; a
             `.json` file of `robustkit.loading.composed`; or a file made by torch.jit.save, torch.export.save or
             torch.save(module), told apart by content.
@@ -65,12 +64,12 @@ def load_model(
         model = read_composition(Path(spec), load_model, trust_checkpoint)
     elif Path(spec).is_file():
         model = _model_file(Path(spec), trust_checkpoint)
-    elif ":" in name:
-        model = call_factory(name, "model")
+    elif ":" in name or MODELS.offers(name):
+        model = call_factory(name, MODELS)
     else:
         raise ConfigurationError(
             f"model: expected package.module:factory, torchvision:NAME, timm:NAME, an existing file or a known name,"
-            f" got '{name}'{suggest(name, models.SMALL_MODELS)}"
+            f" got '{name}'{suggest(name, MODELS.names())}"
         )
     if inspect.isroutine(model):
         model = FunctionModel(model)
@@ -79,6 +78,11 @@ def load_model(
     if weights is not None:
         load_weights(model, weights, trust_checkpoint)
     return model
+
+
+def loads_only(spec: str) -> bool:
+    """Returns whether `load_model` takes `spec` for one of our names, a library's or a file, and calls no function."""
+    return models.is_small(spec) or spec.startswith(("torchvision:", "timm:")) or Path(spec).is_file()
 
 
 class FunctionModel(nn.Module):
@@ -91,59 +95,6 @@ class FunctionModel(nn.Module):
     def forward(self, x: torch.Tensor) -> Any:
         """Returns what the function returns."""
         return self.function(x)
-
-
-def call_factory(spec: str, who: str) -> Any:
-    """Returns what the function at `package.module:name` returns; a module or other value is returned itself.
-
-    Args:
-        spec: Where to import the function from; the current directory comes first.
-        who: What is being made, such as "model", for messages.
-
-    Raises:
-        ConfigurationError: If the module or the name is missing, or importing or calling raises.
-    """
-    module_name, _, attribute = spec.partition(":")
-    if not module_name or not attribute.isidentifier():
-        raise ConfigurationError(f"{who}: expected package.module:factory, got '{spec}'; correct it")
-    with _current_directory_first():
-        try:
-            module = importlib.import_module(module_name)
-        except (Exception, SystemExit) as error:
-            missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            if missing is not None and f"{module_name}.".startswith(f"{missing}."):
-                here = [p.stem for p in Path.cwd().glob("*.py")]
-                hint = suggest(module_name, here) if here else "; run from its folder, or install it"
-                raise ConfigurationError(f"{who} '{spec}': expected module '{missing}', found none{hint}") from None
-            raise _failed(who, spec, "importing it", error) from error
-        if not hasattr(module, attribute):
-            known = [name for name in vars(module) if not name.startswith("_")]
-            hint = suggest(attribute, known) if known else "; define it"
-            raise ConfigurationError(f"{who} '{spec}': expected '{attribute}' in it, found none{hint}")
-        factory = getattr(module, attribute)
-        if isinstance(factory, nn.Module) or not callable(factory):
-            return factory
-        try:
-            return factory()
-        except (Exception, SystemExit) as error:
-            raise _failed(who, spec, "the factory", error) from error
-
-
-def _failed(who: str, spec: str, what: str, error: BaseException) -> ConfigurationError:
-    return ConfigurationError(f"{who} '{spec}': expected no error, but {what} raised {one_line(error)}; fix it")
-
-
-@contextmanager
-def _current_directory_first() -> Iterator[None]:
-    """As `python -m` does, but only for as long as the context lasts."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        if here in sys.path:
-            sys.path.remove(here)
 
 
 def _torchvision_model(name: str, num_classes: int | None) -> nn.Module:

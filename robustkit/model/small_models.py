@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.settings import integer, read, split
 
 Shape = tuple[int, ...]
 
@@ -29,10 +30,12 @@ def create(name: str, input_shape: Shape, num_classes: int, seed: int = 0) -> nn
     Raises:
         ConfigurationError: If the name is unknown, or the model cannot take such inputs or classes.
     """
-    kind, _, text = name.partition(":")
+    kind, items = split(name)
     if kind not in SMALL_MODELS:
         raise ConfigurationError(f"model: expected a known name, got '{name}'{suggest(kind, SMALL_MODELS)}")
-    settings = _settings(kind, text)
+    settings = read(f"model '{kind}'", items, [*inspect.signature(SMALL_MODELS[kind]).parameters][2:])
+    for setting, value in settings.items():
+        integer(f"model '{kind}'", setting, value)
     if num_classes < 2:
         raise ConfigurationError(f"model '{name}': expected 2 or more classes, got {num_classes}")
     shape = tuple(input_shape)
@@ -44,8 +47,7 @@ def create(name: str, input_shape: Shape, num_classes: int, seed: int = 0) -> nn
 
 def is_small(name: str) -> bool:
     """Returns whether `create` knows the name; "cnn:factory" is a function in a module called cnn."""
-    kind, colon, text = name.partition(":")
-    return kind in SMALL_MODELS and (not colon or "=" in text)
+    return split(name)[0] in SMALL_MODELS
 
 
 @contextmanager
@@ -235,19 +237,6 @@ def vit(input_shape: Shape, num_classes: int, layers: int = 4, width: int = 96) 
     # torchvision begins with a head of zeros, through which no gradient reaches the input.
     nn.init.normal_(net.get_parameter("heads.head.weight"), std=0.02)
     return net
-
-
-def _settings(kind: str, text: str) -> dict[str, int]:
-    """Returns the settings that "depth=16,width=2" spells."""
-    known = [*inspect.signature(SMALL_MODELS[kind]).parameters][2:]
-    settings: dict[str, int] = {}
-    for item in filter(None, text.split(",")):
-        name, _, value = (part.strip() for part in item.partition("="))
-        if name not in known or not value.isdigit():
-            hint = suggest(name, known) if known else "; it has none"
-            raise ConfigurationError(f"model '{kind}': expected settings name=integer, got '{item}'{hint}")
-        settings[name] = int(value)
-    return settings
 
 
 def _image_channels(name: str, input_shape: Shape, smallest: int) -> int:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from robustkit.base.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError, one_line
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
 WRAPPERS = ("module.", "model.", "_orig_mod.", "attacker.model.")
@@ -139,12 +139,6 @@ def weights_sha256(module: nn.Module) -> str:
             # Through uint8, because numpy knows no bfloat16.
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def one_line(error: BaseException) -> str:
-    """Returns the type and the text of `error` in one line of at most 200 characters, without colours."""
-    text = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
-    return f"{type(error).__name__}: {text}"[:200].removesuffix(": ")
 
 
 def _damaged(path: Path, error: Exception) -> ConfigurationError:

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.loading.model import call_factory, load_model, load_weights, sha256, weights_sha256
+from robustkit.loading.data import DATASETS
+from robustkit.loading.factories import call_factory
+from robustkit.loading.model import load_model, load_weights, sha256, weights_sha256
 from robustkit.model.small_models import create
 
 SHAPE = (1, 8, 8)
@@ -335,7 +337,7 @@ def test_what_goes_wrong_with_a_factory_is_told_in_one_line(own_module: Path, sp
 
 
 def test_a_missing_module_without_neighbours_says_where_to_run(in_folder: Path) -> None:
-    assert "found none; run from its folder, or install it" in refusal(lambda: call_factory("zzz:make", "data"))
+    assert "found none; run from its folder, or install it" in refusal(lambda: call_factory("zzz:make", DATASETS))
 
 
 # names

@@ -114,9 +114,9 @@ def test_cnn_learns_the_digits_in_seconds() -> None:
     [
         ("cn", (1, 8, 8), 10, "did you mean 'cnn'"),
         ("resnet", (1, 8, 8), 10, "known: cnn, lenet, lstm, mlp|did you mean"),
-        ("cnn:depth=3", (1, 8, 8), 10, "'cnn': expected settings name=integer, got 'depth=3'; it has none"),
+        ("cnn:depth=3", (1, 8, 8), 10, "'cnn': expected settings name=value, got 'depth=3'; it has none"),
         ("wideresnet:dept=16", (1, 8, 8), 10, "did you mean 'depth'"),
-        ("wideresnet:depth=16.0", (1, 8, 8), 10, "name=integer, got 'depth=16.0'"),
+        ("wideresnet:depth=16.0", (1, 8, 8), 10, "'wideresnet': expected depth to be an integer >= 1, got 16.0"),
         ("wideresnet:depth=17", (1, 8, 8), 10, "depth of 10, 16, 22, 28"),
         ("vit", (1, 8, 9), 10, "'vit': expected square images"),
         ("cnn", (1, 7, 8), 10, r"'cnn': expected images \(C, H, W\) of at least 8x8, got shape \(1, 7, 8\)"),

@@ -52,10 +52,12 @@ class Recorded:
 
     def _unknown(self, chosen: Mapping[str, Any]) -> str | None:
         """Returns which of model and data is a function nobody typed, or not here."""
-        for name, known in (("model", _known_model(chosen["model"])), ("data", _known_data(chosen["data"]))):
-            if name in self.typed or known:
-                continue
+        from robustkit.loading import data, model
+
+        for name, harmless in (("model", model.loads_only), ("data", data.loads_only)):
             value = chosen[name]
+            if name in self.typed or (value and harmless(str(value))):
+                continue
             why = "is a function, called only if you name it" if ":" in str(value) else "is not here"
             return f"'{value}' {why}: give --{name}" if value else f"give --{name}"
         return None
@@ -70,16 +72,3 @@ class Recorded:
             if not chosen[name].exists():
                 return f"'{chosen[name]}' is not here: give {option}"
         return None
-
-
-def _known_model(model: Any) -> bool:
-    from robustkit.model.small_models import is_small
-
-    name = str(model)
-    return is_small(name) or name.startswith(("torchvision:", "timm:")) or Path(name).is_file()
-
-
-def _known_data(data: Any) -> bool:
-    from robustkit.loading.data import READERS
-
-    return data == "digits" or data in READERS or Path(str(data)).exists()

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from robustkit.attacks import setting_value
-from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.registry import Registry, named
+from robustkit.base.settings import read, split
 from robustkit.defenses.augment.steps import STEPS, Step
 from robustkit.defenses.base import Minibatch
 from robustkit.maths.random_numbers import Stream
@@ -67,11 +67,21 @@ class Augmentation:
         )
 
 
+KNOWN: Registry[type[Step]] = Registry(
+    "augment",
+    "robustkit.augmentations",
+    STEPS,
+    expected="a subclass of robustkit.defenses.augment.steps.Step with a name and a transform",
+    fits=lambda value: named(value, Step),
+)
+
+
 def create_augmentation(spec: str, bounds: tuple[float, float] = (0.0, 1.0), classes: int = 0) -> Augmentation:
     """Returns what a text such as "flip+crop:padding=4+randaugment:magnitude=9" describes.
 
     Args:
-        spec: Names joined by "+", each with a colon and settings `name=value` parted by commas, if any.
+        spec: Names, ours or those of plug-ins, or addresses of classes, `package.module:Class`, joined by "+", each
+            with a colon and settings `name=value` parted by commas, if any.
         bounds: Lowest and highest legal input.
         classes: Number of classes, which mixup and cutmix need.
 
@@ -82,17 +92,9 @@ def create_augmentation(spec: str, bounds: tuple[float, float] = (0.0, 1.0), cla
 
 
 def _step(spec: str) -> Step:
-    name, _, rest = (part.strip() for part in spec.partition(":"))
-    if name not in STEPS:
-        raise ConfigurationError(f"augment: expected a known name, got {name!r}{suggest(name, STEPS)}")
-    known, settings = [field.name for field in dataclasses.fields(STEPS[name])], {}
-    for item in filter(None, (part.strip() for part in rest.split(","))):
-        key, equals, value = (part.strip() for part in item.partition("="))
-        if not equals or key not in known:
-            hint = suggest(key, known) if known else "; it has none"
-            raise ConfigurationError(f"augment {name}: expected settings name=value, got {item!r}{hint}")
-        settings[key] = setting_value(value)
-    return STEPS[name](**settings)
+    name, items = split(spec, STEPS)
+    kind = KNOWN.find(name)
+    return kind(**read(f"augment {name}", items, [field.name for field in dataclasses.fields(kind)]))
 
 
 def _seeds(batch: Minibatch, name: str) -> list[int]:

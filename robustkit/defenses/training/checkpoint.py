@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from robustkit.base.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.base.write_file import write_atomically
-from robustkit.model.weights import one_line
 
 Tensors = dict[str, Tensor]
 Facts = dict[str, Any]
