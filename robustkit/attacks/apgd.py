@@ -35,13 +35,13 @@ class APGD(Attack):
 
     Attributes:
         steps: Iterations per start, >= 1.
-        loss: "ce", "dlr" or "margin"; must be "dlr" where `targets` is set.
+        loss: "ce", "dlr" or "margin", or a function as in `robustkit.maths.losses`; "dlr" where `targets` is set.
         targets: 0 for the untargeted attack, else how many classes to aim at, one start each (times `restarts`). Where
             the model has fewer wrong classes, they come round again with fresh starts.
     """
 
     steps: int = 100
-    loss: str = "ce"
+    loss: str | Loss = "ce"
     targets: int = 0
 
     name: ClassVar[str] = "apgd"
@@ -50,7 +50,7 @@ class APGD(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         integer(self.name, "steps", self.steps)
-        get_loss(self.loss)
+        self.accept_loss()
         integer(self.name, "targets", self.targets, least=0)
         if self.targets and self.loss != "dlr":
             raise ConfigurationError(f"apgd: expected loss 'dlr' with targets, got {self.loss!r}; say loss=dlr")
@@ -65,7 +65,7 @@ class APGD(Attack):
     @property
     def label(self) -> str:
         """Apgd-ce, apgd-dlr, apgd-margin or apgd-t."""
-        return "apgd-t" if self.targets else f"apgd-{self.loss}"
+        return "apgd-t" if self.targets else f"apgd-{getattr(self.loss, 'name', self.loss)}"
 
     @property
     def starts(self) -> int:
@@ -85,12 +85,12 @@ class APGD(Attack):
     def step(self, problem: Problem, rows: Rows) -> Rows:
         """Evaluates the gradient, keeps the best point, and moves."""
         found = problem.gradient(rows, rows.x_adv, self._loss(problem, rows))
-        better = found.loss > rows.loss_best
+        better = found.loss > rows["loss_best"]
         rows = rows.having(
             logits=found.logits,
-            x_best=where_rows(better, rows.x_adv, rows.x_best),
-            grad_best=where_rows(better, found.grad, rows.grad_best),
-            loss_best=torch.where(better, found.loss, rows.loss_best),
+            x_best=where_rows(better, rows.x_adv, rows["x_best"]),
+            grad_best=where_rows(better, found.grad, rows["grad_best"]),
+            loss_best=torch.where(better, found.loss, rows["loss_best"]),
         )
         if self.norm == "L1":
             return apgd_l1.advance(problem, rows, found.grad, self.steps)
@@ -119,31 +119,31 @@ class APGD(Attack):
     def _advance(self, problem: Problem, rows: Rows, found: Gradient) -> Rows:
         """Judges the progress at checkpoints and makes the step with momentum (equation 5)."""
         first = rows.step == 0
-        rises = torch.where(first, 0, rows.rises + (found.loss > rows.loss_last))
-        loss_checked = torch.where(first, found.loss, rows.loss_checked)
+        rises = torch.where(first, 0, rows["rises"] + (found.loss > rows["loss_last"]))
+        loss_checked = torch.where(first, found.loss, rows["loss_checked"])
 
         window = _windows(self.steps, rows.step.device)[rows.step]
         check = window > 0
         oscillates = rises <= MOMENTUM * window
-        stalls = ~rows.halved & (rows.loss_best <= loss_checked)
+        stalls = ~rows["halved"] & (rows["loss_best"] <= loss_checked)
         halve = check & (oscillates | stalls)
-        step_size = torch.where(halve, rows.step_size / 2, rows.step_size)
-        x = where_rows(halve, rows.x_best, rows.x_adv)
-        grad = where_rows(halve, rows.grad_best, found.grad)
+        step_size = torch.where(halve, rows["step_size"] / 2, rows["step_size"])
+        x = where_rows(halve, rows["x_best"], rows.x_adv)
+        grad = where_rows(halve, rows["grad_best"], found.grad)
 
         step = per_row(step_size, x).to(x.dtype)
         ahead = self._project(problem, rows, x.addcmul(step, steepest(grad, self.norm)))
         weight = per_row(torch.where(first, 1.0, MOMENTUM).to(x.dtype), x)  # at first there is nothing to carry on
-        x_adv = x.lerp(ahead, weight).add_(x - rows.x_last, alpha=1 - MOMENTUM)
+        x_adv = x.lerp(ahead, weight).add_(x - rows["x_last"], alpha=1 - MOMENTUM)
         x_adv = self._project(problem, rows, x_adv)
         return rows.having(
             x_adv=x_adv,
             x_last=x,
             loss_last=found.loss,
-            loss_checked=torch.where(check, rows.loss_best, loss_checked),
+            loss_checked=torch.where(check, rows["loss_best"], loss_checked),
             step_size=step_size,
             rises=torch.where(check, 0, rises),
-            halved=torch.where(check, halve, rows.halved),
+            halved=torch.where(check, halve, rows["halved"]),
         )
 
     def _project(self, problem: Problem, rows: Rows, x_adv: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ class APGD(Attack):
         if not self.targets:
             return get_loss(self.loss, problem.targeted)
         towards = dlr_towards if (problem.classifier.num_classes or 0) >= 4 else margin_towards
-        return lambda z, y: towards(z, y, rows.aim)
+        return lambda z, y: towards(z, y, rows["aim"])
 
 
 def checkpoints(steps: int) -> list[int]:

@@ -44,24 +44,24 @@ def advance(problem: Problem, rows: Rows, grad: Tensor, steps: int) -> Rows:
     age = rows.step - (3 - ball) * _phase(steps)  # since the ball shrank
     check, shrinks = (age + 1) % max(steps // 25, 1) == 0, next_ball < ball
 
-    touched = _touched(problem, rows, rows.x_best)
-    sparser = check & (touched < 0.95 * rows.touched)
-    stride = torch.where(check, torch.where(sparser, 1.0, (rows.stride / 1.5).clamp(min=0.1)), rows.stride)
-    width = torch.where(check, touched / 1.5, rows.width)
-    x = where_rows(sparser, rows.x_best, rows.x_adv)
-    grad = where_rows(sparser, rows.grad_best, grad)
+    touched = _touched(problem, rows, rows["x_best"])
+    sparser = check & (touched < 0.95 * rows["touched"])
+    stride = torch.where(check, torch.where(sparser, 1.0, (rows["stride"] / 1.5).clamp(min=0.1)), rows["stride"])
+    width = torch.where(check, touched / 1.5, rows["width"])
+    x = where_rows(sparser, rows["x_best"], rows.x_adv)
+    grad = where_rows(sparser, rows["grad_best"], grad)
 
     length = per_row(stride * ball * problem.threat.radius, x).to(x.dtype)
     ahead = x + length * direction(rows, x, grad, width, by_sign=ball > 1)
-    x_adv = _project(problem, rows, where_rows(shrinks, rows.x_best, ahead), next_ball)
+    x_adv = _project(problem, rows, where_rows(shrinks, rows["x_best"], ahead), next_ball)
     landed = _touched(problem, rows, x_adv)
     return rows.having(
         x_adv=x_adv,
-        x_best=where_rows(shrinks, x_adv, rows.x_best),
-        loss_best=torch.where(shrinks, -torch.inf, rows.loss_best),
+        x_best=where_rows(shrinks, x_adv, rows["x_best"]),
+        loss_best=torch.where(shrinks, -torch.inf, rows["loss_best"]),
         stride=torch.where(shrinks, 1.0, stride),
         width=torch.where(shrinks, landed / 1.5, width),
-        touched=torch.where(shrinks, landed, torch.where(check, touched, rows.touched)),
+        touched=torch.where(shrinks, landed, torch.where(check, touched, rows["touched"])),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from robustkit.attacks.threat import Eps, Threat
 from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.base.settings import Scalar, between, integer
 from robustkit.data.labels import as_labels
+from robustkit.maths.losses import known_loss
 from robustkit.maths.norms import NORMS, Norm
 from robustkit.model.classifier import Classifier, as_classifier
 
@@ -50,7 +52,8 @@ class Attack(ABC):
     Sub-classes are final, add fields, and say how a row starts and how it makes one step. `start` proposes a point
     for every row in `x_adv`. `step` evaluates the model at `x_adv`, leaves what it saw there in `logits`, and moves
     `x_adv` to its next proposal. The engine calls `step` exactly `steps` times for a row that does not break, looks
-    at the last proposal itself, and starts the row again for the next restart.
+    at the last proposal itself, and starts the row again for the next restart. A class with `step` has a field
+    `steps: int` or a property `steps_per_start`, and is refused where it is defined without either.
 
     Attributes:
         norm: "Linf", "L2" or "L1".
@@ -82,6 +85,21 @@ class Attack(ABC):
     minimal: ClassVar[bool] = False  # whether it looks for the nearest adversarial point, not for any within eps
     leaves_ball: ClassVar[bool] = False  # whether it may look outside the threat; such points never count
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Refuses a class whose name, source or number of steps nobody could know."""
+        super().__init_subclass__(**more)
+        for fact in ("name", "source"):
+            if not isinstance(getattr(cls, fact, None), str):
+                raise ConfigurationError(
+                    f"attack {cls.__name__}: expected a {fact}, got none; add `{fact}: ClassVar[str] = ...`"
+                )
+        declared = cls.steps_per_start is not Attack.steps_per_start
+        if cls.step is not Attack.step and not declared and not any(map(_has_steps, cls.__mro__)):
+            raise ConfigurationError(
+                f"attack {cls.__name__}: expected the number of steps beside `step`, got neither a field `steps: int`"
+                " nor a property `steps_per_start`; add one"
+            )
+
     def __post_init__(self) -> None:
         if self.norm not in self.norms:
             raise ConfigurationError(
@@ -100,10 +118,14 @@ class Attack(ABC):
             if self.target is not None:
                 raise ConfigurationError(f"{self.name}: expected either target or close, got both; drop one")
 
+    def accept_loss(self) -> None:
+        """Checks the field `loss`, for attacks that have one; a function then answers to its address in texts."""
+        object.__setattr__(self, "loss", known_loss(getattr(self, "loss")))  # noqa: B009 - mypy sees no field
+
     @property
     def steps_per_start(self) -> int:
-        """How many times the engine calls `step` after each `start`: the field `steps`, or 0 where there is none."""
-        steps: int = getattr(self, "steps", 0)
+        """How many times the engine calls `step` after each `start`: the field `steps`; 0 where there is no `step`."""
+        steps: int = 0 if type(self).step is Attack.step else getattr(self, "steps")  # noqa: B009 - mypy sees no field
         return steps
 
     @property
@@ -213,3 +235,14 @@ class Attack(ABC):
             distance=threat.distance(done.x_adv, done.x),
             steps=done.steps,
         )
+
+
+def _has_steps(kind: type) -> bool:
+    """Returns whether a class itself has a field `steps: int`."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        fields = annotationlib.get_annotations(kind, format=annotationlib.Format.FORWARDREF)
+    else:
+        fields = vars(kind).get("__annotations__", {})
+    return fields.get("steps") in (int, "int")

@@ -11,7 +11,7 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.minimal import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.settings import between, integer
-from robustkit.maths.losses import get_loss
+from robustkit.maths.losses import Loss, get_loss
 from robustkit.maths.norms import Norm, per_row, steepest
 
 
@@ -27,14 +27,14 @@ class DDN(Attack):
         steps: Gradient steps per start, >= 1.
         step_size: Length of the first step in widths of the box, > 0; it falls as half a cosine to a hundredth.
         gamma: Share by which the radius falls after a success and rises after a failure, between 0 and 1.
-        loss: "ce", "margin" or "dlr".
+        loss: "ce", "margin" or "dlr", or a function as in `robustkit.maths.losses`.
     """
 
     norm: Norm = "L2"
     steps: int = 100
     step_size: float = 1.0
     gamma: float = 0.05
-    loss: str = "ce"
+    loss: str | Loss = "ce"
 
     name: ClassVar[str] = "ddn"
     source: ClassVar[str] = "Rony et al. 2019, arXiv 1811.09600"
@@ -47,7 +47,7 @@ class DDN(Attack):
         integer(self.name, "steps", self.steps)
         between(self.name, "step_size", self.step_size, "(0, inf)")
         between(self.name, "gamma", self.gamma, "(0, 1)")
-        get_loss(self.loss)
+        self.accept_loss()
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the clean input, for later starts a random point."""
@@ -58,8 +58,8 @@ class DDN(Attack):
         """Evaluates the gradient, resizes the sphere, and turns on it."""
         found = problem.gradient(rows, rows.x_adv, get_loss(self.loss, problem.targeted))
         hit = reaches_goal(problem, rows, found.logits)
-        longer = torch.where(rows.step == 0, to_boundary(problem, rows, found), (1 + self.gamma) * rows.radius)
-        radius = torch.where(hit, (1 - self.gamma) * rows.radius, longer)
+        longer = torch.where(rows.step == 0, to_boundary(problem, rows, found), (1 + self.gamma) * rows["radius"])
+        radius = torch.where(hit, (1 - self.gamma) * rows["radius"], longer)
         radius = torch.minimum(radius, farthest(problem, rows))
 
         step_size = width(problem) * cooled(rows.step, self.steps, self.step_size, self.step_size / 100)

@@ -124,7 +124,7 @@ class FAB(Attack):
         if problem.targeted:
             return [get_loss("margin", targeted=True)]
         if self.targets:
-            return [partial(margin_towards, aim=rows.aim)]
+            return [partial(margin_towards, aim=rows["aim"])]
         classes = problem.classifier.classes(rows.x)
         return [partial(margin_towards, aim=(rows.goal + k) % classes) for k in range(1, classes)]
 

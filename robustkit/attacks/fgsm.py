@@ -8,7 +8,7 @@ from typing import ClassVar
 from robustkit.attacks.base import Attack
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError
-from robustkit.maths.losses import get_loss
+from robustkit.maths.losses import Loss, get_loss
 from robustkit.maths.norms import has_room, steepest
 
 
@@ -21,10 +21,10 @@ class FGSM(Attack):
     It makes no random choice, so `restarts` has no effect beyond repetition and must stay 1.
 
     Attributes:
-        loss: "ce", "margin" or "dlr".
+        loss: "ce", "margin" or "dlr", or a function as in `robustkit.maths.losses`.
     """
 
-    loss: str = "ce"
+    loss: str | Loss = "ce"
 
     name: ClassVar[str] = "fgsm"
     source: ClassVar[str] = "Goodfellow et al. 2015, arXiv 1412.6572"
@@ -33,7 +33,7 @@ class FGSM(Attack):
         super().__post_init__()
         if self.restarts != 1:
             raise ConfigurationError(f"fgsm: expected restarts 1, got {self.restarts}; it makes no random choice")
-        get_loss(self.loss)
+        self.accept_loss()
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the one point of the method."""

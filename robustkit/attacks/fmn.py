@@ -12,7 +12,7 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.minimal import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.settings import between, integer
-from robustkit.maths.losses import get_loss
+from robustkit.maths.losses import Loss, get_loss
 from robustkit.maths.norms import per_row, steepest
 from robustkit.maths.projection import project_l1, project_l2
 
@@ -34,14 +34,14 @@ class FMN(Attack):
         step_size: L2 length of the first step in widths of the box, > 0; the last is a hundredth of it.
         gamma: First share by which the radius changes, between 0 and 1.
         gamma_last: Last such share, between 0 and 1.
-        loss: "ce", "margin" or "dlr".
+        loss: "ce", "margin" or "dlr", or a function as in `robustkit.maths.losses`.
     """
 
     steps: int = 100
     step_size: float = 1.0
     gamma: float = 0.05
     gamma_last: float = 0.001
-    loss: str = "ce"
+    loss: str | Loss = "ce"
 
     name: ClassVar[str] = "fmn"
     source: ClassVar[str] = "Pintor et al. 2021, arXiv 2102.12827"
@@ -54,7 +54,7 @@ class FMN(Attack):
         between(self.name, "step_size", self.step_size, "(0, inf)")
         between(self.name, "gamma", self.gamma, "(0, 1)")
         between(self.name, "gamma_last", self.gamma_last, "(0, 1)")
-        get_loss(self.loss)
+        self.accept_loss()
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the clean input, for later starts a random point."""
@@ -67,12 +67,12 @@ class FMN(Attack):
         found = problem.gradient(rows, rows.x_adv, get_loss(self.loss, problem.targeted))
         hit = reaches_goal(problem, rows, found.logits)
         length = problem.threat.distance(rows.x_adv, rows.x)
-        nearest = torch.where(hit, torch.minimum(length, rows.nearest), rows.nearest)
+        nearest = torch.where(hit, torch.minimum(length, rows["nearest"]), rows["nearest"])
 
         gamma = cooled(rows.step, self.steps, self.gamma, self.gamma_last)
-        larger = (1 + gamma) * rows.radius
+        larger = (1 + gamma) * rows["radius"]
         larger = torch.where(nearest.isinf(), torch.maximum(larger, to_boundary(problem, rows, found)), larger)
-        radius = torch.where(hit, torch.minimum((1 - gamma) * rows.radius, nearest), larger)
+        radius = torch.where(hit, torch.minimum((1 - gamma) * rows["radius"], nearest), larger)
         radius = torch.minimum(radius, farthest(problem, rows))
 
         step_size = width(problem) * cooled(rows.step, self.steps, self.step_size, self.step_size / 100)

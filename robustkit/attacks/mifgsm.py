@@ -12,7 +12,7 @@ from robustkit.attacks.rows import Problem, Rows
 from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import Scalar, between, integer
-from robustkit.maths.losses import get_loss
+from robustkit.maths.losses import Loss, get_loss
 from robustkit.maths.norms import has_room, per_row, size, steepest
 
 
@@ -29,14 +29,14 @@ class MIFGSM(Attack):
         steps: Gradient steps, >= 1.
         step_size: Length of a step in `norm`; by default eps / steps.
         momentum: Weight of the running sum at each step (mu), >= 0; 0 leaves the last gradient alone.
-        loss: "ce", "margin" or "dlr".
+        loss: "ce", "margin" or "dlr", or a function as in `robustkit.maths.losses`.
         share: For L1: share of the coordinates a step may touch, in (0, 1].
     """
 
     steps: int = 10
     step_size: Eps | None = None
     momentum: float = 1.0
-    loss: str = "ce"
+    loss: str | Loss = "ce"
     share: float = 0.05
 
     name: ClassVar[str] = "mifgsm"
@@ -49,7 +49,7 @@ class MIFGSM(Attack):
             raise ConfigurationError(f"mifgsm: expected restarts 1, got {self.restarts}; it makes no random choice")
         between(self.name, "momentum", self.momentum, "[0, inf)")
         between(self.name, "share", self.share, "(0, 1]")
-        get_loss(self.loss)
+        self.accept_loss()
         if self.step_size is not None:
             parse_eps(self.step_size)
 
@@ -73,7 +73,7 @@ class MIFGSM(Attack):
         """Evaluates the gradient, adds it to the sum, and moves along that."""
         found = problem.gradient(rows, rows.x_adv, get_loss(self.loss, problem.targeted))
         length = size(found.grad, "L1").clamp(min=torch.finfo(torch.float64).tiny)
-        velocity = self.momentum * rows.velocity + (found.grad / per_row(length, found.grad)).to(rows.x.dtype)
+        velocity = self.momentum * rows["velocity"] + (found.grad / per_row(length, found.grad)).to(rows.x.dtype)
         movable = has_room(rows.x_adv, velocity, rows.lower, rows.upper) if self.norm == "L1" else None
         x_adv = rows.x_adv + self.step_length * steepest(velocity, self.norm, movable, self.share)
         x_adv = problem.threat.project(x_adv, rows.x, rows.lower, rows.upper)

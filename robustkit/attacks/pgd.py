@@ -9,7 +9,7 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.settings import Scalar, between, integer
-from robustkit.maths.losses import get_loss
+from robustkit.maths.losses import Loss, get_loss
 from robustkit.maths.norms import has_room, steepest
 
 
@@ -24,14 +24,14 @@ class PGD(Attack):
     Attributes:
         steps: Gradient steps per start, >= 1.
         step_size: Length of a step in `norm`; by default 2.5 * eps / steps.
-        loss: "ce", "margin" or "dlr".
+        loss: "ce", "margin" or "dlr", or a function as in `robustkit.maths.losses`.
         random_start: Start uniformly in the ball; otherwise at the clean input (then restarts repeat themselves).
         share: For L1: share of the coordinates a step may touch, in (0, 1].
     """
 
     steps: int = 40
     step_size: Eps | None = None
-    loss: str = "ce"
+    loss: str | Loss = "ce"
     random_start: bool = True
     share: float = 0.05
 
@@ -42,7 +42,7 @@ class PGD(Attack):
         super().__post_init__()
         integer(self.name, "steps", self.steps)
         between(self.name, "share", self.share, "(0, 1]")
-        get_loss(self.loss)
+        self.accept_loss()
         if self.step_size is not None:
             parse_eps(self.step_size)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,13 +19,76 @@ T = TypeVar("T")
 
 
 class Rows:
-    """Tensors by name, all with one row per sample; never changed in place."""
+    """Tensors by name, all with one row per sample; never changed in place.
+
+    The engine's are attributes. What an attack keeps for itself it adds with `having(momentum=...)` and reads as
+    `rows["momentum"]`, so that a type checker knows every attribute there is.
+
+    Attributes:
+        x: Clean inputs (N, ...).
+        ids: Their ids (N,).
+        goal: The label, or the class to reach (N,).
+        position: Place among the samples submitted (N,).
+        clean: Margin of the clean input (N,).
+        rival: Largest margin that other attacks reached (N,).
+        quits: Whether to give the row up (N,).
+        lower: Least value of every coordinate (N, ...).
+        upper: Largest value of every coordinate (N, ...).
+        restart: Number of this start (N,).
+        step: Number of this step since the start (N,).
+        x_adv: The attack's next proposal (N, ...).
+        logits: What the attack saw at the proposal it was given (N, K).
+        best: The best point so far (N, ...).
+        broken: Whether that reaches the goal (N,).
+        margin: Its margin (N,).
+        distance: Distance of the nearest success (N,).
+        steps: Steps made in this wave of starts (N,).
+        queries: Forward passes made in it (N,).
+        steps_before: Steps made in the waves before (N,).
+        queries_before: Forward passes made in these (N,).
+        hit: Whether the last look was the first success of the row (N,).
+        done: Whether looks do not count any more (N,).
+    """
+
+    x: Tensor
+    ids: Tensor
+    goal: Tensor
+    position: Tensor
+    clean: Tensor
+    rival: Tensor
+    quits: Tensor
+    lower: Tensor
+    upper: Tensor
+    restart: Tensor
+    step: Tensor
+    x_adv: Tensor
+    logits: Tensor
+    best: Tensor
+    broken: Tensor
+    margin: Tensor
+    distance: Tensor
+    steps: Tensor
+    queries: Tensor
+    steps_before: Tensor
+    queries_before: Tensor
+    hit: Tensor
+    done: Tensor
 
     def __init__(self, **tensors: Tensor) -> None:
         self.__dict__.update(tensors)
 
-    def __getattr__(self, name: str) -> Tensor:
-        raise AttributeError(f"rows: no tensor called {name!r}; there are {', '.join(self.__dict__)}")
+    if not TYPE_CHECKING:  # with it, a type checker would believe in every name
+
+        def __getattr__(self, name):
+            raise AttributeError(f"rows: no tensor called {name!r}; there are {', '.join(self.__dict__)}")
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Returns the tensor called `name`, such as one that the attack keeps for itself."""
+        try:
+            tensor: Tensor = self.__dict__[name]
+        except KeyError:
+            raise KeyError(f"rows: no tensor called {name!r}; there are {', '.join(self.__dict__)}") from None
+        return tensor
 
     def __len__(self) -> int:
         return len(next(iter(self.__dict__.values())))

@@ -12,7 +12,7 @@ from robustkit.attacks.base import CLOSE, Attack
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import between, integer
-from robustkit.maths.losses import get_loss, lead
+from robustkit.maths.losses import Loss, get_loss, lead
 from robustkit.maths.norms import Norm, where_rows
 
 HALVE_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # iterations, of HORIZON
@@ -46,7 +46,7 @@ class Square(Attack):
         p_init: Share of the pixels in the first windows, in (0, 1]; it is halved after 10, 50, 200, 500, 1000, 2000,
             4000, 6000 and 8000 iterations.
         rescale_schedule: Stretch these numbers, meant for 10000 queries, to `queries`.
-        loss: "margin", "ce" or "dlr".
+        loss: "margin", "ce" or "dlr", or a function as in `robustkit.maths.losses`.
         trial: Give a sample up after so many queries, 0 for never, if the search is behind the margin other attacks
             reached and has itself left a tenth of the clean lead or more: what has neither caught up with a gradient
             nor nearly arrived by then will not. For the margin loss and one start.
@@ -55,7 +55,7 @@ class Square(Attack):
     queries: int = 5000
     p_init: float = 0.8
     rescale_schedule: bool = False
-    loss: str = "margin"
+    loss: str | Loss = "margin"
     trial: int = 0
 
     name: ClassVar[str] = "square"
@@ -66,7 +66,7 @@ class Square(Attack):
         super().__post_init__()
         integer(self.name, "queries", self.queries)
         between(self.name, "p_init", self.p_init, "(0, 1]")
-        get_loss(self.loss)
+        self.accept_loss()
         integer(self.name, "trial", self.trial, least=0)
         if self.trial and (self.loss != "margin" or self.restarts != 1 or self.target is not None):
             raise ConfigurationError("square: expected no trial, or loss 'margin', one restart and no target; drop it")
@@ -90,14 +90,14 @@ class Square(Attack):
         """Asks for the scores, keeps the proposal if it is the best yet, and repaints a window of the best."""
         logits = problem.logits(rows, rows.x_adv)
         loss = self._loss(problem, logits.double(), rows.goal)
-        better = loss > rows.loss_best
+        better = loss > rows["loss_best"]
         rows = rows.having(
             logits=logits,
-            x_best=where_rows(better, rows.x_adv, rows.x_best),
-            loss_best=torch.where(better, loss, rows.loss_best),
+            x_best=where_rows(better, rows.x_adv, rows["x_best"]),
+            loss_best=torch.where(better, loss, rows["loss_best"]),
         )
         if self.trial:
-            hopeless = (rows.loss_best < rows.rival) & (rows.loss_best < CLOSE * rows.clean)
+            hopeless = (rows["loss_best"] < rows.rival) & (rows["loss_best"] < CLOSE * rows.clean)
             rows = rows.having(quits=rows.quits | ((rows.step + 1 == self.trial) & hopeless))
         rows, now = self._ahead(problem, rows)
         if self.norm == "Linf":
@@ -128,11 +128,11 @@ class Square(Attack):
     def _ahead(self, problem: Problem, rows: Rows) -> tuple[Rows, Tensor]:
         """Returns the rows, planned on where their plan has run out, and the choices of this iteration."""
         block = rows.step // AHEAD
-        due = (block != rows.block).nonzero().squeeze(1)
+        due = (block != rows["block"]).nonzero().squeeze(1)
         if len(due):
             plan = self._plan(problem, rows.keep(*_PLANNED).take(due))
-            rows = rows.having(plan=rows.plan.index_copy(0, due, plan), block=block)
-        return rows, rows.plan[torch.arange(len(rows), device=block.device), rows.step % AHEAD]
+            rows = rows.having(plan=rows["plan"].index_copy(0, due, plan), block=block)
+        return rows, rows["plan"][torch.arange(len(rows), device=block.device), rows.step % AHEAD]
 
     def share(self, iteration: Tensor) -> Tensor:
         """Returns the share p of the pixels that a window covers at each `iteration` (1, 2, ...), in float64."""
@@ -169,7 +169,7 @@ def colours(u: Tensor, window: tuple[Tensor, Tensor], x: Tensor) -> list[Tensor]
 
 def repaint(rows: Rows, now: Tensor) -> Tensor:
     """Returns the best images with one window at the upper or lower end, channel by channel (algorithm 2)."""
-    best, lower, upper = as_images(rows.x_best), as_images(rows.lower), as_images(rows.upper)
+    best, lower, upper = as_images(rows["x_best"]), as_images(rows.lower), as_images(rows.upper)
     window = Window(now[:, :4], like=best)
     bright, other = now[:, 4:].chunk(2, dim=1)
     # Every pixel of the best image is at one of its ends, so counting the upper ones tells what would change.
@@ -211,7 +211,7 @@ def move_mass(problem: Problem, rows: Rows, now: Tensor) -> Tensor:
 
     The steps of algorithm 3: nu is `delta`, W1 `here`, W2 `there`. The size of the result is eps.
     """
-    x, best, order = as_images(rows.x), as_images(rows.x_best), ORDER[problem.threat.norm]
+    x, best, order = as_images(rows.x), as_images(rows["x_best"]), ORDER[problem.threat.norm]
     channels = x.shape[1]
     here, there = Window(now[:, 0:4], like=x), Window(now[:, 4:8], like=x)
     split, sign = now[:, 8] == 1, now[:, 9:, None, None]

@@ -27,6 +27,8 @@ from robustkit.report.requirements.gates import Requirement, judged
 class _Named(Attack):
     """Stands for an attack that cannot be made again from its settings, such as one that carries a model along."""
 
+    name = "unknown"
+    source = "-"
     stated: AttackResult
 
     @property

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,20 +115,66 @@ def divergence(z: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
     return value, direction / direction.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(z.dtype).tiny)
 
 
+@dataclass(frozen=True)
+class OwnLoss:
+    """A loss of one's own: a function like those above, known in texts by its address.
+
+    Raises:
+        ConfigurationError: Called, if the function returns anything but the losses and a direction for every row.
+    """
+
+    function: Loss
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def __call__(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what the function returns."""
+        found: Any = self.function(z, y)
+        shapes = [getattr(part, "shape", None) for part in found] if isinstance(found, tuple) else []
+        if shapes != [z.shape[:1], z.shape]:
+            raise ConfigurationError(
+                f"loss {self}: expected the loss of every row and its gradient with respect to the logits, of shapes"
+                f" {tuple(z.shape[:1])} and {tuple(z.shape)}, got {type(found).__name__}"
+                f"{f' of {shapes}' if shapes else ''}; return both"
+            )
+        value, direction = found
+        return value, direction
+
+    def __repr__(self) -> str:
+        named = self.function if hasattr(self.function, "__qualname__") else type(self.function)
+        return f"{named.__module__}:{named.__qualname__}"
+
+
 LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
 
 
-def get_loss(name: str, targeted: bool = False) -> Loss:
-    """Returns the loss called `name`; targeted, the labels are goals and the loss is the negative one.
+def known_loss(loss: str | Loss) -> str | OwnLoss:
+    """Returns `loss` if it is the name of one, or a function under its address.
 
     Beside `LOSSES` there is "kl", `divergence`, for training.
 
     Raises:
         ConfigurationError: If no loss has that name.
     """
-    if name not in LOSSES and name != "kl":
-        raise ConfigurationError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}{suggest(name, LOSSES)}")
-    loss = LOSSES.get(name, divergence)
+    if callable(loss):
+        return loss if isinstance(loss, OwnLoss) else OwnLoss(loss)
+    if loss not in LOSSES and loss != "kl":
+        known = ", ".join(LOSSES)
+        raise ConfigurationError(f"loss: expected one of {known}, got {loss!r}{suggest(str(loss), LOSSES)}")
+    return loss
+
+
+def get_loss(name: str | Loss, targeted: bool = False) -> Loss:
+    """Returns the loss called `name`; targeted, the labels are goals and the loss is the negative one.
+
+    Raises:
+        ConfigurationError: If no loss has that name.
+    """
+    known = known_loss(name)
+    loss: Loss = LOSSES.get(known, divergence) if isinstance(known, str) else known
     if not targeted:
         return loss
 
