@@ -7,7 +7,9 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 import robustkit
 from robustkit.attacks import FGSM, PGD, Noise
+from robustkit.attacks.base import Attack
 from robustkit.bundle import save_bundle
 from robustkit.bundle.manifest import NAME, PAGES, from_text, to_text
 from robustkit.bundle.restore import derive, restore
@@ -26,6 +29,7 @@ from robustkit.report import load, result_sha256
 from robustkit.report.build import build_audit, build_report
 
 EPS = 0.1
+X, Y = digits(60)
 ATTACKS = (Noise(eps=EPS, restarts=3), FGSM(eps=EPS), PGD(eps=EPS, steps=5))
 
 
@@ -116,3 +120,23 @@ def noisy(scale: float) -> torch.nn.Module:
             return self.net(x + scale * torch.randn_like(x))
 
     return Noisy().eval()
+
+
+def lies(folder, *, model=True, data=True):
+    """Returns what is false, as text."""
+    classifier = Classifier(digits_cnn()) if model is True else model
+    result = robustkit.verify(folder, classifier or None, (X, Y) if data is True else data)
+    assert result.holds == (not result.false)
+    return "\n".join(map(str, result.false))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Attack):
+    """An attack of one's own."""
+
+    name: ClassVar[str] = "mine"
+    kind: ClassVar[str] = "black-box"
+    source: ClassVar[str] = "these tests"
+
+    def start(self, problem, rows):
+        return rows.having(x_adv=torch.maximum(torch.minimum(1 - rows.x, rows.upper), rows.lower))

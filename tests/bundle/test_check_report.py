@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bundles import EPS, Forger, quick, write
+from bundles import EPS, Forger, lies, quick, write
 from nets import digits, digits_cnn
 
 import robustkit
@@ -89,3 +89,62 @@ def test_a_bundle_with_names_like_formulas_holds_escaped_and_as_it_was_written_b
     Forger(tmp_path / "b").finish()
     false = "\n".join(map(str, robustkit.verify(tmp_path / "b", digits_cnn(), data).false))
     assert "ledger.csv: name of sample =c: expected =b, got =c" in false
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda a: a["clean"].update(wilson=[0.99, 1.0]), "audits[0].clean.wilson[0]"),
+        (lambda a: a["per_class"][3]["robust"].update(k=0), "audits[0].per_class[3].robust.k"),
+        (lambda a: a["attacks"][1]["attack_success"].update(k=0), "audits[0].attacks[1].attack_success.k"),
+        (
+            lambda a: a["calibration"]["attacked"]["ece"].update(value=0.01),
+            "audits[0].calibration.attacked.ece.value",
+        ),
+        (lambda a: a["calibration"]["clean"]["ece"].update(high=0.9), "audits[0].calibration.clean.ece.high"),
+        (lambda a: a["verdict"].update(quality="reliable"), "audits[0].verdict.quality"),
+        (lambda a: a["verdict"].update(coverage=[]), "audits[0].verdict.coverage"),
+        (lambda a: a["verdict"].update(requirement="met"), "audits[0].verdict.requirement"),
+        (lambda a: a["threat"].update(eps="8/255"), "audits[0].threat.eps"),
+        (lambda a: a["diagnostics"][15].update(status="not run"), "audits[0].diagnostics[15]"),
+        (lambda a: a["method"].update(fingerprint="0" * 12), "audits[0].method.fingerprint"),
+        (lambda a: a["method"].update(protocol="autoattack"), "audits[0].method.fingerprint"),
+        (lambda a: a["data"].update(n=1000), "audits[0].data.n"),
+        (
+            lambda a: a["gallery"][0].update(adversarial_confidence=0.99),
+            "audits[0].gallery[0].adversarial_confidence",
+        ),
+        (lambda a: a["attacks"][0].update(name="apgd-t"), "ledger.csv: attacks"),
+        (lambda a: a["worst_case"]["broken_by"].update({"fgsm": 0}), "audits[0].worst_case.broken_by.fgsm"),
+    ],
+)
+def test_any_figure_that_follows_from_the_ledger(folder, change, named):
+    forger = Forger(folder)
+    forger.audit(change)
+    forger.finish()
+    assert named in lies(folder, model=False, data=None)
+
+
+def test_a_page_and_a_picture(folder):
+    picture = next(p for p in sorted(folder.glob("png/*-clean.png")))
+    other = picture.with_name(picture.name.replace("clean", "adversarial"))
+    (folder / "report.html").write_text("<p>98 %")
+    picture.write_bytes(other.read_bytes())
+    Forger(folder).finish(pages_too=False)
+    text = lies(folder, model=False, data=None)
+    assert "report.html: expected what report.json gives, got another" in text
+    assert f"png/{picture.name}: expected the picture in report.json, got another" in text
+
+
+def test_pages_of_other_versions_are_not_checked_and_told(folder, monkeypatch):
+    monkeypatch.setattr("robustkit.bundle.check_report.same_versions", lambda *_: False)
+    (folder / "report.html").write_text("<p>drawn otherwise")
+    result = robustkit.verify(folder)
+    assert [m.where for m in result.false] == ["report.html"]  # its hash, and nothing else
+    assert ("not checked", "drawn by other versions") in [(c.status, c.note) for c in result.checks]
+
+
+def test_pages_that_are_drawn_the_same_hold_whatever_the_versions(folder, monkeypatch):
+    monkeypatch.setattr("robustkit.bundle.check_report.same_versions", lambda *_: False)
+    made = [(c.what, c.status) for c in robustkit.verify(folder).checks if "report.html" in c.what]
+    assert made == [("report.html and report.md from report.json", "holds")]

@@ -185,15 +185,6 @@ def test_evaluations_of_another_report_are_refused(bundle, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_files_of_several_audits_are_told_apart_by_a_word_or_a_number():
-    from robustkit.bundle.manifest import file_endings
-
-    assert file_endings(["anything"]) == [""]
-    assert file_endings(["Standard training", "adversarial training"]) == ["-standard", "-adversarial"]
-    assert file_endings(["cnn one", "cnn two"]) == ["-1", "-2"]
-    assert file_endings(["../x", "猫"]) == ["-1", "-2"]
-
-
 def test_a_float64_model_keeps_its_points_in_float64(tmp_path):
     import copy
 
