@@ -22,7 +22,7 @@ from robustkit.report import (
     Data,
     Diagnostic,
     Ensemble,
-    Exhibit,
+    GalleryItem,
     GateResult,
     Method,
     Nearest,
@@ -35,8 +35,8 @@ from robustkit.report import (
     WorstCase,
 )
 from robustkit.report.document.io import result_sha256
+from robustkit.report.document.ledger_summaries import confusion, margins, risk_coverage
 from robustkit.report.document.report import SCHEMA, Quality
-from robustkit.report.document.tallies import confusion, margins, risk_coverage
 from robustkit.report.figures.pictures import difference, picture
 
 HOSTILE = (
@@ -355,7 +355,7 @@ def _diagnostics(quality: Quality) -> tuple[Diagnostic, ...]:
     )
 
 
-def _exhibit(rng, index, names, shape, norm) -> Exhibit:
+def _exhibit(rng, index, names, shape, norm) -> GalleryItem:
     channels, height, width = shape
     y, x = np.mgrid[:height, :width]
     clean = np.stack([np.clip(np.sin(x / 2 + index) * np.cos(y / 3) + 0.5, 0, 1)] * channels)
@@ -366,7 +366,7 @@ def _exhibit(rng, index, names, shape, norm) -> Exhibit:
     assert before is not None
     assert after is not None
     label, wrong = names[index % len(names)], names[(index + 1) % len(names)]
-    return Exhibit(
+    return GalleryItem(
         id=17 * index,
         label=label,
         attack="apgd-ce",

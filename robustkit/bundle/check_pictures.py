@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from robustkit.report.document.exhibit import Exhibit, Picture
+from robustkit.report.document.gallery import GalleryItem, Picture
 from robustkit.report.figures.pictures import difference, picture
 
 
 def wrong_pictures(
-    gallery: Sequence[Exhibit], ids: Sequence[int], x: Tensor, worst: Tensor, bounds: tuple[float, float]
+    gallery: Sequence[GalleryItem], ids: Sequence[int], x: Tensor, worst: Tensor, bounds: tuple[float, float]
 ) -> Iterator[tuple[str, int]]:
     """Yields which picture of which sample does not show what it should, among the samples given.
 

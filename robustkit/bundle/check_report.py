@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.result import Evaluation
 from robustkit.report import Report, from_json, result_sha256
 from robustkit.report.document.environment import DRAWN_WITH
-from robustkit.report.document.report import Audit
+from robustkit.report.document.report import SCHEMA, Audit
 
 _MANIFEST = TypeAdapter(Manifest)
+_PERCENTAGE = re.compile(r"\d+\.\d(?=(?:\s|&nbsp;)*%)")
 
 
 def read_report(folder: Path) -> Report | Mismatch:
@@ -66,13 +68,26 @@ def check_report(folder: Path, manifest: Manifest, report: Report) -> Iterator[M
             yield Mismatch(name, "the picture in report.json", "another")
 
 
-def check_pages(folder: Path, report: Report) -> list[Mismatch] | None:
-    """Returns which pages are not what the report gives, None where another version of the tools may be the reason."""
-    drawn = zip(PAGES, pages(report), strict=True)
-    wrong = [
-        Mismatch(name, "what report.json gives", "another") for name, page in drawn if _bytes(folder / name) != page
-    ]
-    return wrong if not wrong or same_versions(report.environment, "robustkit", *DRAWN_WITH) else None
+def same_wording(report: Report) -> bool:
+    """Returns whether the report was written with the words of this version, so that its texts can be compared."""
+    return report.schema == SCHEMA
+
+
+def check_pages(folder: Path, report: Report) -> tuple[list[Mismatch], bool]:
+    """Returns what is wrong with the pages, and whether they were compared to the last byte.
+
+    Pages of another wording, or drawn by other versions of the tools, are compared by their percentages: each of them
+    must also be on the page drawn now.
+    """
+    drawn = dict(zip(PAGES, pages(report), strict=True))
+    other = [name for name, page in drawn.items() if _bytes(folder / name) != page]
+    if not other or (same_wording(report) and same_versions(report.environment, "robustkit", *DRAWN_WITH)):
+        return [Mismatch(name, "what report.json gives", "another") for name in other], True
+    found = []
+    for name in set(other) - {PAGES[0]}:  # the JSON was read, and is compared with the ledger
+        then, now = (_percentages(page) for page in (_bytes(folder / name) or b"", drawn[name]))
+        found += [Mismatch(name, "the percentages of report.json", f"{value} %") for value in sorted(then - now)[:1]]
+    return found, False
 
 
 def check_audit(
@@ -93,10 +108,14 @@ def check_audit(
     try:
         evaluation = restore(stated, ledger, report.environment)
         found = list(check_ledger(evaluation, file))
-        found += compare_audits(derive(stated, evaluation), stated, where)
+        found += compare_audits(derive(stated, evaluation), stated, where, texts=same_wording(report))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return None, [Mismatch(where, f"figures that follow from {file}", " ".join(str(error).split()))]
     return evaluation, found
+
+
+def _percentages(page: bytes) -> set[str]:
+    return set(_PERCENTAGE.findall(page.decode(errors="replace")))
 
 
 def _bytes(path: Path) -> bytes | None:

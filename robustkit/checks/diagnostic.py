@@ -1,4 +1,4 @@
-"""Checks of the evaluation itself, and the verdict on its quality that follows from them."""
+"""Checks of the evaluation itself, and the quality that follows from them."""
 
 from __future__ import annotations
 
@@ -11,30 +11,55 @@ from robustkit.maths.intervals import Proportion
 Status = Literal["pass", "remark", "fail", "not run"]
 Quality = Literal["reliable", "reliable with remarks", "unreliable", "invalid"]
 
+NAMES = {
+    "Q01": "clean accuracy check",
+    "Q02": "input range check",
+    "Q03": "eval mode check",
+    "Q04": "batch independence check",
+    "Q05": "determinism check",
+    "Q06": "output type check",
+    "Q07": "gradient check",
+    "Q08": "threat model check",
+    "Q09": "re-evaluation check",
+    "Q10": "zero radius check",
+    "Q11": "increasing radius check",
+    "Q12": "unbounded eps check",
+    "Q13": "single step check",
+    "Q14": "convergence check",
+    "Q15": "black-box check",
+    "Q16": "random noise check",
+    "Q17": "discarded success check",
+    "Q18": "loss surface check",
+    "Q19": "transfer check",
+    "Q20": "planted adversarial examples check",
+    "Q21": "logit scale check",
+    "Q22": "test-time optimisation check",
+    "Q23": "data leakage check",
+}
 TITLES = {
     "Q01": "clean accuracy is as expected",
     "Q02": "inputs have the declared range and type",
-    "Q03": "the model was in eval mode",
-    "Q04": "predictions do not depend on batch or order",
+    "Q03": "model in eval mode",
+    "Q04": "predictions independent of batch composition and order",
     "Q05": "two passes give the same output",
-    "Q06": "the output is what attacks need",
-    "Q07": "gradients are there",
-    "Q08": "every adversarial input lies inside the threat",
-    "Q09": "a fresh pass confirms every verdict",
+    "Q06": "output suitable for attacks",
+    "Q07": "non-zero, finite gradients",
+    "Q08": "every adversarial input lies inside the threat model",
+    "Q09": "a second pass confirms every outcome",
     "Q10": "a radius of zero changes nothing",
     "Q11": "accuracy falls as the radius grows",
-    "Q12": "a huge radius breaks everything",
-    "Q13": "many steps beat a single step",
-    "Q14": "the attack has converged",
+    "Q12": "accuracy reaches chance at unbounded eps",
+    "Q13": "iterative attacks beat a single step",
+    "Q14": "the attacks have converged",
     "Q15": "black-box attacks find nothing new",
     "Q16": "random noise finds nothing new",
-    "Q17": "no success was dropped on the way",
-    "Q18": "the loss surface is smooth",
-    "Q19": "transferred attacks find nothing new",
-    "Q20": "planted adversarial inputs are found",
-    "Q21": "the scale of the logits does not matter",
-    "Q22": "no optimisation inside the model",
-    "Q23": "the audit data were not used for tuning",
+    "Q17": "no successful point was discarded",
+    "Q18": "smooth loss surface",
+    "Q19": "transfer attacks find nothing new",
+    "Q20": "planted adversarial examples are found",
+    "Q21": "logit scale does not matter",
+    "Q22": "no optimisation at test time",
+    "Q23": "audit data not used for tuning",
 }
 _INVALIDATING = {"Q01", "Q02", "Q04", "Q08", "Q09", "Q10"}
 _STRENGTH = {f"Q{number}" for number in range(11, 21)}
@@ -57,10 +82,15 @@ def diagnostic(id: str, value: str | int | float | None, limit: str, status: Sta
     return Diagnostic(id, TITLES[id], value, limit, status, message)
 
 
+def check_name(id: str) -> str:
+    """Returns the id of a check with its plain name, such as "Q07 gradient check"."""
+    return f"{id} {NAMES[id]}" if id in NAMES else id
+
+
 def complete(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Returns the diagnostics in order, each one that nobody ran entered as "not run".
 
-    Where a check was made twice the worse answer counts, of two equally bad ones the later, and both passes are told.
+    Where a check was made twice the worse outcome counts, of two equally bad ones the later; two passes are both told.
     """
     by_id = {id: diagnostic(id, None, "", "not run", "not part of this evaluation") for id in TITLES}
     for item in found:
@@ -69,9 +99,9 @@ def complete(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 
 def judged(share: Proportion, remark: float, fail: float) -> Status:
-    """Returns what a share of samples that should not be there means, chance allowed for.
+    """Returns what it means that a share of the samples should not be there.
 
-    Whether even the lower end of its exact 95 % interval is above `fail`, above `remark`, or neither.
+    It is judged by the lower bound of its exact 95 % interval: above `fail`, above `remark`, or neither.
     """
     least = share.clopper_pearson[0] if share.n else 0.0
     return "fail" if least > fail else "remark" if least > remark else "pass"

@@ -1,4 +1,4 @@
-"""The input doctor: what is wrong with a model or its data shows here, before any attack is paid for."""
+"""The input doctor: finds what is wrong with a model or its data before any attack is run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation, RobustkitError
-from robustkit.checks.diagnostic import Diagnostic, diagnostic
+from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
 from robustkit.checks.duplicates import Copies
 from robustkit.checks.inner_optimization import inner_optimisation
 from robustkit.checks.smoothness import smooth
@@ -33,7 +33,7 @@ def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, .
 
     Raises:
         InvalidEvaluation: For input or output that would make every later number meaningless: range, dtype, shape,
-            labels, predictions that depend on the batch. The message says what was seen, the likely cause and cure.
+            labels, predictions that depend on the batch. The message says what was seen, the likely cause and a fix.
     """
     x, y = x[:ROWS], y[:ROWS]
     was_training = [name or "the model" for name, part in classifier.module.named_modules() if part.training]
@@ -57,7 +57,7 @@ def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, .
             found.insert(0, _parity(classifier, accepted, labels, logits))
     for item in found:
         if item.status == "fail" and item.id in ("Q02", "Q04"):
-            raise InvalidEvaluation(f"doctor {item.id}: {item.message}")
+            raise InvalidEvaluation(f"doctor, {check_name(item.id)}: {item.message}")
     return tuple(found)
 
 
@@ -66,7 +66,7 @@ def checkup(classifier: Classifier, data: Any, tuning: Any = None, batch_size: i
 
     Args:
         classifier: The model, wrapped.
-        data: As for `robustkit.evaluate`; the first 2000 samples are looked at, and read only once.
+        data: As for `robustkit.evaluate`; the first 2000 samples are checked, and read only once.
         tuning: What the model was trained or tuned on; see `robustkit.evaluate`.
         batch_size: Rows the model sees at once.
 
@@ -103,7 +103,7 @@ def _first_pass(classifier: Classifier, x: Tensor) -> Tensor:
     if len(logits) != len(x):
         raise InvalidEvaluation(
             f"doctor: expected one row of scores per input, got {len(logits)} rows for {len(x)} inputs; "
-            "the model mixes the batch axis with another"
+            "the model mixes the batch dimension with another; keep the batch in dimension 0"
         )
     if not bool(logits.isfinite().all()):
         row = int((~logits.isfinite()).any(dim=1).nonzero()[0])
@@ -115,9 +115,9 @@ def _first_pass(classifier: Classifier, x: Tensor) -> Tensor:
 
 def _shape_advice(x: Tensor) -> str:
     if x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
-        return "the channels seem to come last: use x.permute(0, 3, 1, 2)"
+        return "the channels seem to be last: use x.permute(0, 3, 1, 2)"
     if x.ndim == 3:
-        return "if these are images, a channel axis is missing: use x.unsqueeze(1)"
+        return "if these are images, the channel dimension is missing: use x.unsqueeze(1)"
     return "give the model inputs of the shape it was trained on"
 
 
@@ -131,7 +131,7 @@ def _input(classifier: Classifier, x: Tensor) -> Diagnostic:
     if used < 0.02:
         message = f"inputs use only {float(x.min()):.4g}..{float(x.max()):.4g} of the declared {low:g}..{high:g}; "
         return diagnostic("Q02", text, limit, "fail", message + "were they scaled twice, or are the bounds wrong?")
-    return diagnostic("Q02", text, limit, "pass", "inputs are finite and inside the declared range")
+    return diagnostic("Q02", text, limit, "pass", "inputs are finite and within the declared range")
 
 
 def _parity(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor) -> Diagnostic:
@@ -139,19 +139,19 @@ def _parity(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor) -> Dia
     bare = classifier.replace(mean=None, std=None, tally=classifier.tally)
     wrapped, plain = (z.argmax(1) == y for z in (logits, bare.logits(x)))
     gained, lost = int((wrapped & ~plain).sum()), int((plain & ~wrapped).sum())
-    seen = f"of {len(x)} samples {int(wrapped.sum())} are right with mean and std, {int(plain.sum())} without"
-    limit = "not significantly fewer right with mean and std than without"
+    seen = f"of {len(x)} samples, {int(wrapped.sum())} are correct with mean and std, {int(plain.sum())} without"
+    limit = "not significantly fewer correct with mean and std than without"
     if lost > gained and binomtest(lost, lost + gained).pvalue < 1e-3:
-        message = f"{seen}: the model seems to normalise its input itself; leave mean and std out"
+        message = f"{seen}: the model seems to normalise its input itself; omit mean and std"
         return diagnostic("Q01", f"{int(wrapped.sum())} of {len(x)}", limit, "fail", message)
     return diagnostic("Q01", f"{int(wrapped.sum())} of {len(x)}", limit, "pass", seen)
 
 
 def _mode(training: list[str]) -> Diagnostic:
     if not training:
-        return diagnostic("Q03", "eval", "no module in training mode", "pass", "the model came in eval mode")
+        return diagnostic("Q03", "eval", "no module in training mode", "pass", "the model was in eval mode")
     message = (
-        f"{len(training)} modules came in training mode (first: {training[0]}); audited in eval mode, then restored"
+        f"{len(training)} modules were in training mode (first: {training[0]}); audited in eval mode, then restored"
     )
     return diagnostic("Q03", "training", "no module in training mode", "remark", message)
 
@@ -163,11 +163,11 @@ def _repeat(logits: Tensor, again: Tensor, draws: int) -> Diagnostic:
     flips = int((logits.argmax(1) != again.argmax(1)).sum())
     seen = f"two passes over the same {len(logits)} samples differ by {gap:.2g} of the logit spread and flip {flips} "
     if draws > 1:
-        message = f"{seen}predictions: the model is random, and every verdict is the mean of {draws} draws"
+        message = f"{seen}predictions: the model is stochastic; each prediction is the mean of {draws} EOT samples"
         return diagnostic("Q05", gap, "relative logit gap <= 1e-4", "remark", message)
     message = (
-        f"{seen}predictions: the model is random, and attacks that see one draw overrate it; judge it by the mean of "
-        "several draws (draws=16) and let attacks average as many (eot=16, or the protocol autoattack-rand)"
+        f"{seen}predictions: the model is stochastic, and attacks on a single EOT sample overestimate its robustness; "
+        "average predictions over EOT samples (draws=16) and use EOT in the attacks (eot=16, or autoattack-rand)"
     )
     return diagnostic("Q05", gap, "relative logit gap <= 1e-4", "fail", message)
 
@@ -175,15 +175,13 @@ def _repeat(logits: Tensor, again: Tensor, draws: int) -> Diagnostic:
 def _output(classifier: Classifier) -> Diagnostic:
     limit = "logits"
     if classifier.output == "probabilities":
-        message = "the model returns probabilities; attacks see their logarithm, calibration the probabilities"
+        message = "the model returns probabilities; attacks use their logarithm, calibration uses the probabilities"
         return diagnostic("Q06", "probabilities", limit, "remark", message)
-    return diagnostic(
-        "Q06", classifier.output.replace("_", " "), limit, "pass", "scores before the softmax are at hand"
-    )
+    return diagnostic("Q06", classifier.output.replace("_", " "), limit, "pass", "logits are available")
 
 
 def _batches(classifier: Classifier, x: Tensor, logits: Tensor) -> Diagnostic:
-    """Compares the batch with the same rows alone, in sevens, and in reverse order."""
+    """Compares the batch with the same rows one by one, in batches of 7, and in reverse order."""
     alone = torch.cat([classifier.logits(x[i : i + 1]) for i in range(len(x))])
     sevens = torch.cat([classifier.logits(x[i : i + 7]) for i in range(0, len(x), 7)])
     reverse = classifier.logits(x.flip(0)).flip(0)
@@ -194,15 +192,15 @@ def _batches(classifier: Classifier, x: Tensor, logits: Tensor) -> Diagnostic:
     limit = "no clear prediction flips"
     if flips:
         message = (
-            f"{flips} of {len(x)} predictions change when the same samples come alone, in sevens or in reverse order; "
-            "the model looks at its batch (BatchNorm without running statistics, or a mean over axis 0)"
+            f"{flips} of {len(x)} predictions change with other batch sizes or orders; "
+            "the model depends on batch composition (BatchNorm without running statistics, or a mean over dimension 0)"
         )
         return diagnostic("Q04", gap, limit, "fail", message)
-    return diagnostic("Q04", gap, limit, "pass", "alone, in sevens and reversed: the same predictions")
+    return diagnostic("Q04", gap, limit, "pass", "same predictions with other batch sizes and orders")
 
 
 def _unstable() -> Diagnostic:
-    return diagnostic("Q04", None, "no clear prediction flips", "not run", "cannot be told for a random model")
+    return diagnostic("Q04", None, "no clear prediction flips", "not run", "not defined for a stochastic model")
 
 
 def _gradients(classifier: Classifier, x: Tensor, y: Tensor) -> Diagnostic:
@@ -218,15 +216,15 @@ def _gradients(classifier: Classifier, x: Tensor, y: Tensor) -> Diagnostic:
 
 
 def _scale(logits: Tensor, dtype: torch.dtype) -> Diagnostic:
-    """Returns Q21: whether the logits are so large that neighbouring numbers of their precision are far apart."""
+    """Returns Q21: whether the logits are too large for their floating-point precision."""
     step = float((torch.finfo(dtype).eps * logits.abs().amax(dim=1) / _spread(logits)).max())
     limit = "logits resolved to 1e-3 of their spread"
     if step <= 1e-3:
-        return diagnostic("Q21", step, limit, "pass", "attacks divide the scale of the logits out")
+        return diagnostic("Q21", step, limit, "pass", "logits have enough precision for attacks")
     message = (
-        f"logits as large as {float(logits.abs().max()):.3g} in {str(dtype).removeprefix('torch.')} tell only about "
-        f"{1 / step:.0f} values apart within their spread, so attacks see steps instead of slopes; subtract the mean "
-        "of the logits in the model, or compute in a longer format"
+        f"logits as large as {float(logits.abs().max()):.3g} in {str(dtype).removeprefix('torch.')} resolve only about "
+        f"{1 / step:.0f} values within their spread, so attacks see a step function; subtract the mean of the logits "
+        "in the model, or compute in higher precision"
     )
     half = dtype in (torch.float16, torch.bfloat16)
     return diagnostic("Q21", step, limit, "remark" if half else "fail", message)
@@ -239,9 +237,9 @@ def gradient_diagnostic(zero: int, nonfinite: int, n: int) -> Diagnostic:
         return diagnostic("Q07", 0.0, limit, "pass", "every input gradient is finite and not zero")
     share = (zero + nonfinite) / max(n, 1)
     message = (
-        f"{zero} of {n} input gradients are all zero and {nonfinite} hold NaN or infinity: something in the model "
-        "(quantisation, saturation, a detached part) hides the gradient, and gradient attacks overrate it; "
-        "try BPDA around that part, or Square"
+        f"{zero} of {n} input gradients are zero and {nonfinite} contain NaN or infinity: part of the model "
+        "(quantisation, saturation, a detached module) masks the gradient, and gradient attacks overestimate "
+        "robustness; use BPDA for that part, or Square"
     )
     return diagnostic("Q07", share, limit, "fail" if share > 0.05 else "remark", message)
 

@@ -1,4 +1,4 @@
-"""Copies: samples that an audit counts twice, or that the model was tuned on."""
+"""Duplicates: samples that an audit counts twice, or that the model was tuned on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HASH = re.compile(r"(sha256:)?[0-9a-f]{64}")
 
 
 class Copies:
-    """What must be remembered of the samples of an audit to know a copy: a hash of each, a small picture of some."""
+    """What is kept of the samples of an audit to recognise a duplicate: a hash of each, a small picture of some."""
 
     def __init__(self) -> None:
         self.first: dict[bytes, str] = {}
@@ -60,26 +60,26 @@ class Copies:
         near = self._near(None) if self.names else []
         pairs = [*self.twice, *near]
         said = [
-            f"{len(self.twice)} of {self.n} samples are copies of others" if self.twice else "",
-            f"{len(near)} of the first {len(self.names)} nearly so" if near else "",
+            f"{len(self.twice)} of {self.n} samples are duplicates" if self.twice else "",
+            f"{len(near)} of the first {len(self.names)} near-duplicates" if near else "",
         ]
-        copied = "; ".join(part for part in said if part) or f"no copies among {self.n} samples"
+        copied = "; ".join(part for part in said if part) or f"no duplicates among {self.n} samples"
         copied += f" (such as {pairs[0][0]} of {pairs[0][1]})" if pairs else ""
         share = len(pairs) / max(self.n, 1)
         status: Status = "remark" if share > LIMIT else "pass"
         if status == "remark":
-            copied += ": intervals are narrower than the truth; drop them (robustkit clean-data)"
+            copied += ": confidence intervals are too narrow; remove them (robustkit clean-data)"
         known, overlap = self._overlap(classifier, tuning, data_sha256)
         if known is not None and known > 0:
             status = "fail" if known > LIMIT else "remark"
-        value = f"{len(pairs)} copies" + ("" if known is None else f", {100 * known:.1f} % known from tuning")
-        limit = f"at most {100 * LIMIT:g} % copies, none known from tuning"
+        value = f"{len(pairs)} duplicates" + ("" if known is None else f", {100 * known:.1f} % in the tuning data")
+        limit = f"at most {100 * LIMIT:g} % duplicates, none in the tuning data"
         return diagnostic("Q23", value, limit, status, f"{copied}; {overlap}")
 
     def _overlap(self, classifier: Classifier, tuning: Any, data_sha256: str | None) -> tuple[float | None, str]:
         """Returns the share of samples that the tuning data hold, None where that is unknown, and words for it."""
         if tuning is None:
-            return None, "no tuning data were given to compare with"
+            return None, "no tuning data given"
         if isinstance(tuning, str):
             if not is_hash(tuning):
                 raise ConfigurationError(
@@ -87,8 +87,8 @@ class Copies:
                     "a report gives it as data.sha256"
                 )
             if tuning.removeprefix("sha256:") == data_sha256:
-                return 1.0, "these are the tuning data: audit samples that the model has not been chosen on"
-            return 0.0, "these are not the tuning data, whose samples a hash cannot be compared with"
+                return 1.0, "these are the tuning data: audit samples that the model was not tuned on"
+            return 0.0, "not the tuning data as a whole; a hash cannot tell single samples"
         known: dict[str, None] = {}
         n = 0
         for batch in batches(tuning, 4 * 1024):
@@ -103,9 +103,9 @@ class Copies:
                     )
                 known |= dict.fromkeys(name for name, _ in self._near(small))
         if not known:
-            return 0.0, f"none of them is among {n} tuning samples"
+            return 0.0, f"none of them in {n} tuning samples"
         some = ", ".join(list(known)[:3])
-        return len(known) / self.n, f"{len(known)} are among {n} tuning samples ({some}, ...): audit others"
+        return len(known) / self.n, f"{len(known)} are in the {n} tuning samples ({some}, ...): audit other samples"
 
     def _near(self, others: Tensor | None) -> list[tuple[str, str]]:
         """Returns near copies among the samples kept, each with an earlier one, or those with one among `others`."""

@@ -1,4 +1,4 @@
-"""Does a model optimise, or change itself, while it answers? Then its gradient is not what it seems."""
+"""Does a model optimise or change itself during a forward pass? Then its gradient is misleading."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def inner_optimisation(classifier: Classifier, x: Tensor) -> Diagnostic:
     value = f"{int(asked)} gradient calls, {len(changed)} changed tensors"
     if asked:
         message = (
-            "the model asks for gradients while it answers: it optimises at test time, and an attack through it sees "
-            "something else; try BPDA with that part as the identity, an attack through the unrolled steps, or Square"
+            "the model computes gradients in its forward pass: it optimises at test time, which attacks do not follow; "
+            "use BPDA with that part as the identity, attack through the unrolled steps, or use Square"
         )
         return diagnostic("Q22", value, limit, "fail", message)
     if changed:
         message = f"a forward pass changes {', '.join(changed[:3])}{' and more' if len(changed) > 3 else ''}: "
         message += (
-            "the model learns from what it is asked, so that answers depend on their order; freeze it"
+            "the model adapts at test time, so predictions depend on their order; freeze it"
             if grave
-            else "a counter, it seems, that no answer depends on"
+            else "probably a counter that no prediction depends on"
         )
         return diagnostic("Q22", value, limit, "fail" if grave else "remark", message)
-    return diagnostic("Q22", value, limit, "pass", "a forward pass asks for no gradient and changes nothing")
+    return diagnostic("Q22", value, limit, "pass", "a forward pass computes no gradient and changes nothing")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Is the loss surface smooth at the scale on which attacks walk?"""
+"""Is the loss surface smooth at the scale of an attack's steps?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.threat import Threat
-from robustkit.checks.diagnostic import Diagnostic, diagnostic
+from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
 from robustkit.maths.losses import cross_entropy, lead
 from robustkit.maths.norms import Norm
 from robustkit.maths.random_numbers import Stream
@@ -63,7 +63,8 @@ def smooth(
     """
     limit = f"loss changes by at most {100 * NOISE:g} %, gradients agree to at least {AGREEMENT:g}, spread {SPREAD:g}"
     if classifier.draws > 1:
-        return diagnostic("Q18", None, limit, "not run", "the surface of a random model is rough by nature; see Q05")
+        why = f"the loss surface of a stochastic model is always rough; see {check_name('Q05')}"
+        return diagnostic("Q18", None, limit, "not run", why)
     low, high = classifier.bounds
     count, half = x[0].numel(), WIDTH / 2 * (high - low)
     eps = 2 * half if eps is None else eps
@@ -85,11 +86,11 @@ def smooth(
     message = f"around {len(x)} samples the loss changes by {100 * rough:.1f} %, gradients one step apart agree to "
     message += f"{agree:.2f}"
     if not math.isnan(even):
-        message += f", and a step's change is spread over {100 * even:.0f} % of the way"
+        message += f", and the change along a step is spread over {100 * even:.0f} % of it"
     fine = rough <= NOISE and agree >= AGREEMENT and not even < SPREAD
     if not fine:
-        message += ": the surface is rough and gradients lead nowhere; try Square, BPDA around the rough part, or an "
-        message += "average over noise (eot=16)"
+        message += ": the loss surface is too rough for gradient-based attacks; use Square, BPDA for the rough part, "
+        message += "or average over noise (eot=16)"
     return diagnostic("Q18", value, limit, "pass" if fine else "fail", message)
 
 

@@ -1,4 +1,4 @@
-"""Checks that only a finished evaluation allows: what it says of its own attacks."""
+"""Checks that need a finished evaluation: do its results cast doubt on its own attacks?"""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.ledger import Ledger, Mask
 from robustkit.maths.intervals import proportion
 
-CHANGED = (0.002, 0.01)  # shares of verdicts that another attack may change before it is a remark, and a failure
-NEARER = 0.7  # of the lead that attacks with gradients leave: what blind ones rarely reach on honest models
+CHANGED = (0.002, 0.01)  # shares of outcomes that another attack may change before it is a remark, and a failure
+NEARER = 0.7  # of the logit margin that gradient attacks leave; black-box attacks rarely get below it
 _WEAKER = (
     ("Q13", "single", "a single step"),
     ("Q15", "black-box", "a black-box attack"),
     ("Q16", "control", "random noise"),
-    ("Q19", "transfer", "a transferred attack"),
+    ("Q19", "transfer", "a transfer attack"),
 )
 _STRONGER = {
-    "Q13": "try steps=200 or restarts=5",
-    "Q15": "try square:queries=5000, or BPDA around what hides the gradient",
-    "Q16": "try loss=margin, restarts=5, or Square",
-    "Q19": "try the protocol autoattack, or BPDA around what hides the gradient",
+    "Q13": "use steps=200 or restarts=5",
+    "Q15": "use square:queries=5000, or BPDA for the part that masks the gradient",
+    "Q16": "use loss=margin, restarts=5, or Square",
+    "Q19": "use the protocol autoattack, or BPDA for the part that masks the gradient",
 }
 
 
-def in_hindsight(
+def checks_after_attacks(
     runs: Sequence[AttackRun], ledger: Ledger, protocol: Protocol, before: Sequence[Diagnostic]
 ) -> list[Diagnostic]:
     """Returns the checks that only a finished evaluation allows.
@@ -44,14 +44,16 @@ def in_hindsight(
     share = changes / max(len(ledger) * len(runs), 1)
     random = any(item.id == "Q05" and item.status == "fail" for item in before)
     found = [
-        diagnostic("Q08", 0, "0 outside, no tolerance", "pass", "norm and box of every point re-measured in float64"),
+        diagnostic(
+            "Q08", 0, "0 outside, no tolerance", "pass", "every point re-measured in float64: norm and input range"
+        ),
         diagnostic(
             "Q09",
             changes,
-            "0 changed verdicts; above 0.1 % the evaluation is invalid",
+            "0 changed outcomes; above 0.1 % the evaluation is invalid",
             "pass" if not changes else "remark" if random or share <= 1e-3 else "fail",
-            "a fresh pass over the stored points decides every verdict"
-            + (f"; {changes} points on the edge came out otherwise than during the attack" if changes else ""),
+            "every outcome is decided by a second pass over the stored points"
+            + (f"; {changes} points on the decision boundary differ from the attack's own pass" if changes else ""),
         ),
     ]
     backwards = sum(run.backwards for run in runs)
@@ -59,8 +61,8 @@ def in_hindsight(
         zero, bad = sum(run.zero_gradients for run in runs), sum(run.nonfinite_gradients for run in runs)
         found.append(gradient_diagnostic(zero, bad, backwards))
     elif any(item.id == "Q07" and item.status == "fail" for item in before):
-        message = "the model gives no usable gradient, and no attack here asked for one: black-box and transfer alone"
-        found.append(diagnostic("Q07", "none", "gradients, where an attack needs them", "remark", message))
+        message = "the model has no usable gradient, and no attack used one: black-box and transfer attacks only"
+        found.append(diagnostic("Q07", "none", "gradients for the attacks that need them", "remark", message))
     groups: dict[str, list[str]] = {}
     for run in runs:
         single = run.attack.kind == "white-box" and run.attack.steps_per_start == 0
@@ -73,8 +75,8 @@ def in_hindsight(
         if weak and rivals:
             found.append(_only_by(ledger, id, weak, rivals, what))
             if group == "black-box":
-                found.append(_much_nearer(ledger, weak, rivals))
-    # What gives most samples up at once has settled for another reason.
+                found.append(_smaller_margin(ledger, weak, rivals))
+    # Attacks on near-boundary samples alone give up the others at once: their loss says nothing of convergence.
     whole = [run for run in runs if run.label in strong and len(run.loss_path) > 10 and run.attack.close is None]
     moving = {run.label: last_tenth(run.loss_path) for run in whole}
     if moving:
@@ -83,26 +85,26 @@ def in_hindsight(
 
 
 def last_tenth(path: Sequence[float]) -> float | None:
-    """Returns the share of a loss path's movement that falls in its last tenth; None where nothing moved."""
+    """Returns the share of a loss path's change that falls in its last tenth; None where nothing moved."""
     moved = max(path, default=0.0) - min(path, default=0.0)
     return abs(path[-1] - path[int(0.9 * (len(path) - 1))]) / moved if moved else None
 
 
 def _had_it(runs: Sequence[AttackRun], protocol: Protocol, label: str, weak: list[str]) -> bool:
-    """Returns whether an attack was given everything the weak ones were, which in a cascade the later ones are not."""
+    """Returns whether an attack ran on all samples the weak ones ran on; in a cascade, later attacks do not."""
     order = [run.label for run in runs]
     return not protocol.cascade or all(order.index(label) < order.index(other) for other in weak)
 
 
 def _converged(moving: dict[str, float | None]) -> Diagnostic:
-    """Returns Q14 (Pintor et al. 2022, arXiv 2106.09947, indicator 4): whether any strong attack had settled."""
+    """Returns Q14 (Pintor et al. 2022, arXiv 2106.09947, indicator 4): whether any strong attack had converged."""
     best = min(moving, key=lambda label: moving[label] or 0.0)
     share = moving[best] or 0.0
     settled = share <= 0.05
-    message = f"of all its movement {best} made {100 * share:.1f} % in the last tenth of its steps"
+    message = f"{best} made {100 * share:.1f} % of its loss change in the last tenth of its steps"
     if not settled:
-        message += ": it was still finding more; try twice the steps, or apgd"
-    limit = "at most 5 % for one of the attacks"
+        message += ": not converged; use twice the steps, or apgd"
+    limit = "at most 5 % for at least one attack"
     return diagnostic("Q14", share, limit, "pass" if settled else "remark", message)
 
 
@@ -113,31 +115,31 @@ def _only_by(ledger: Ledger, id: str, weak: list[str], strong: list[str], what: 
         hits: Mask = np.any([ledger.broken_under(label) for label in labels], axis=0)
         return hits
 
-    return beaten(id, what, int((broken(weak) & ~broken(strong)).sum()), int(ledger.right.sum()))
+    return missed_by_stronger(id, what, int((broken(weak) & ~broken(strong)).sum()), int(ledger.right.sum()))
 
 
-def _much_nearer(ledger: Ledger, blind: list[str], strong: list[str]) -> Diagnostic:
-    """Returns Q15 where nothing fell: whether attacks without gradients came much nearer than those with."""
-    standing = ledger.robust
-    lead, rival = (
-        np.max([ledger[f"{label}/margin"][standing] for label in labels], axis=0) for labels in (blind, strong)
+def _smaller_margin(ledger: Ledger, blind: list[str], strong: list[str]) -> Diagnostic:
+    """Returns Q15 on unbroken samples: whether black-box attacks left a much smaller margin than white-box ones."""
+    unbroken = ledger.robust
+    margin, rival = (
+        np.max([ledger[f"{label}/margin"][unbroken] for label in labels], axis=0) for labels in (blind, strong)
     )
-    share = proportion(int((lead > NEARER * rival).sum()), len(lead))
+    share = proportion(int((margin > NEARER * rival).sum()), len(margin))
     status = judged(share, 0.1, 0.2)
-    message = f"on {share.k} of {share.n} standing samples a black-box attack left less than 70 % of the others' lead"
+    message = f"on {share.k} of {share.n} unbroken samples a black-box attack left < 70 % of the white-box logit margin"
     if status != "pass":
-        message += f": gradients are masked in this threat; {_STRONGER['Q19']}"
+        message += f": gradients are masked under this threat model; {_STRONGER['Q19']}"
     return diagnostic(
-        "Q15", share.value or 0.0, "at most 10 % of the standing samples, 20 % to be reliable", status, message
+        "Q15", share.value or 0.0, "at most 10 % of the unbroken samples; above 20 % unreliable", status, message
     )
 
 
-def beaten(id: str, what: str, alone: int, right: int) -> Diagnostic:
-    """Returns what it means that a weak attack broke `alone` of the `right` samples, and no stronger one did."""
+def missed_by_stronger(id: str, what: str, alone: int, right: int) -> Diagnostic:
+    """Returns the check `id`: a weak attack broke `alone` of the `right` samples, and no stronger one did."""
     share = proportion(alone, right)
     status = judged(share, *CHANGED)
-    message = f"{what} broke {alone} of {right} samples that the stronger attacks left standing"
+    message = f"{what} broke {alone} of {right} samples that the stronger attacks did not"
     if status != "pass":
-        message += f": gradients are masked or the attack is too weak; {_STRONGER[id]}"
-    limit = "at most 0.2 % of the initially right samples, 1 % to be reliable, chance allowed for"
+        message += f": gradients are masked or the attacks are too weak; {_STRONGER[id]}"
+    limit = "at most 0.2 % of the initially correct samples; above 1 % unreliable (by the 95 % confidence bound)"
     return diagnostic(id, share.value or 0.0, limit, status, message)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robustkit.checks.diagnostic import Diagnostic, Quality, complete, quality
-from robustkit.evaluation.afterwards import in_hindsight
+from robustkit.evaluation.afterwards import checks_after_attacks
 from robustkit.evaluation.curve import Curve
 from robustkit.evaluation.gallery import Example
 from robustkit.evaluation.ledger import Mask
@@ -111,7 +111,7 @@ class Evaluation(Setup, Part):
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Every check of the evaluation, also those that were not run."""
-        after = in_hindsight(self.runs, self.ledger, self.protocol, self.found)
+        after = checks_after_attacks(self.runs, self.ledger, self.protocol, self.found)
         # What attacks need of gradients is known better afterwards: score-based ones need none.
         found = [item for item in self.found if item.id != "Q07" or all(other.id != "Q07" for other in after)]
         return complete([*found, *after])

@@ -1,4 +1,4 @@
-"""Models whose nearest adversarial input is a formula, and what an attack finds on them.
+"""Models whose minimal adversarial perturbation is a formula, and what an attack finds on them.
 
 A linear model's boundary towards class k lies (z_y - z_k) / |w_y - w_k| from the input, in the norm dual to the
 attack's: L1 for Linf, L2 for L2, Linf for L1 (Moosavi-Dezfooli et al. 2016, arXiv 1511.04599, section 3). So it is
@@ -56,7 +56,7 @@ def nearest(weight: Tensor, x: Tensor, norm: Norm) -> tuple[Tensor, Tensor, Tens
 
     Args:
         weight: Shape (K, d).
-        x: Inputs (N, d); no box is in the way.
+        x: Inputs (N, d), without an input range.
         norm: In which distances are measured.
     """
     z = x @ weight.T
@@ -68,7 +68,7 @@ def nearest(weight: Tensor, x: Tensor, norm: Norm) -> tuple[Tensor, Tensor, Tens
 
 
 def open_space(norm: Norm, distance: float, classes: int, seed: int = 0) -> ClosedForm:
-    """Returns a linear model of `classes` classes with inputs at `distance` from its boundary, well inside the box.
+    """Returns a linear model of `classes` classes with inputs at `distance` from its boundary, none near its bounds.
 
     With more than two classes, inputs are taken whose runner-up stays the runner-up wherever the attack may go, so that
     no gradient can lead away from the nearest boundary.
@@ -106,8 +106,8 @@ def _runner_up_stays(weight: Tensor, y: Tensor, distances: Tensor, gaps: Tensor,
     return clear
 
 
-def cornered(distance: float, seed: int = 0) -> ClosedForm:
-    """Returns a linear two-class model with inputs at `distance` in Linf, where the box blocks a quarter of the moves.
+def at_the_input_range(distance: float, seed: int = 0) -> ClosedForm:
+    """Returns a linear two-class model with inputs at `distance` in Linf, a quarter of the moves out of bounds.
 
     Blocked coordinates already are where an attacker would push them, so only the others count: the distance is
     (z_y - z_k) / |the others' part of w_y - w_k|, in L1.
@@ -150,7 +150,7 @@ class Finding:
 
     @property
     def required(self) -> bool:
-        """Whether the attack must find what is outside: all but the controls, which are there to be beaten."""
+        """Whether the attack must find what is outside: all but the controls, which serve as a baseline."""
         return self.attack.kind != "control"
 
     @property
@@ -178,7 +178,7 @@ def check_attack(attack: Attack, seed: int = 0) -> Finding:
 
 
 def typical_attacks() -> list[Attack]:
-    """Returns every attack in every norm it knows, with settings that should stand `check_attack` in little time.
+    """Returns every attack in every norm it knows, with settings that pass `check_attack` in little time.
 
     Transfer is left out: what it finds depends on its surrogate.
     """
@@ -210,7 +210,7 @@ def _successes(attack: Attack, share: float, seed: int) -> Proportion:
     problems = [open_space(attack.norm, distance, 5, seed)]
     if getattr(attack, "loss", None) != "dlr":  # a loss that does not exist with two classes
         problems.append(
-            cornered(distance, seed) if attack.norm == "Linf" else open_space(attack.norm, distance, 2, seed)
+            at_the_input_range(distance, seed) if attack.norm == "Linf" else open_space(attack.norm, distance, 2, seed)
         )
     found = torch.cat([attack(p.classifier, p.x, p.y, seed=seed).success for p in problems])
     return proportion(int(found.sum()), len(found))

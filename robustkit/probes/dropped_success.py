@@ -1,4 +1,4 @@
-"""A second look at every point an attack asks about: no success may be dropped on the way."""
+"""Watches every point an attack queries: no successful point may be discarded."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.threat import Threat
-from robustkit.checks.diagnostic import Diagnostic, diagnostic
+from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
 from robustkit.model.classifier import Classifier
 
 STEPS, QUERIES = 20, 100  # of an attack under observation, per start
-_EDGE = 1 + 1e-5  # foreign attacks leave the ball by rounding; such points are projected and judged again
+_EDGE = 1 + 1e-5  # foreign attacks leave the ball by rounding; such points are projected and evaluated again
 
 
-class Witness(Classifier):
-    """A classifier that notes for each of a few samples the first point within its threat that it got wrong.
+class SuccessRecorder(Classifier):
+    """A classifier that records for each of a few samples the first point within the threat model that it got wrong.
 
     It knows nothing of the attack and its rows: which sample a point belongs to is told by the distance.
 
@@ -49,7 +49,7 @@ class Witness(Classifier):
         return logits
 
 
-def silent_success(
+def discarded_successes(
     classifier: Classifier,
     attacks: Sequence[Attack],
     x: Tensor,
@@ -72,27 +72,26 @@ def silent_success(
         seed: Of the attacks.
         batch_size: Rows the model sees at once.
     """
-    limit = "no adversarial point met and not returned"
+    limit = "every adversarial point found is returned"
     if classifier.draws > 1:
-        return diagnostic("Q17", None, limit, "not run", "one draw of a random model is no verdict; see Q05")
+        why = f"a single EOT sample of a stochastic model proves nothing; see {check_name('Q05')}"
+        return diagnostic("Q17", None, limit, "not run", why)
     dropped: dict[str, int] = {}
     met = 0
     for attack in attacks:
         threat = attack.threat(classifier)
-        witness = Witness(classifier, threat, x, y)
-        found = shortened(attack, STEPS, QUERIES)(witness, x, y, ids=ids, seed=seed, batch_size=batch_size)
-        met += len(witness.seen)
-        lost = [number for number in witness.seen if not bool(found.success[number])]
-        if lost and (sure := _confirmed(classifier, threat, x[lost], y[lost], [witness.seen[i] for i in lost])):
+        recorder = SuccessRecorder(classifier, threat, x, y)
+        found = shortened(attack, STEPS, QUERIES)(recorder, x, y, ids=ids, seed=seed, batch_size=batch_size)
+        met += len(recorder.seen)
+        lost = [number for number in recorder.seen if not bool(found.success[number])]
+        if lost and (sure := _confirmed(classifier, threat, x[lost], y[lost], [recorder.seen[i] for i in lost])):
             dropped[attack.label] = sure
     count = sum(dropped.values())
     if not count:
-        message = f"{len(attacks)} attacks met {met} adversarial points on {len(x)} samples and returned one for each"
+        message = f"{len(attacks)} attacks on {len(x)} samples: {met} successes, all returned"
         return diagnostic("Q17", 0, limit, "pass", message)
     who = ", ".join(f"{label} ({number})" for label, number in dropped.items())
-    message = (
-        f"{who} of {len(x)} samples met adversarial points and returned none; try pgd or apgd, which keep the best"
-    )
+    message = f"of {len(x)} samples, successes discarded: {who}; use pgd or apgd, which keep the best point"
     return diagnostic("Q17", count, limit, "fail", f"{message}, or restarts=5")
 
 

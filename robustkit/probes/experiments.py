@@ -18,26 +18,26 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import TARGETS
 from robustkit.attacks.threat import Eps, ThreatViolation, eps_text, parse_eps
 from robustkit.base.errors import RobustkitError
-from robustkit.checks.diagnostic import Diagnostic, diagnostic, judged
+from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic, judged
 from robustkit.checks.smoothness import smooth
-from robustkit.evaluation.afterwards import CHANGED, beaten
+from robustkit.evaluation.afterwards import CHANGED, missed_by_stronger
 from robustkit.evaluation.curve import Curve, security_curve
 from robustkit.maths.intervals import proportion
-from robustkit.probes.dropped_success import shortened, silent_success
+from robustkit.probes.dropped_success import discarded_successes, shortened
 from robustkit.probes.planted import planted
 from robustkit.probes.samples import Outcome, Subset, not_run
 
 STEPS, QUERIES = 20, 300  # of the probes' own attacks
 WATCHED, SMOOTH, PLANTS, REPLANTED = 8, 32, 10, 30  # samples that the dearer experiments look at
-BOX = 0.1  # share that may survive the whole box
+UNBOUNDED = 0.1  # share that may survive unbounded eps
 
 
 def no_radius(subset: Subset) -> Outcome:
-    """Q10: with a radius of zero every attack must hand back its input, bit for bit."""
+    """Q10: with a radius of zero every attack must return its input, bit for bit."""
     few = subset.take(subset.right).first(4)
-    limit = "every input handed back bit for bit"
+    limit = "every input returned bit for bit"
     if not len(few):
-        return not_run(("Q10",), "no sample is right from the start")
+        return not_run(("Q10",), "no sample is initially correct")
     moved: list[str] = []
     tried = 0
     for attack in subset.attacks:
@@ -56,9 +56,9 @@ def no_radius(subset: Subset) -> Outcome:
         steady = few.classifier.draws == 1 and _steady(few)
         if not torch.equal(found.x_adv, few.x) or (steady and bool(told.any())):
             moved.append(attack.label)
-    message = f"at eps 0 {tried} attacks return their input, and the model its clean answer"
+    message = f"at eps 0, {tried} attacks return their input, and the model its clean prediction"
     if moved:
-        message = f"at eps 0 {', '.join(moved)} changed inputs or answers: the attack or the model is not what it seems"
+        message = f"at eps 0 {', '.join(moved)} changed inputs or predictions: the attack or the model is faulty"
     return Outcome((diagnostic("Q10", len(moved), limit, "fail" if moved else "pass", message),))
 
 
@@ -68,8 +68,8 @@ def _steady(subset: Subset) -> bool:
     return torch.equal(one, two)
 
 
-def larger_and_larger(subset: Subset) -> Outcome:
-    """Q11 and Q12: accuracy by radius, contradictions with the evaluation, and the whole box."""
+def larger_radii(subset: Subset) -> Outcome:
+    """Q11 and Q12: accuracy by radius, contradictions with the evaluation, and unbounded eps."""
     low, high = subset.threat.bounds
     width, size = high - low, subset.x[0].numel()
     whole = width * {"Linf": 1.0, "L2": math.sqrt(size), "L1": float(size)}[subset.threat.norm]
@@ -79,10 +79,10 @@ def larger_and_larger(subset: Subset) -> Outcome:
     within = [radius for radius in radii if parse_eps(radius) < whole]
     drawn = security_curve(subset.classifier, data, [search], within, batch_size=subset.batch_size, seed=subset.seed)
     at = torch.from_numpy(drawn.broken_at).to(subset.x.device)
-    early = (at <= subset.threat.radius) & subset.standing
-    unbounded, broken = _box(subset, width)
+    early = (at <= subset.threat.radius) & subset.unbroken
+    unbounded, broken = _unbounded(subset, width)
     # What the evaluation broke at its own radius is broken, whether or not the probe saw it.
-    at = torch.where(~subset.standing & subset.right, at.clamp(max=subset.threat.radius), at)
+    at = torch.where(~subset.unbroken & subset.right, at.clamp(max=subset.threat.radius), at)
     broken_at = torch.where(at.isinf() & broken, whole, at).cpu().numpy()
     radii = ["0", *drawn.radii, whole]
     curve = replace(
@@ -90,7 +90,7 @@ def larger_and_larger(subset: Subset) -> Outcome:
         radii=tuple(radii),
         accuracy=tuple(proportion(int((broken_at > parse_eps(r)).sum()), len(broken_at)) for r in radii),
         broken_at=broken_at,
-        label=f"{search.label} with {STEPS} steps on {len(broken_at)} samples, at last the whole box",
+        label=f"{search.label} with {STEPS} steps on {len(broken_at)} samples, last with unbounded eps",
     )
     return Outcome((_falls(curve, int(early.sum()), int(subset.right.sum())), unbounded), curve)
 
@@ -110,61 +110,61 @@ def _falls(curve: Curve, early: int, right: int) -> Diagnostic:
     message = f"on {len(curve.ids)} samples {path}"
     if status != "pass":
         message += (
-            f"; {early} samples that the evaluation left standing fall to {STEPS} steps of apgd at its own radius or a "
-            "smaller one: its attacks are too weak; try apgd:steps=100, or the protocol autoattack"
+            f"; {STEPS} steps of apgd within the same radius break {early} samples that the evaluation did not: "
+            "its attacks are too weak; use apgd:steps=100, or the protocol autoattack"
         )
-    limit = "at most 1 % of the right samples fall at a radius at which they were said to stand, chance allowed for"
+    limit = "at most 1 % of the correct samples newly broken within eps (by the 95 % confidence bound)"
     return diagnostic("Q11", share.value or 0.0, limit, status, message)
 
 
-def _box(subset: Subset, width: float) -> tuple[Diagnostic, Tensor]:
-    """Returns Q12 and which samples fall to a walk from the clean input through the whole box.
+def _unbounded(subset: Subset, width: float) -> tuple[Diagnostic, Tensor]:
+    """Returns Q12 and which samples PGD from the clean input breaks with unbounded eps.
 
-    Every other sample lies in that box, too. So where the model gives different answers to them, there is something to
-    be found for each, and a gradient that is worth its name leads there; noise would find it by luck.
+    Every other sample lies within reach, too. So where the model predicts different classes for them, there is an
+    adversarial example for each, and a useful gradient leads there; noise would find it by chance.
     """
     settings = {**subset.common, "norm": "Linf", "eps": width}
     walk = PGD(**settings, steps=STEPS, random_start=False)
     target = subset.threat.target
     rows = subset.right if target is None else subset.right & (subset.y != target)
-    limit = f"at most {100 * BOX:g} % survive"
+    limit = f"at most {100 * UNBOUNDED:g} % survive"
     broken = torch.zeros_like(rows)
     known = len(subset.predicted) > 1 if target is None else target in subset.predicted
     if not known or not bool(rows.any()):
         if known:
-            why = "no sample is right"
+            why = "no sample is correct"
         elif target is None:
-            why = "every clean sample gets the same answer, so that nothing is known to exist anywhere in the box: are "
-            why += "the weights loaded, and has the data more than one class?"
+            why = "all clean samples get the same prediction, so no adversarial example is known to exist: are the "
+            why += "weights loaded, and has the data more than one class?"
         else:
-            why = "no clean sample gets the target, so that nothing is known to exist"
+            why = "no clean sample is predicted as the target, so no adversarial example is known to exist"
         return diagnostic("Q12", None, limit, "not run", why), broken
     broken[rows] = subset.take(rows).attack(walk)
     left, right = int((rows & ~broken).sum()), int(rows.sum())
     share = proportion(left, right)
-    status = judged(share, BOX, BOX)
-    message = f"a walk along the gradient through the whole box leaves {left} of {right} samples standing"
+    status = judged(share, UNBOUNDED, UNBOUNDED)
+    message = f"with unbounded eps, {left} of {right} samples survive {STEPS} steps of pgd"
     if status != "pass":
-        message += ", although other answers exist in it: the gradient is masked; try BPDA, Square, or loss=margin"
+        message += ", although other predictions are in reach: the gradient is masked; use BPDA, Square, or loss=margin"
     return diagnostic("Q12", share.value or 0.0, limit, status, message), broken
 
 
 def twice_the_steps(subset: Subset) -> Outcome:
-    """Q14: whether twice the steps of the best attack change verdicts, or a start towards each of the likely classes.
+    """Q14: whether twice the steps of the best attack break more, or starts towards each of the likely classes.
 
     The second is made where no attack of the evaluation had such starts: climbing away from the label, an attack may
     settle where every start does, while one of the other classes was in reach.
     """
     if not subset.strong:
-        return not_run(("Q14",), "no attack of several gradient steps took part")
+        return not_run(("Q14",), "no iterative gradient attack took part")
     best: Any = subset.strong[0]
-    left, classes = subset.take(subset.standing), subset.classifier.num_classes or 2
-    limit = "at most 1 % of the right samples newly broken, chance allowed for"
+    left, classes = subset.take(subset.unbroken), subset.classifier.num_classes or 2
+    limit = "at most 1 % of the correct samples newly broken (by the 95 % confidence bound)"
     if not len(left):
-        return Outcome((diagnostic("Q14", 0.0, limit, "pass", "nothing was left for more steps to break"),))
+        return Outcome((diagnostic("Q14", 0.0, limit, "pass", "no unbroken samples are left"),))
     few = left.first(max(WATCHED, len(subset) // best.starts))
     longer = int(few.attack(replace(best, steps=2 * best.steps)).sum())
-    message = f"{2 * best.steps} steps of {best.label} break {longer} of {len(few)} samples that were left standing"
+    message = f"{2 * best.steps} steps of {best.label} break {longer} of {len(few)} unbroken samples"
     wider = 0
     if classes > 2 and subset.threat.target is None and not any(getattr(one, "targets", 0) for one in subset.attacks):
         aimed = APGD(**subset.common, steps=STEPS, loss="dlr", targets=min(TARGETS, classes - 1))
@@ -175,17 +175,17 @@ def twice_the_steps(subset: Subset) -> Outcome:
     status = judged(share, *CHANGED)
     if status != "pass":
         settled = judged(proportion(longer, right), *CHANGED) == "pass"
-        cure = f"apgd:loss=dlr,targets={TARGETS}" if settled else f"steps={4 * best.steps}"
-        message += f": it had not found all there is; try {cure}"
+        fix = f"apgd:loss=dlr,targets={TARGETS}" if settled else f"steps={4 * best.steps}"
+        message += f": not converged; use {fix}"
     return Outcome((diagnostic("Q14", share.value or 0.0, limit, status, message),))
 
 
 def weak_attacks(subset: Subset) -> Outcome:
     """Q13, Q15 and Q16: the weak attacks that the evaluation had none of, on what its gradient attacks left."""
     if not subset.strong:
-        return not_run(("Q13", "Q15", "Q16"), "no attack of several gradient steps took part, to be compared with")
+        return not_run(("Q13", "Q15", "Q16"), "no iterative gradient attack to compare with")
     kinds = {"single" if _single(attack) else attack.kind for attack in subset.attacks}
-    left, common = subset.take(subset.standing), subset.common
+    left, common = subset.take(subset.unbroken), subset.common
     found = []
     for id, kind, what, attack in (
         ("Q13", "single", "a single step", FGSM(**common)),
@@ -193,7 +193,7 @@ def weak_attacks(subset: Subset) -> Outcome:
         ("Q16", "control", "random noise", Noise(**common)),
     ):
         if kind not in kinds:
-            found.append(beaten(id, what, int(left.attack(attack).sum()), int(subset.right.sum())))
+            found.append(missed_by_stronger(id, what, int(left.attack(attack).sum()), int(subset.right.sum())))
     return Outcome(tuple(found))
 
 
@@ -202,16 +202,16 @@ def _single(attack: Attack) -> bool:
 
 
 def watched(subset: Subset) -> Outcome:
-    """Q17, on samples that fell and on samples that stand."""
-    fell, stand = subset.take(subset.right & ~subset.standing), subset.take(subset.standing)
-    few = stand.first(WATCHED - min(WATCHED // 2, len(fell)))
-    rows = [*fell.first(WATCHED - len(few)).ids.tolist(), *few.ids.tolist()]
+    """Q17, on broken and on unbroken samples."""
+    broken, unbroken = subset.take(subset.right & ~subset.unbroken), subset.take(subset.unbroken)
+    few = unbroken.first(WATCHED - min(WATCHED // 2, len(broken)))
+    rows = [*broken.first(WATCHED - len(few)).ids.tolist(), *few.ids.tolist()]
     if not rows:
-        return not_run(("Q17",), "no sample is right from the start")
+        return not_run(("Q17",), "no sample is initially correct")
     some = subset.take(torch.isin(subset.ids, torch.tensor(rows)).to(subset.x.device))
     if not _steady(some):
-        return not_run(("Q17",), "one answer of a random model is no verdict; see Q05")
-    found = silent_success(some.classifier, some.attacks, some.x, some.y, some.ids, some.seed, some.batch_size)
+        return not_run(("Q17",), f"a single EOT sample of a stochastic model proves nothing; see {check_name('Q05')}")
+    found = discarded_successes(some.classifier, some.attacks, some.x, some.y, some.ids, some.seed, some.batch_size)
     return Outcome((found,))
 
 
@@ -219,7 +219,7 @@ def surface(subset: Subset) -> Outcome:
     """Q18."""
     some = subset.take(subset.right).first(SMOOTH)
     if not len(some):
-        return not_run(("Q18",), "no sample is right from the start")
+        return not_run(("Q18",), "no sample is initially correct")
     threat = subset.threat
     ids = some.ids.to(some.x.device)
     return Outcome(
@@ -231,7 +231,7 @@ def plants(subset: Subset) -> Outcome:
     """Q20, by the two gradient attacks that broke most."""
     attacks = subset.strong[:2]
     if not attacks or subset.threat.levels is not None or subset.classifier.draws > 1:
-        why = "not for random models or stored levels" if attacks else "no attack of several gradient steps took part"
+        why = "not for stochastic models or stored levels" if attacks else "no iterative gradient attack took part"
         return not_run(("Q20",), why)
     options: dict[str, Any] = {"seed": subset.seed, "batch_size": subset.batch_size}
     found = planted(subset.classifier, subset.x, subset.y, attacks, PLANTS, ids=subset.ids, **options)
@@ -255,7 +255,7 @@ class Experiment(NamedTuple):
     def run(self, subset: Subset) -> Outcome:
         """Returns what it found, or that it could not be made and why."""
         if self.needs_radius and not 0 < subset.threat.radius < math.inf:
-            return not_run(self.ids, f"there is no ball to search at eps {subset.threat.eps}")
+            return not_run(self.ids, f"nothing to search at eps {subset.threat.eps}")
         try:
             return self.check(subset)
         except RobustkitError as error:
@@ -264,10 +264,10 @@ class Experiment(NamedTuple):
 
 EXPERIMENTS = (
     Experiment("eps 0", ("Q10",), no_radius, needs_radius=False),
-    Experiment("other budgets", ("Q11", "Q12"), larger_and_larger),
+    Experiment("other radii", ("Q11", "Q12"), larger_radii),
     Experiment("twice the steps", ("Q14",), twice_the_steps),
     Experiment("weak attacks", (), weak_attacks),
-    Experiment("silent success", ("Q17",), watched),
+    Experiment("discarded successes", ("Q17",), watched),
     Experiment("loss surface", ("Q18",), surface),
-    Experiment("planted inputs", ("Q20",), plants),
+    Experiment("planted adversarial examples", ("Q20",), plants),
 )

@@ -1,4 +1,4 @@
-"""How one adversarial input is planted: points, the features the model sees in them, and a readout that parts them."""
+"""How one adversarial example is planted: points, their features, and a readout that separates them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEAST, MOST = 15, 4095  # inner points: fewer make no problem, more have no rand
 
 @dataclass(frozen=True)
 class Problem:
-    """A model with a planted adversarial input.
+    """A model with a planted adversarial example.
 
     Attributes:
         classifier: Takes the model's inputs; class 0 is right, class 1 is planted, the others are out of reach.
@@ -89,7 +89,7 @@ def plant(
 
 
 def draw(threat: Threat, x: Tensor, stream: Stream, id: int, count: int, batch_size: int) -> Iterator[Tensor]:
-    """Yields `count` points, uniform in the ball around one sample `x` and projected onto the box, in batches."""
+    """Yields `count` points, uniform in the ball around one sample `x` and clipped to the input range, in batches."""
     for start in range(0, count, batch_size):
         number = torch.arange(start, min(start + batch_size, count), device=x.device)
         around = x.expand(len(number), *x.shape[1:])

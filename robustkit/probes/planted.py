@@ -1,4 +1,4 @@
-"""Planted adversarial inputs: problems that an attack must solve, because a solution was put there.
+"""Planted adversarial examples: problems that an attack must solve, because a solution was put there.
 
 Zimmermann, Brendel, Tramer & Carlini 2022, arXiv 2206.13991 (the binarization test). Around each of a few samples the
 last layer is replaced by a linear readout that tells one known point on the surface of the threat's ball (class 1) from
@@ -107,13 +107,13 @@ class Planted:
     def diagnostic(self) -> Diagnostic:
         """The check Q20."""
         hit, luck = self.success, self.random
-        message = f"{hit.k} of {hit.n} planted adversarial inputs found, {luck.k} by random search"
+        message = f"{hit.k} of {hit.n} planted adversarial examples found, {luck.k} by random search"
         if missing := len(self.trials) - hit.n:
-            message += f"; nothing could be planted in {missing} of {len(self.trials)} samples"
+            message += f"; nothing could be planted around {missing} of {len(self.trials)} samples"
         if hit.value is not None and hit.value < PASS:
-            message += "; the attack is too weak or the gradient hidden: try loss=margin, steps=200, or Square"
+            message += "; the attack is too weak or the gradient is masked: use loss=margin, steps=200, or Square"
         elif self.verdict == "remark":
-            message += "; that is too easy to prove anything: test with a smaller eps"
+            message += "; too easy to be conclusive: test with a smaller eps"
         limit = f"at least {PASS:g}, and at most {LUCK:g} by random search"
         return diagnostic("Q20", hit.value, limit, self.verdict, message)
 
@@ -149,7 +149,7 @@ def planted(
 
     Raises:
         ConfigurationError: If the attacks do not share one threat, its eps is 0, or a number is out of range.
-        InvalidEvaluation: If no sample is right from the start, or the output is cut off from the input.
+        InvalidEvaluation: If no sample is initially correct, or the output is cut off from the input.
     """
     classifier = as_classifier(classifier)
     attacks = [attack_or_attacks] if isinstance(attack_or_attacks, Attack) else list(attack_or_attacks)
@@ -179,6 +179,6 @@ def planted(
                 break
     if not trials:
         raise InvalidEvaluation(
-            f"planted: expected samples the model has right, got none among {len(x)}; check labels, mean and std"
+            f"planted: expected correctly classified samples, got none of {len(x)}; check labels, mean and std"
         )
     return Planted(names, tuple(trials))

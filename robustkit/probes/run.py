@@ -1,4 +1,4 @@
-"""Probes: after the attacks, experiments on a few samples that show whether these could have found what is there.
+"""Probes: after the attacks, experiments on a few samples that test whether the attacks were strong enough.
 
 The samples are chosen by id, so that neither order nor batch size matters.
 """
@@ -42,7 +42,7 @@ class Probes:
 
     def __init__(self, classifier: Classifier, seed: int, room: int, tuning: Any = None, later: bool = False) -> None:
         if room < 0:
-            raise ConfigurationError(f"evaluate: expected probes >= 0, got {room}; 64 are enough, 0 leaves them out")
+            raise ConfigurationError(f"evaluate: expected probes >= 0, got {room}; use 64, or 0 for none")
         self.classifier, self.seed, self.room, self.tuning = classifier, seed, room, tuning
         self.wanted = (bool(room) or tuning is not None) and not later
         self.copies = Copies()
@@ -94,7 +94,7 @@ class Probes:
 
     def _subset(self, evaluation: Evaluation, batch_size: int) -> Subset:
         ledger, device = evaluation.ledger, self.classifier.device
-        # Asked on their own, attacks on close samples would only repeat others.
+        # On their own, attacks on near-boundary samples would only repeat others.
         runs = [run for run in evaluation.runs if run.attack.close is None]
         place = [item[4] for item in self.kept]
         return Subset(
@@ -106,14 +106,14 @@ class Probes:
             y=torch.tensor([item[3] for item in self.kept], device=device),
             ids=torch.tensor([item[1] for item in self.kept]),
             right=torch.from_numpy(ledger.right[place]).to(device),
-            standing=torch.from_numpy(_standing(evaluation)[place]).to(device),
+            unbroken=torch.from_numpy(_unbroken(evaluation)[place]).to(device),
             predicted=frozenset(ledger["clean_prediction"].tolist()),
             seed=self.seed,
             batch_size=batch_size,
         )
 
 
-def _standing(evaluation: Evaluation) -> Any:
+def _unbroken(evaluation: Evaluation) -> Any:
     """Returns which samples of the ledger are right and were not brought to the goal of any attack."""
     ledger, target = evaluation.ledger, evaluation.threat.target
     if target is None:

@@ -28,7 +28,7 @@ class Subset:
         y: Labels.
         ids: Sample ids, on the CPU.
         right: Whether they are right without an attack.
-        standing: Whether they are right and no attack reached its goal.
+        unbroken: Whether they are right and no attack reached its goal.
         predicted: All classes that the model answers on clean samples of the evaluation.
         seed: Of the evaluation.
         batch_size: Rows the model sees at once.
@@ -42,7 +42,7 @@ class Subset:
     y: Tensor
     ids: Tensor
     right: Tensor
-    standing: Tensor
+    unbroken: Tensor
     predicted: frozenset[int]
     seed: int
     batch_size: int
@@ -53,7 +53,7 @@ class Subset:
     def take(self, rows: Tensor) -> Subset:
         """Returns the samples at `rows`, a mask or positions."""
         ids = self.ids[rows.cpu()]
-        kept = {name: getattr(self, name)[rows] for name in ("x", "y", "right", "standing")}
+        kept = {name: getattr(self, name)[rows] for name in ("x", "y", "right", "unbroken")}
         return replace(self, ids=ids, **kept)
 
     def first(self, count: int) -> Subset:

@@ -2,8 +2,9 @@
 
 from robustkit.checks.diagnostic import Diagnostic
 from robustkit.report.document.about import About, SignOff, read_about
-from robustkit.report.document.exhibit import Exhibit, Picture
+from robustkit.report.document.gallery import GalleryItem, Picture
 from robustkit.report.document.io import from_json, load, result_sha256, save, schema, to_json
+from robustkit.report.document.ledger_summaries import ConfusedPair, Confusion, Margins, RiskCoverage
 from robustkit.report.document.report import (
     SCHEMA,
     AccuracyCurve,
@@ -25,7 +26,6 @@ from robustkit.report.document.report import (
     Verdict,
     WorstCase,
 )
-from robustkit.report.document.tallies import ConfusedPair, Confusion, Margins, RiskCoverage
 from robustkit.report.figures.pictures import difference, picture
 from robustkit.report.views.html import render_html
 from robustkit.report.views.markdown import render_markdown
@@ -46,7 +46,7 @@ __all__ = [
     "Data",
     "Diagnostic",
     "Ensemble",
-    "Exhibit",
+    "GalleryItem",
     "GateResult",
     "Margins",
     "Method",

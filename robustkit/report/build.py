@@ -1,4 +1,4 @@
-"""From an evaluation to the report: nothing is measured here, only named and put in its place."""
+"""From an evaluation to the report: nothing is measured here, only named and arranged."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from robustkit.report.document.about import About
 from robustkit.report.document.ensemble import ensemble_of
 from robustkit.report.document.environment import build_subject, environment
 from robustkit.report.document.io import result_sha256
+from robustkit.report.document.ledger_summaries import confusion, margins, risk_coverage
 from robustkit.report.document.report import (
     SCHEMA,
     AccuracyCurve,
@@ -43,8 +44,7 @@ from robustkit.report.document.report import (
     Verdict,
     WorstCase,
 )
-from robustkit.report.document.tallies import confusion, margins, risk_coverage
-from robustkit.report.figures.pictures import exhibit
+from robustkit.report.figures.pictures import gallery_item
 
 WHITE_BOX = "white-box: weights, architecture and defences are known"
 ANY_ACCESS = "gradients, scores and labels; no limit on queries"
@@ -98,7 +98,7 @@ def build_audit(
 
 
 def _grouped(audit: Audit, evaluation: Evaluation, groups: Groups) -> Audit:
-    """Returns the audit with accuracy by slice, and intervals that allow for samples of one origin."""
+    """Returns the audit with accuracy by slice, and intervals that account for samples of one origin."""
     ledger, seed = evaluation.ledger, evaluation.seed
     origins = groups.origins(ledger)
     clean, robust = (
@@ -164,12 +164,12 @@ def assemble(
         calibration=CalibrationPair(
             clean=evaluation.calibration(),
             attacked=evaluation.calibration(attacked=True),
-            attacked_made_by="for each sample the point with the largest margin against it among all attacks; "
-            "an attack stops at the first wrong answer, and samples wrong from the start are left as they are",
+            attacked_made_by="for each sample, the point with the smallest logit margin over all attacks; an "
+            "attack stops at the first wrong prediction, and initially misclassified samples are left unchanged",
         ),
         diagnostics=evaluation.diagnostics,
         gallery=tuple(
-            shown for one in evaluation.examples if (shown := exhibit(one, names, evaluation.threat)) is not None
+            shown for one in evaluation.examples if (shown := gallery_item(one, names, evaluation.threat)) is not None
         ),
         curve=curve,
         nearest=nearest,
@@ -227,7 +227,7 @@ def _not_tested(evaluation: Evaluation) -> tuple[str, ...]:
     kinds = {run.attack.kind for run in evaluation.runs}
     missing = [kind for kind in ("black-box", "transfer") if kind not in kinds]
     return (
-        "other norms, and budgets other than those declared",
+        "other norms, and values of eps other than those declared",
         *([f"{' and '.join(missing)} attacks"] if missing else []),
         "whatever the threat model excludes",
     )

@@ -13,11 +13,11 @@ from scipy.optimize import linprog
 from robustkit.attacks import APGD, ATTACKS, FGSM, PGD, Noise, Square
 from robustkit.base.errors import ConfigurationError
 from robustkit.maths.intervals import proportion
-from robustkit.probes.closed_form import Finding, check_attack, cornered, open_space, typical_attacks
+from robustkit.probes.closed_form import Finding, at_the_input_range, check_attack, open_space, typical_attacks
 
 MODELS = [
     *((norm, classes, open_space(norm, 0.25, classes, seed=3)) for norm in ("Linf", "L2", "L1") for classes in (2, 5)),
-    ("Linf", "cornered", cornered(0.25, seed=3)),
+    ("Linf", "cornered", at_the_input_range(0.25, seed=3)),
 ]
 models = pytest.mark.parametrize(("norm", "kind", "problem"), MODELS, ids=lambda v: v if isinstance(v, str) else None)
 

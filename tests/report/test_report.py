@@ -80,7 +80,7 @@ class TestJson:
         lines = text.splitlines()
         assert text == to_json(from_json(text))
         assert text.endswith("}\n")
-        assert lines[1] == '  "schema": "robustkit.report/1.2",'
+        assert lines[1] == '  "schema": "robustkit.report/1.3",'
         k = EXAMPLES["two models"].audits[0].clean.k
         assert any(line.strip().startswith('"clean": {') and f'"k": {k}' in text for line in lines)
         assert any(line.strip().startswith('"input_shape": [1, 8, 8]') for line in lines)
@@ -184,7 +184,7 @@ class TestJson:
             subject=dataclasses.replace(one.subject, device="cuda:0"),
             method=dataclasses.replace(one.method, probe_seconds=7.5),
         )
-        assert "Those that probe the evaluation took 7.5\N{NO-BREAK SPACE}s." in render_html(report(elsewhere))
+        assert "The probes among them took 7.5\N{NO-BREAK SPACE}s." in render_html(report(elsewhere))
         other = dataclasses.replace(one, clean=proportion(one.clean.k - 1, one.clean.n))
         assert result_sha256([elsewhere]) == result_sha256([one])
         assert result_sha256([other]) != result_sha256([one])
@@ -412,7 +412,7 @@ class TestHtml:
         read = Page(page)
         robust = words.percent(one.worst_case.accuracy.value)
         assert read.struck.count(robust) == 3  # headline, sentence, table
-        assert f"stays right on <s>{robust}</s> (95" in page
+        assert f"Of the 500 test images, <s>{robust}</s> (95" in page
         assert f"This number is {quality}: likely too high" in read.everything()
         assert words.percent(one.clean.value) not in read.struck
         assert f"~~{robust.replace(chr(160), ' ')}~~" in render_markdown(report(one)).replace(chr(160), " ")
@@ -455,14 +455,14 @@ class TestHtml:
         one = audit(shape=(3, 224, 224), gallery=6)
         page = render_html(report(dataclasses.replace(one, gallery=one.gallery * 5)))
         assert len(page.encode()) < 3_000_000
-        assert re.search(r"The first \d of 30; the JSON holds them all", page)
+        assert re.search(r"the first \d of 30; the JSON has all", page)
 
     def test_a_bare_report_has_no_empty_sections(self):
         one = audit(gallery=0)
         bare = replaced(one, attacks=(), per_class=(), diagnostics=())
         bare = dataclasses.replace(bare, command=None, environment={}, artefacts=())
         read = Page(render_html(bare))
-        assert "No class has a sample." in read.everything()
+        assert "No class has any samples." in read.everything()
         assert "No pictures: the inputs are no images" in read.everything()
         assert not {"audit-1-convergence", "audit-1-slices"} & {attrs.get("id") for _, attrs in read.tags}
         assert render_markdown(bare)
@@ -470,7 +470,7 @@ class TestHtml:
     def test_two_models_open_side_by_side_and_say_whether_they_compare(self):
         first, second = audit("one", 0.2), audit("two", 0.5)
         other = dataclasses.replace(second, data=dataclasses.replace(second.data, sha256="56" * 32))
-        assert "judged on the same samples under the same threat" in render_html(report(first, second))
+        assert "evaluated on the same samples under the same threat model" in render_html(report(first, second))
         assert "that takes a paired test, which robustkit compare makes." in render_html(report(first, second))
         assert "not judged on the same samples, so" in render_html(report(first, other))
         assert 'id="overview"' not in render_html(report(first))
@@ -544,23 +544,23 @@ class TestWords:
                 "Linf",
                 (1, 8, 8),
                 None,
-                "the model stays right on 30.0 % (95 % interval 21.9\N{EN DASH}39.6 %) when an attacker who "
-                "knows the model may change each pixel by at most 8/255, where pixels run from 0 to 1. ",
+                "30.0 % (95 % interval 21.9\N{EN DASH}39.6 %) are still classified correctly when an attacker who "
+                "knows the model may change each pixel by at most 8/255; pixel values range from 0 to 1. ",
             ),
             (
                 "L2",
                 (3, 8, 8),
                 None,
-                "may change the image by a total of at most 0.5, measured as the length of the change "
-                "(L2), where pixels run from 0 to 1. ",
+                "may change the image by at most 0.5 in the L2 norm (the length of the change); "
+                "pixel values range from 0 to 1. ",
             ),
-            ("Linf", (30,), None, "may change each input value by at most 8/255, where input values run from 0 to 1. "),
+            ("Linf", (30,), None, "may change each input value by at most 8/255; values range from 0 to 1. "),
             (
                 "Linf",
                 (1, 8, 8),
                 2,
-                "the model withstands every attack on 30.0 % (95 % interval 21.9\N{EN DASH}39.6 %) when an attacker "
-                "who knows the model and wants the answer “2” may change each pixel",
+                "30.0 % (95 % interval 21.9\N{EN DASH}39.6 %) withstand every attack when an attacker "
+                "who knows the model and wants the prediction “2” may change each pixel",
             ),
         ],
     )
@@ -570,7 +570,7 @@ class TestWords:
         sentence = sentences.plain_sentence(dataclasses.replace(one, worst_case=worst)).replace(chr(160), " ")
         assert sentence.startswith(f"Of the 100 test {'images' if len(shape) == 3 else 'samples'}, ")
         assert expected in sentence
-        assert sentence.endswith("This is an upper limit: a stronger attack can only lower it.")
+        assert sentence.endswith("This is an upper bound: a stronger attack can only lower it.")
 
     def test_limitations_follow_from_what_was_found(self):
         one = audit(defended=True)
@@ -580,7 +580,7 @@ class TestWords:
         assert "no adversarial example was found by these attacks" in said
         assert "adapts to this defence" in said
         assert "up to 0.7\N{NO-BREAK SPACE}% is still compatible" in said  # 1 - 0.025 ** (1 / 500)
-        assert "another verdict 4 times" in said
+        assert "changed the outcome 4 times" in said
         assert "were not run: Q19" in said
         assert "The smallest class has 50 samples" in said
         assert "defended" not in " ".join(sentences.limitations(audit(n=3000)))

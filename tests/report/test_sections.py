@@ -32,8 +32,8 @@ from robustkit.evaluation.ledger import Ledger
 from robustkit.maths.intervals import proportion
 from robustkit.report import About, Audit, SignOff, from_json, read_about, render_html, save, to_json
 from robustkit.report.build import build_audit, build_report
-from robustkit.report.document.tallies import confusion, margins, risk_coverage
-from robustkit.report.text import annex, failures, monitoring
+from robustkit.report.document.ledger_summaries import confusion, margins, risk_coverage
+from robustkit.report.text import failed_checks, frameworks, recommendations
 from robustkit.report.text.risks import confident_share, risks
 from robustkit.report.text.sections import OF_THE_REPORT, PARTS_OF_RESULTS
 from robustkit.report.text.sections import TITLES as SECTIONS
@@ -121,7 +121,7 @@ class TestRisks:
         one = weakened(audit(quality="unreliable"), 0)
         assert any("all classes together" in risk.text for risk in risks(weakened(audit(), 0)))
         found = risks(one)
-        assert "unreliable: likely too high. Even an attacker who may change nearly everything" in found[0].text
+        assert "unreliable: likely too high. Attacks with unbounded eps" in found[0].text
         robust = f"{100 * (one.worst_case.accuracy.value or 0):.1f}{SPACE}%"
         assert robust not in " ".join(risk.text for risk in found)
 
@@ -139,7 +139,7 @@ class TestRisks:
             nearest=None,
         )
         assert risks(flawless) == []
-        assert "show none of the risks it looks for" in render_html(report(flawless))
+        assert "found none of the risks it looks for" in render_html(report(flawless))
 
     def test_the_weakest_class_is_a_risk_only_if_its_interval_lies_below_the_whole(self):
         def weak(k: int) -> bool:
@@ -155,16 +155,16 @@ class TestRisks:
         assert (share.k, share.n) == (side.confident_errors.k, side.n - side.accuracy.k)
 
     def test_every_check_says_in_plain_words_what_its_failure_means(self):
-        assert failures.MEANING.keys() == TITLES.keys()
-        assert all(text.endswith(".") and "Q" not in text for text in failures.MEANING.values())
+        assert failed_checks.MEANING.keys() == TITLES.keys()
+        assert all(text.endswith(".") and "Q" not in text for text in failed_checks.MEANING.values())
         page = render_html(report(audit(quality="invalid")))
-        assert failures.MEANING["Q12"] in page
+        assert failed_checks.MEANING["Q12"] in page
 
 
 class TestMonitoring:
     def test_the_suggested_gate_is_one_that_this_model_meets(self):
         one = audit(defended=True, robust=0.62)
-        limit = float(re.fullmatch(r"robust_accuracy >= (0\.\d\d)", monitoring.gate(one))[1])
+        limit = float(re.fullmatch(r"robust_accuracy >= (0\.\d\d)", recommendations.gate(one))[1])
         low = one.worst_case.accuracy.clopper_pearson[0]
         assert low - 0.01 < limit <= low
 
@@ -172,33 +172,33 @@ class TestMonitoring:
         one = audit()
         none_left = dataclasses.replace(one.worst_case, accuracy=proportion(0, 500))
         for bad in (audit(quality="unreliable"), dataclasses.replace(one, worst_case=none_left)):
-            assert monitoring.gate(bad) is None
-            assert monitoring.gate_command(report(bad), bad) is None
-            assert "No gate is suggested" in monitoring.gate_reason(bad)
+            assert recommendations.gate(bad) is None
+            assert recommendations.gate_command(report(bad), bad) is None
+            assert "No gate is suggested" in recommendations.gate_reason(bad)
 
     def test_the_suggested_gate_is_a_command_line_that_runs(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         good, weak = audit('it\'s "mine" & $HOME', defended=True, robust=0.62), audit("weak")
         for found in (report(good), report(good, weak)):
             save(found, "report.json")
-            program, *arguments = shlex.split(monitoring.gate_command(found, good))
+            program, *arguments = shlex.split(recommendations.gate_command(found, good))
             assert (program, run(arguments)) == ("robustkit", 0)
-            assert monitoring.gate_command(found, good) in unescape(render_html(found))
+            assert recommendations.gate_command(found, good) in unescape(render_html(found))
 
     def test_the_triggers_name_weights_data_budget_and_versions(self):
-        said = " ".join(monitoring.triggers(report(), audit()))
+        said = " ".join(recommendations.triggers(report(), audit()))
         assert all(part in said for part in ("0f0f0f0f0f0f", "500 samples of digits", "Linf 8/255", "torch 2.9.1"))
 
     def test_the_actions_follow_from_what_was_found(self):
-        said = " ".join(monitoring.actions(complete(audit(quality="unreliable"))))
-        assert "Q12 failed" in said
+        said = " ".join(recommendations.actions(complete(audit(quality="unreliable"))))
+        assert "Failed: Q12 unbounded eps check" in said
         assert "until this holds: robust_accuracy >= 0.60" in said
         assert "Take about 2,400 samples to decide clean_accuracy >= 0.96" in said
 
 
 class TestAnnex:
     def rows(self, shown):
-        return {(name, item.item): item.section for name, items in annex.annex(shown).items() for item in items}
+        return {(name, item.item): item.section for name, items in frameworks.mapping(shown).items() for item in items}
 
     def test_every_item_names_a_section_of_the_page_or_is_not_covered(self):
         ids = set(re.findall(' id="([^"]*)"', PAGE))
@@ -210,18 +210,18 @@ class TestAnnex:
     def test_what_was_not_done_is_not_covered(self):
         one = audit()
         rows = self.rows(report(one, audit()))
-        assert rows["Carlini et al. 2019", "Success against budget"] == "curve"
+        assert rows["Carlini et al. 2019", "Success rate vs eps"] == "curve"
         assert rows["Carlini et al. 2019", "Transfer attack"] is None
         assert rows["EU AI Act, Annex IV", "2(g), signature"] is None
         assert self.rows(report(one, about=ABOUT))["EU AI Act, Annex IV", "2(g), signature"] == "signoff"
         rows = self.rows(report(one, dataclasses.replace(one, curve=None)))
-        assert rows["Carlini et al. 2019", "Success against budget"] is None
+        assert rows["Carlini et al. 2019", "Success rate vs eps"] is None
 
     def test_it_promises_nothing_and_holds_no_dates_of_law(self):
-        text = Path(annex.__file__).read_text(encoding="utf-8")
+        text = Path(frameworks.__file__).read_text(encoding="utf-8")
         strings = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
         said = " ".join(value for value in strings if isinstance(value, str)).replace("Carlini et al. 2019", "")
-        assert "prepared with regard to" in annex.NOTICE
+        assert "prepared with regard to" in frameworks.NOTICE
         assert re.findall(r"\b20\d\d\b|\bconform\w*", said) == []
 
     def test_sections_have_one_number_each_in_order(self):

@@ -1,4 +1,4 @@
-"""Two audits of the same samples, before and after, joined sample by sample: that settles small differences."""
+"""Two audits of the same samples, before and after, joined sample by sample: this resolves small differences."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from robustkit.maths.intervals import Proportion, bootstrap, holm, proportion
 from robustkit.maths.paired_test import Paired, paired
 from robustkit.report.document.io import load
 from robustkit.report.document.report import AccuracyCurve, Audit, Report
+from robustkit.report.text.attack_names import attack_name
 from robustkit.report.text.sentences import doubtful
 
 SCHEMA = "robustkit.comparison/1.0"
@@ -45,7 +46,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Change:
-    """How often the samples are right before and after, without an attack, under one, or under all of them."""
+    """Accuracy before and after, without an attack, under one, or under all of them."""
 
     name: str
     before: Proportion
@@ -55,7 +56,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """The same for the samples of one class; `p_holm` is of the robust accuracy with all classes counted in."""
+    """The same for the samples of one class; `p_holm` is of the robust accuracy, Holm-corrected for all classes."""
 
     name: str
     clean: Paired
@@ -80,8 +81,8 @@ class FigureChange:
 class Comparison:
     """What changed between two audits of the same samples.
 
-    `caveats` say what stands in the way of reading the rows as the effect of what was done to the model. `lost` are the
-    samples that withstood every attack before and do not after, `lost_clean` those that were right without an attack.
+    `caveats` say what keeps the rows from being the effect of the change to the model. `lost` are the
+    samples that withstood every attack before and do not after, `lost_clean` those that were correct without an attack.
     """
 
     schema: str
@@ -215,40 +216,50 @@ def _caveats(first: _Part, second: _Part, common: Sequence[str]) -> list[str]:
     said = []
     for side, audit in (("before", a), ("after", b)):
         if doubt := doubtful(audit):
-            said.append(f"The evaluation {side} is {doubt}; its rows under attack must not be read as a result.")
+            said.append(f"The evaluation {side} is {doubt}; do not use its rows under attack.")
     threats = [f"{one.threat.norm} {one.threat.eps}, {one.threat.goal}" for one in (a, b)]
     if threats[0] != threats[1]:
-        said.append(f"The threats differ ({threats[0]} and {threats[1]}): the rows under attack do not compare.")
+        said.append(
+            f"The threat models differ ({threats[0]} and {threats[1]}): the rows under attack are not comparable."
+        )
     if a.threat.knowledge != b.threat.knowledge:
         kinds = [one.threat.knowledge.split(":")[0] for one in (a, b)]
         said.append(
-            f"The attackers differ: {kinds[0]} before, {kinds[1]} after. A weaker one breaks less of any model."
+            f"The attackers differ: {kinds[0]} before, {kinds[1]} after. A weaker attacker breaks less of any model."
         )
     alone = [sorted({*x.ledger.attacks} - {*common}) for x in (first, second)]
     for side, names in zip(("before", "after"), alone, strict=True):
         if names:
-            said.append(f"Only {side} was attacked by {', '.join(names)}: the worst cases are over different attacks.")
+            said.append(f"Only {side} was attacked by {_named(names)}: the worst cases are over different attacks.")
     settings = [{attack.name: attack.params for attack in audit.attacks} for audit in (a, b)]
     other = [name for name in common if _fixed(settings[0][name]) != _fixed(settings[1][name])]
     if other:
-        said.append(f"The settings of {', '.join(other)} differ between the two.")
+        said.append(f"The settings of {_named(other)} differ between the two.")
     if a.method.cascade or b.method.cascade:
-        said.append("In a cascade an attack gets what those before it left: its row counts what they broke, too.")
+        said.append(
+            "In a cascade, an attack runs on what earlier ones did not break; its row counts their successes too."
+        )
     if a.method.draws != b.method.draws:
-        said.append(f"Verdicts are means of {a.method.draws} draws before and {b.method.draws} after.")
+        said.append(f"Predictions are means of {a.method.draws} EOT samples before and {b.method.draws} after.")
     if a.method.early or b.method.early:
-        said.append("A run was allowed to stop early; p values and intervals here do not allow for that.")
+        said.append(
+            "A run was allowed to stop early; p values and intervals here are not corrected for optional stopping."
+        )
     if a.worst_case.clustered or b.worst_case.clustered:
-        said.append("Samples share origins; p values and intervals here do not allow for that.")
+        said.append("Samples share origins; p values and intervals here do not account for that.")
     if first.report.tool != second.report.tool:
-        said.append(f"The tools differ: {first.report.tool} before, {second.report.tool} after.")
+        said.append(f"The tool versions differ: {first.report.tool} before, {second.report.tool} after.")
     if a.subject.weights_sha256 and a.subject.weights_sha256 == b.subject.weights_sha256:
         said.append("Both models have the same weights.")
     return said
 
 
+def _named(labels: Sequence[str]) -> str:
+    return ", ".join(map(attack_name, labels))
+
+
 def _fixed(params: dict[str, Any]) -> dict[str, Any]:
-    """What a setting means for both sides; a surrogate is another model by nature."""
+    """The settings that both sides should share; a surrogate is a different model by nature."""
     return {key: value for key, value in params.items() if key != "surrogate"}
 
 

@@ -12,6 +12,7 @@ from robustkit.report.document.report import AccuracyCurve
 from robustkit.report.figures.curves import radii_under
 from robustkit.report.figures.svg import ATTACK, INK, TRACK, WIDTH, WORST_CASE, Anchor, Plot, Sheet
 from robustkit.report.text import words
+from robustkit.report.text.attack_names import attack_name
 
 
 def differences(rows: Sequence[Change], ident: str) -> Markup:
@@ -27,7 +28,7 @@ def differences(rows: Sequence[Change], ident: str) -> Markup:
         top, middle = number * each, number * each + 32
         low, high = row.paired.interval
         colour = ATTACK if low <= 0 <= high else WORST_CASE
-        plot.text(-reach, top + 11, words.shorten(row.name, 34), size=12, colour=INK)
+        plot.text(-reach, top + 11, words.shorten(attack_name(row.name), 48), size=12, colour=INK)
         plot.text(reach, top + 11, points(row.paired.difference), anchor="end")
         plot.line([(low, middle), (high, middle)], colour, 2.4)
         plot.dots([(row.paired.difference or 0.0, middle)], colour, 8)
@@ -39,7 +40,7 @@ def differences(rows: Sequence[Change], ident: str) -> Markup:
     for value, anchor, text in ends:
         plot.text(value, each * len(rows) + 16, text, size=10, anchor=anchor)
     said = "; ".join(
-        f"{words.shorten(row.name, 60)} {points(row.paired.difference)} "
+        f"{words.shorten(attack_name(row.name), 60)} {points(row.paired.difference)} "
         f"({points(row.paired.interval[0])} to {points(row.paired.interval[1])})"
         for row in rows
     )
@@ -47,7 +48,7 @@ def differences(rows: Sequence[Change], ident: str) -> Markup:
 
 
 def curves(before: Side, after: Side, ident: str) -> Markup | None:
-    """Returns both curves of robust accuracy against the budget, None unless both sides have one in the same norm."""
+    """Returns both curves of robust accuracy vs eps, None unless both sides have one in the same norm."""
     if before.curve is None or after.curve is None or before.curve.norm != after.curve.norm:
         return None
     sheet = Sheet(ident, WIDTH, 330)
@@ -62,11 +63,11 @@ def curves(before: Side, after: Side, ident: str) -> Markup | None:
     shown = {point.eps_value: point.eps for side in (before.curve, after.curve) for point in side.points} | {0.0: "0"}
     radii_under(plot, sorted(shown.items()))
     plot.text(end / 2, 0, f"eps ({after.curve.norm})", anchor="middle", dy=33)
-    return sheet.svg("Robust accuracy against the budget, before and after", f"{'; '.join(said)}.")
+    return sheet.svg("Robust accuracy vs eps, before and after", f"{'; '.join(said)}.")
 
 
 def points(difference: float | None) -> str:
-    """Returns a difference of shares in points, with its sign."""
+    """Returns a difference of shares in percentage points, with its sign."""
     return words.EMPTY if difference is None else words.signed(100 * difference, 1)
 
 

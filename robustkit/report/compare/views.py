@@ -5,6 +5,7 @@ from __future__ import annotations
 from robustkit.report.compare.comparison import Change, Comparison, FigureChange
 from robustkit.report.compare.figures import curves, differences, points
 from robustkit.report.text import words
+from robustkit.report.text.attack_names import attack_name
 from robustkit.report.views.html import render_page
 
 CLASSES, IDS = 12, 40  # shown; the JSON holds all
@@ -44,7 +45,7 @@ def render_comparison_markdown(comparison: Comparison) -> str:
         "",
         *(f"- {_text(caveat, 400)}" for caveat in comparison.caveats[:8]),
         *([""] if comparison.caveats else []),
-        "| | Before | After | Change in points | Lost | Won | p (McNemar) |",
+        "| | Before | After | Change in points | Lost | Gained | p (McNemar) |",
         "|---|--:|--:|--:|--:|--:|--:|",
         *(_row(row) for row in _most(comparison.rows)),
         "",
@@ -61,13 +62,13 @@ def render_comparison_markdown(comparison: Comparison) -> str:
     if comparison.lost:
         shown = _text(_ids(comparison.lost), 1000)
         lines += ["", f"{len(comparison.lost):,} samples no longer withstand every attack: {shown}."]
-    note = "Change: after minus before, with its 95 % interval; lost and won count samples right on one side only."
+    note = "Change: after minus before, with its 95 % interval; lost and gained count samples correct on one side only."
     lines += ["", note + f" Data SHA-256 `{comparison.data_sha256[:16]}`."]
     return "\n".join(lines) + "\n"
 
 
 def headline(comparison: Comparison) -> str:
-    """Returns what became of the robust accuracy, in one sentence that claims no more than the samples show."""
+    """Returns how the robust accuracy changed, in one sentence that claims no more than the samples show."""
     row = comparison.rows[-1]
     pair, doubt = row.paired, comparison.before.doubt or comparison.after.doubt
     low, high = pair.interval
@@ -75,7 +76,7 @@ def headline(comparison: Comparison) -> str:
     said = (
         f"Robust accuracy {moved}: {words.percent(row.before.value)} before, {words.percent(row.after.value)} after, "
         f"{points(pair.difference)} points ({interval(pair.interval)}); "
-        f"{pair.b:,} sample{'' if pair.b == 1 else 's'} lost and {pair.c:,} won."
+        f"{pair.b:,} sample{'' if pair.b == 1 else 's'} lost and {pair.c:,} gained."
     )
     return f"{said} Do not rely on it: an evaluation is {doubt}." if doubt else said
 
@@ -92,7 +93,7 @@ def _most(rows: tuple[Change, ...]) -> tuple[Change, ...]:
 def _row(row: Change) -> str:
     pair = row.paired
     change = f"{points(pair.difference)} ({interval(pair.interval)})"
-    cells = [_text(row.name, 40), words.percent(row.before.value), words.percent(row.after.value), change]
+    cells = [_text(attack_name(row.name), 60), words.percent(row.before.value), words.percent(row.after.value), change]
     return f"| {' | '.join([*cells, f'{pair.b:,}', f'{pair.c:,}', _text(words.p_value(pair.p_value))])} |"
 
 

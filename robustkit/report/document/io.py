@@ -66,7 +66,7 @@ def from_json(text: str, name: str = "report") -> Report:
         path, value = _locate(tree, first["loc"], missing)
         got = "nothing" if missing else _short(value)
         raise ConfigurationError(
-            f"{name}: {first['msg'].lower()} at {path}, got {got}; mend the field or write the report again"
+            f"{name}: {first['msg'].lower()} at {path}, got {got}; correct the field or write the report again"
         ) from None
 
 
@@ -120,8 +120,8 @@ def result_sha256(audits: Sequence[Audit]) -> str:
         del audit["subject"]["device"], audit["method"]["probe_seconds"]
         for attack in audit["attacks"]:
             del attack["seconds"]
-        for exhibit in audit["gallery"]:  # pictures of gradients, which differ in the last bits between machines
-            del exhibit["saliency"], exhibit["saliency_adversarial"]
+        for shown in audit["gallery"]:  # pictures of gradients, which differ in the last bits between machines
+            del shown["saliency"], shown["saliency_adversarial"]
     return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

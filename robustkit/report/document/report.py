@@ -1,7 +1,7 @@
 """The report as plain data: frozen dataclasses are the schema, their JSON is the truth, views only show it.
 
 Unknown is ``None``, never missing. Fractions are stored, percent is for print. Changing a field's meaning
-raises the major number of `SCHEMA`, adding a field the minor one.
+raises the major number of `SCHEMA`, adding a field or rewording a text the minor one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from robustkit.checks.diagnostic import Diagnostic, Quality
 from robustkit.maths.calibration import Calibration
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.about import About
-from robustkit.report.document.exhibit import Exhibit
-from robustkit.report.document.tallies import Confusion, Margins, RiskCoverage
+from robustkit.report.document.gallery import GalleryItem
+from robustkit.report.document.ledger_summaries import Confusion, Margins, RiskCoverage
 
-SCHEMA = "robustkit.report/1.2"
+SCHEMA = "robustkit.report/1.3"
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ class Audit:
     per_class: tuple[ClassRow, ...]
     calibration: CalibrationPair
     diagnostics: tuple[Diagnostic, ...]
-    gallery: tuple[Exhibit, ...]
+    gallery: tuple[GalleryItem, ...]
     curve: AccuracyCurve | None = None
     nearest: Nearest | None = None
     confusion: Confusion | None = None

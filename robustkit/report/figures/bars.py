@@ -24,6 +24,7 @@ from robustkit.report.figures.svg import (
     Sheet,
 )
 from robustkit.report.text import sentences, words
+from robustkit.report.text.attack_names import attack_name
 
 MOST_CLASSES, WORST, BEST = 25, 12, 5
 
@@ -41,7 +42,7 @@ class _Row:
 def accuracy(audit: Audit, ident: str) -> Markup:
     """Returns bars of the accuracy without attack, under each attack and under all of them."""
     shown = [("no attack", audit.clean, CLEAN)]
-    shown += [(attack.name, attack.accuracy, ATTACK) for attack in audit.attacks]
+    shown += [(attack_name(attack.name), attack.accuracy, ATTACK) for attack in audit.attacks]
     shown += [("worst case", audit.worst_case.accuracy, WORST_CASE)]
     doubtful = sentences.doubtful(audit) is not None
     rows = [
@@ -73,7 +74,7 @@ def per_class(audit: Audit, ident: str) -> Markup:
 
 
 def slices(audit: Audit, ident: str) -> Markup:
-    """Returns pairs of bars, clean and under attack, for the groups of the data with the lowest robust accuracy."""
+    """Returns pairs of bars, clean and under attack, for the data slices with the lowest robust accuracy."""
     ranked = sentences.ranked_slices(audit)[:MOST_CLASSES]
     doubtful = sentences.doubtful(audit) is not None
     rows = [
@@ -82,7 +83,7 @@ def slices(audit: Audit, ident: str) -> Markup:
         for row in ranked
     ]  # fmt: skip
     said = "; ".join(f"{words.shorten(str(row.name), 60)}: {row.note}" for row in rows[:5])
-    title = "Clean and robust accuracy by group"
+    title = "Clean and robust accuracy by data slice"
     return _bars(ident, rows, 8, title, f"Pairs of bars with Wilson intervals, lowest first: {said}.")
 
 

@@ -1,4 +1,4 @@
-"""The curves of the report: accuracy by budget, mistakes by share answered, and the leads that are left."""
+"""The curves of the report: accuracy by eps, error by coverage, and the distribution of the logit margins."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from robustkit.report.document.ledger_summaries import Margins, RiskCoverage
 from robustkit.report.document.report import Audit
-from robustkit.report.document.tallies import Margins, RiskCoverage
 from robustkit.report.figures.svg import ATTACK, CLEAN, GAP, INK, QUARTERS, WIDTH, WORST_CASE, Anchor, Plot, Sheet
 from robustkit.report.text import words
 
@@ -39,10 +39,10 @@ def accuracy_curve(audit: Audit, ident: str) -> Markup | None:
     if xs[1] <= (at := place(audit.threat.eps_value)) <= xs[-1] or (not logarithmic and at <= xs[-1]):
         plot.upright(at, INK, dash="1 2")
         anchor: Anchor = "end" if at > xs[0] + 0.7 * (xs[-1] - xs[0]) else "start"
-        plot.text(at, 1, "budget of this audit", size=10, anchor=anchor, dy=-11)
+        plot.text(at, 1, "eps of this audit", size=10, anchor=anchor, dy=-11)
     chance = 1 / audit.subject.num_classes
     plot.across(chance, dash="4 3")
-    plot.text(xs[0], chance, "guessing", size=10, dx=4, dy=-7)
+    plot.text(xs[0], chance, "chance", size=10, dx=4, dy=-7)
     line = [*zip(xs, values, strict=True)]
     plot.line(line[1:], WORST_CASE, 2)
     plot.line(line[:2], WORST_CASE, 2, "4 4" if logarithmic else None)  # dashed where 0 is not in its place
@@ -52,7 +52,7 @@ def accuracy_curve(audit: Audit, ident: str) -> Markup | None:
     scale = ", logarithmic scale" if logarithmic else ""
     sheet.text(_LEFT + _SIDE / 2, 309, f"eps ({curve.norm}){scale}", anchor="middle")
     said = "; ".join(f"{point.eps}: {words.percent(point.accuracy.value)}" for point in curve.points)
-    return sheet.svg("Robust accuracy against the budget", f"Clean {words.percent(audit.clean.value)}; {said}.")
+    return sheet.svg("Robust accuracy vs eps", f"Clean {words.percent(audit.clean.value)}; {said}.")
 
 
 def radii_under(plot: Plot, radii: Sequence[tuple[float, str]]) -> None:
@@ -65,7 +65,7 @@ def radii_under(plot: Plot, radii: Sequence[tuple[float, str]]) -> None:
 
 
 def risk_coverage(risk: RiskCoverage, ident: str) -> Markup:
-    """Returns the share of mistakes among the answers given, when the least confident are withheld."""
+    """Returns the error rate when only the most confident samples are answered."""
     sheet = Sheet(ident, WIDTH, 310)
     plot = sheet.plot(_LEFT, 24, _SIDE, 232)
     plot.shares()
@@ -78,41 +78,41 @@ def risk_coverage(risk: RiskCoverage, ident: str) -> Markup:
         plot.text(1, values[-1], name, colour=INK, anchor="end", dy=-14 if values[-1] < 0.9 else 16)
     for tick in QUARTERS:
         plot.text(tick, 0, f"{100 * tick:.0f} %", size=10, anchor="middle", dy=13)
-    plot.text(0, 1, "share that is wrong", dy=-13)
-    plot.text(0.5, 0, "share answered, most confident first", anchor="middle", dy=37)
+    plot.text(0, 1, "error rate", dy=-13)
+    plot.text(0.5, 0, "coverage, most confident samples first", anchor="middle", dy=37)
     said = "; ".join(
-        f"answering {words.percent(risk.coverage[i])}: wrong {words.percent(risk.clean[i])} clean, "
+        f"coverage {words.percent(risk.coverage[i])}: error {words.percent(risk.clean[i])} clean, "
         f"{words.percent(risk.attacked[i])} under attack"
         for i in _spread(len(risk.coverage))
     )
-    return sheet.svg("Mistakes by share of samples answered", f"{said}.")
+    return sheet.svg("Risk-coverage curve", f"{said}.")
 
 
-def leads(margins: Margins, ident: str) -> Markup:
-    """Returns a histogram of the leads left at the worst points; outlined bars are broken samples."""
+def margins(found: Margins, ident: str) -> Markup:
+    """Returns a histogram of the logit margins at the worst points; outlined bars are broken samples."""
     sheet = Sheet(ident, WIDTH, 250)
-    edges, tallest = margins.edges, max(margins.counts)
+    edges, tallest = found.edges, max(found.counts)
     plot = sheet.plot(8, 26, WIDTH - 16, 170, x=(edges[0], edges[-1]), y=(0, tallest or 1))
-    for low, high, count in zip(edges, edges[1:], margins.counts, strict=False):
+    for low, high, count in zip(edges, edges[1:], found.counts, strict=False):
         if low >= 0:
             plot.rect((low, high), (0, count), WORST_CASE, 1.5)
         else:
             plot.rect((low, high), (0, count), GAP, 1.5, stroke=INK, stroke_width=0.8)
     plot.across(0)
     plot.upright(0, INK, 1.2)
-    broken = sum(count for low, count in zip(edges, margins.counts, strict=False) if low < 0)
-    standing = sum(margins.counts) - broken
+    broken = sum(count for low, count in zip(edges, found.counts, strict=False) if low < 0)
+    kept = sum(found.counts) - broken
     plot.text(edges[0], tallest or 1, f"{broken:,} broken", colour=INK, dy=-14)
-    plot.text(edges[-1], tallest or 1, f"{standing:,} still right", colour=INK, anchor="end", dy=-14)
+    plot.text(edges[-1], tallest or 1, f"{kept:,} not broken", colour=INK, anchor="end", dy=-14)
     share = -edges[0] / (edges[-1] - edges[0])
     for tick in sorted({edges[0], 0.0, edges[-1]} if 0.12 < share < 0.88 else {edges[0], edges[-1]}):
         anchor: Anchor = "start" if tick == edges[0] else "end" if tick == edges[-1] else "middle"
         plot.text(tick, 0, f"{tick:g}".replace("-", "\N{MINUS SIGN}"), size=10, anchor=anchor, dy=13)
-    sheet.text(WIDTH / 2, 230, "lead of the right class (logits)", anchor="middle")
+    sheet.text(WIDTH / 2, 230, "logit margin of the true class", anchor="middle")
     return sheet.svg(
-        "Lead of the right class at each sample's worst point",
-        f"{broken:,} samples below 0, which are broken, and {standing:,} above. Median lead "
-        f"{words.decimal(margins.median)} logits; the fullest bar holds {tallest:,} samples.",
+        "Logit margin of the true class at each sample's worst point",
+        f"{broken:,} samples below 0, which are broken, and {kept:,} above. Median margin "
+        f"{words.decimal(found.median)} logits; the tallest bar holds {tallest:,} samples.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The diagrams of the report: confidence against accuracy, and the path of an attack."""
+"""The diagrams of the report: reliability, and the convergence of attacks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from robustkit.maths.calibration import Bin, Calibration
 from robustkit.report.document.report import AttackResult, CalibrationPair
 from robustkit.report.figures.svg import ATTACK, CLEAN, GAP, INK, QUARTERS, TRACK, WIDTH, WORST_CASE, Plot, Sheet
 from robustkit.report.text import words
+from robustkit.report.text.attack_names import attack_name
 
 
 def reliability(pair: CalibrationPair, ident: str) -> tuple[Markup, Markup]:
@@ -23,7 +24,7 @@ def reliability(pair: CalibrationPair, ident: str) -> tuple[Markup, Markup]:
 
 
 def convergence(attacks: Sequence[AttackResult], ident: str) -> Markup | None:
-    """Returns the path of the best loss, one panel per attack that has one; None where none has."""
+    """Returns the best loss so far by step, one panel per attack that records it; None where none does."""
     shown = [attack for attack in attacks if len(attack.loss_path) > 1]
     if not shown:
         return None
@@ -31,7 +32,7 @@ def convergence(attacks: Sequence[AttackResult], ident: str) -> Markup | None:
     sheet = Sheet(ident, WIDTH, each * len(shown))
     for number, attack in enumerate(shown):
         path, top = attack.loss_path, number * each
-        sheet.text(0, top + 11, words.shorten(attack.name, 34), size=12, colour=INK)
+        sheet.text(0, top + 11, words.shorten(attack_name(attack.name), 48), size=12, colour=INK)
         sheet.text(WIDTH, top + 11, f"{len(path):,} steps", anchor="end")
         low, high, last = min(path), max(path), len(path) - 1
         air = 0.08 * (high - low or 1)
@@ -42,11 +43,11 @@ def convergence(attacks: Sequence[AttackResult], ident: str) -> Markup | None:
         panel.line([(step, path[step]) for step in (*range(0, last, every), last)], WORST_CASE, 1.8)
         panel.dots([(last, path[-1])], WORST_CASE)
     said = "; ".join(
-        f"{words.shorten(attack.name, 60)}: {words.percent(last_tenth(attack.loss_path))} of the movement "
+        f"{words.shorten(attack_name(attack.name), 60)}: {words.percent(last_tenth(attack.loss_path))} of the change "
         "in the last tenth of the steps"
         for attack in shown
     )
-    return sheet.svg("Best loss so far over the steps of each attack", f"{said}.")
+    return sheet.svg("Best loss so far per step of each attack", f"{said}.")
 
 
 def _reliability(measured: Calibration, tallest: int, ident: str, title: str) -> Markup:
@@ -63,7 +64,7 @@ def _reliability(measured: Calibration, tallest: int, ident: str, title: str) ->
     plot.across(0)
     counts.across(0)
     plot.line([(0, 0), (1, 1)], INK, dash="4 3")
-    plot.text(0, 1, "share that is right", dy=-12)
+    plot.text(0, 1, "accuracy", dy=-12)
     for tick in QUARTERS:
         counts.text(tick, 0, f"{100 * tick:.0f} %", size=10, anchor="middle", dy=12)
     sheet.text(left, 362, f"samples per bin, highest {tallest:,}", size=10)
@@ -71,7 +72,7 @@ def _reliability(measured: Calibration, tallest: int, ident: str, title: str) ->
     calibrated = words.decimal(measured.ece_if_calibrated.mean)
     return sheet.svg(
         f"Reliability diagram: {title.lower()}",
-        f"Share of right answers by confidence, {measured.bins} bins, {measured.n:,} samples. Expected "
+        f"Accuracy by confidence, {measured.bins} bins, {measured.n:,} samples. Expected "
         f"calibration error {ece}; a perfectly calibrated model would show about {calibrated}. "
         f"Mean confidence {words.percent(measured.mean_confidence)}, "
         f"accuracy {words.percent(measured.accuracy.value)}.",

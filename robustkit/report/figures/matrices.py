@@ -1,4 +1,4 @@
-"""Matrices as figures: who is taken for whom, and what carries over between members."""
+"""Matrices as figures: confusion under attack, and cross-member transfer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
+from robustkit.report.document.ledger_summaries import Confusion
 from robustkit.report.document.report import Ensemble
-from robustkit.report.document.tallies import Confusion
 from robustkit.report.figures.svg import GAP, INK, PAPER, TRACK, WIDTH, WORST_CASE, Plot, Sheet
 from robustkit.report.text import words
 
@@ -16,7 +16,7 @@ Shade = tuple[float, str, str]  # how strong from 0 to 1, the colour, and the nu
 
 
 def confusion(found: Confusion, names: Sequence[str], ident: str) -> tuple[Markup, Markup] | None:
-    """Returns the answers under attack by class, and how they differ from those without attack."""
+    """Returns the predictions under attack by class, and how they differ from those without attack."""
     if found.attacked is None or found.clean is None:
         return None
     attacked, clean = found.attacked, found.clean
@@ -33,20 +33,21 @@ def confusion(found: Confusion, names: Sequence[str], ident: str) -> tuple[Marku
         return abs(value) / most, WORST_CASE if value > 0 else GAP, text
 
     said = "; ".join(
-        f"{words.shorten(p.label, 40)} taken for {words.shorten(p.answer, 40)}: {p.clean} times clean, "
+        f"{words.shorten(p.label, 40)} predicted as {words.shorten(p.answer, 40)}: {p.clean} times clean, "
         f"{p.attacked} under attack"
         for p in found.pairs[:3]
     )
-    said = said or "The attacks added no mistake."
+    said = said or "The attacks added no errors."
     return (
-        _matrix(ident, names, names, share, "Answers under attack", f"Classes by answers, counts of samples. {said}."),
-        _matrix(f"{ident}-change", names, names, moved, "Answers under attack minus answers without",
-                f"Classes by answers; right answers are lost on the diagonal, mistakes gained off it. {said}."),
+        _matrix(ident, names, names, share, "Predictions under attack",
+                f"True classes by predictions, counts of samples. {said}."),
+        _matrix(f"{ident}-change", names, names, moved, "Predictions under attack minus predictions without",
+                f"True classes by predictions; correct ones are lost on the diagonal, errors added off it. {said}."),
     )  # fmt: skip
 
 
 def transfer(group: Ensemble, ident: str) -> Markup:
-    """Returns which share of what breaks one member breaks another."""
+    """Returns which share of one member's adversarial examples breaks another."""
 
     def share(i: int, j: int) -> Shade:
         value = group.transfer[i][j]
@@ -57,9 +58,9 @@ def transfer(group: Ensemble, ident: str) -> Markup:
         for name, row in zip(group.members, group.transfer, strict=True)
     )
     return _matrix(
-        ident, group.members, group.members, share, "What breaks one member breaks another",
-        f"Rows: made on this member; columns, in the same order: breaks that one. {said}.",
-        ("breaks", "made on"),
+        ident, group.members, group.members, share, "Cross-member transfer of adversarial examples",
+        f"Rows: crafted on this member; columns, in the same order: share that breaks it. {said}.",
+        ("breaks", "crafted on"),
     )  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def _matrix(
     shade: Callable[[int, int], Shade],
     title: str,
     description: str,
-    sides: tuple[str, str] = ("answer", "class"),
+    sides: tuple[str, str] = ("predicted", "true class"),
 ) -> Markup:
     """A square of cells, rows and columns under their names, the stronger the larger the number."""
     labels, letters = (76, 10) if len(columns) > 6 else (132, 19)  # what the names on the left may take

@@ -13,7 +13,7 @@ from PIL import Image
 
 from robustkit.attacks.threat import Threat
 from robustkit.evaluation.gallery import Example
-from robustkit.report.document.exhibit import Exhibit, Picture
+from robustkit.report.document.gallery import GalleryItem, Picture
 
 
 def picture(x: ArrayLike, bounds: tuple[float, float]) -> Picture | None:
@@ -47,7 +47,7 @@ def difference(clean: ArrayLike, adversarial: ArrayLike, bounds: tuple[float, fl
     return None if shown is None else (shown, gain)
 
 
-def exhibit(example: Example, names: Sequence[str], threat: Threat) -> Exhibit | None:
+def gallery_item(example: Example, names: Sequence[str], threat: Threat) -> GalleryItem | None:
     """Returns an example as the report shows it, its classes under their names; None where it is no image."""
     before, after = example.x.numpy(), example.x_adv.numpy()
     clean, adversarial = picture(before, threat.bounds), picture(after, threat.bounds)
@@ -56,7 +56,7 @@ def exhibit(example: Example, names: Sequence[str], threat: Threat) -> Exhibit |
         return None
     maps = [None if found is None else found.numpy() for found in (example.saliency, example.saliency_adv)]
     saliency = [None if found is None else picture(found, (0.0, float(found.max()) or 1.0)) for found in maps]
-    return Exhibit(
+    return GalleryItem(
         id=example.id,
         label=names[example.label],
         attack=example.attack,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.report.document.report import Audit
 from robustkit.report.text import sentences
-from robustkit.report.text.failures import failures
+from robustkit.report.text.failed_checks import failed_checks
 from robustkit.report.text.words import counts, interval, percent, shorten
 
 MOST = 5
@@ -27,9 +27,8 @@ class Risk:
 def risks(audit: Audit) -> list[Risk]:
     """Returns at most five risks, the ones that weigh most on a decision first; each follows from a stated condition.
 
-    In order: an evaluation that failed its checks, requirements not met, answers that attacks change, confident
-    mistakes, a budget at which half is lost, classes and groups that fall below the whole, members that fall together,
-    too few samples.
+    In order: an evaluation that failed its checks, requirements not met, adversarial examples, confident errors, a
+    radius at which half is lost, classes and slices below the total, members that fail together, too few samples.
     """
     # Where the evaluation failed, nothing may be said that repeats its numbers.
     sources = _IN_DOUBT if sentences.doubtful(audit) else _SOURCES
@@ -37,15 +36,17 @@ def risks(audit: Audit) -> list[Risk]:
 
 
 def confident_share(audit: Audit, attacked: bool = True) -> Proportion:
-    """Returns which share of the wrong answers is given with more than 90 % confidence."""
+    """Returns which share of the wrong predictions has more than 90 % confidence."""
     side = audit.calibration.attacked if attacked else audit.calibration.clean
     return proportion(side.confident_errors.k, side.n - side.accuracy.k)
 
 
 def _unreliable(audit: Audit) -> Iterator[Risk]:
     if doubt := sentences.doubtful(audit):
-        named = " ".join(text for _, text in failures(audit)[:2])
-        yield Risk("The result may be too good", f"The accuracy under attack is {doubt}. {named}".rstrip(), "checks")
+        named = " ".join(text for _, text in failed_checks(audit)[:2])
+        yield Risk(
+            "The result may be too optimistic", f"The accuracy under attack is {doubt}. {named}".rstrip(), "checks"
+        )
 
 
 def _requirements(audit: Audit) -> Iterator[Risk]:
@@ -59,42 +60,42 @@ def _requirements(audit: Audit) -> Iterator[Risk]:
         yield Risk("Requirement not met", f"The measured numbers miss {shorten(audit.verdict.rule, 80)}.", "attacks")
 
 
-def _changed_answers(audit: Audit) -> Iterator[Risk]:
+def _adversarial_examples(audit: Audit) -> Iterator[Risk]:
     hit = audit.worst_case.attack_success
     if hit.value:
         yield Risk(
-            "Answers can be changed",
-            f"Attacks reached their goal on {percent(hit.value)} of the {sentences.noun(audit)} that were right before "
+            "Adversarial examples exist",
+            f"Attacks succeeded on {percent(hit.value)} of the {sentences.noun(audit)} that were initially correct "
             f"({counts(hit)}).",
             "attacks",
         )
 
 
-def _confident_mistakes(audit: Audit) -> Iterator[Risk]:
+def _confident_errors(audit: Audit) -> Iterator[Risk]:
     share = confident_share(audit)
     if share.value is not None and share.value > 0.1:
         yield Risk(
-            "Mistakes look certain",
-            f"Under attack {percent(share.value)} of the wrong answers come with more than 90\N{NO-BREAK SPACE}% "
-            f"confidence ({counts(share)}): a threshold on the confidence would let them pass.",
+            "Confident errors under attack",
+            f"Under attack, {percent(share.value)} of the wrong predictions have more than 90\N{NO-BREAK SPACE}% "
+            f"confidence ({counts(share)}): a confidence threshold would not catch them.",
             "confidence",
         )
 
 
-def _small_budget(audit: Audit) -> Iterator[Risk]:
+def _small_radius(audit: Audit) -> Iterator[Risk]:
     allowed = audit.threat.eps_value
     if audit.nearest and (half := audit.nearest.deciles[4]) is not None and half < allowed:
-        text = f"Half of the {sentences.noun(audit)} can be broken within {half:.3g}, {percent(half / allowed)} of it."
-        yield Risk("Less than the budget is enough", text, "curve")
+        text = f"Half of the {sentences.noun(audit)} break within {half:.3g}, {percent(half / allowed)} of eps."
+        yield Risk("A smaller eps is enough", text, "curve")
     elif audit.curve:
         for point in audit.curve.points:
             value = point.accuracy.value
             if value is not None and point.eps_value < allowed and value < (audit.clean.value or 0) / 2:
                 text = (
-                    f"At {shorten(point.eps, 20)}, {percent(point.eps_value / allowed)} of the budget, accuracy is "
-                    f"already {percent(value)}."
+                    f"At {shorten(point.eps, 20)}, {percent(point.eps_value / allowed)} of eps, robust accuracy is "
+                    f"already down to {percent(value)}."
                 )
-                yield Risk("Less than the budget is enough", text, "curve")
+                yield Risk("A smaller eps is enough", text, "curve")
                 return
 
 
@@ -104,8 +105,8 @@ def _weak_class(audit: Audit) -> Iterator[Risk]:
         worst = ranked[0]
         yield Risk(
             "One class is weaker than the rest",
-            f"\N{LEFT DOUBLE QUOTATION MARK}{shorten(worst.name, _SHORT)}\N{RIGHT DOUBLE QUOTATION MARK} keeps "
-            f"{percent(worst.robust.value)} under attack ({interval(worst.robust)}), all classes together "
+            f"\N{LEFT DOUBLE QUOTATION MARK}{shorten(worst.name, _SHORT)}\N{RIGHT DOUBLE QUOTATION MARK} has "
+            f"{percent(worst.robust.value)} accuracy under attack ({interval(worst.robust)}), all classes together "
             f"{percent(whole)}.",
             "classes",
         )
@@ -117,29 +118,30 @@ def _weak_slice(audit: Audit) -> Iterator[Risk]:
     if below:
         worst = min(below, key=lambda row: row.robust.value or 0)
         yield Risk(
-            "A group of the data fares worse",
+            "One data slice is weaker than the rest",
             f"{shorten(worst.column, _SHORT)} = {shorten(worst.value, _SHORT)}: {percent(worst.robust.value)} under "
-            f"attack ({interval(worst.robust)}; p = {worst.p_holm:.2g} with all groups counted in).",
+            f"attack ({interval(worst.robust)}; p = {worst.p_holm:.2g}, Holm-corrected for all slices).",
             "slices",
         )
 
 
-def _falls_together(audit: Audit) -> Iterator[Risk]:
+def _shared_failures(audit: Audit) -> Iterator[Risk]:
     if audit.ensemble is None:
         return
     rows = audit.ensemble.transfer
     across = [value for i, row in enumerate(rows) for j, value in enumerate(row) if i != j]
     if across and sum(across) / len(across) > 0.5:
         mean = sum(across) / len(across)
-        text = f"What breaks one member breaks another in {percent(mean)} of the cases, on average."
-        yield Risk("The members fall together", text, "ensemble")
+        text = f"On average, {percent(mean)} of one member's adversarial examples also break another member."
+        yield Risk("Ensemble members fail together", text, "ensemble")
 
 
 def _few_samples(audit: Audit) -> Iterator[Risk]:
     low, high = audit.worst_case.accuracy.wilson
     if high - low > 0.1:
         text = (
-            f"With {audit.data.n:,} samples the accuracy under attack is known to {100 * (high - low):.0f} points only."
+            f"With {audit.data.n:,} samples, the interval of the accuracy under attack spans {100 * (high - low):.0f} "
+            "points."
         )
         yield Risk("Few samples", text, "data")
 
@@ -147,12 +149,12 @@ def _few_samples(audit: Audit) -> Iterator[Risk]:
 _SOURCES = (
     _unreliable,
     _requirements,
-    _changed_answers,
-    _confident_mistakes,
-    _small_budget,
+    _adversarial_examples,
+    _confident_errors,
+    _small_radius,
     _weak_class,
     _weak_slice,
-    _falls_together,
+    _shared_failures,
     _few_samples,
 )
-_IN_DOUBT = (_unreliable, _requirements, _changed_answers, _confident_mistakes, _few_samples)
+_IN_DOUBT = (_unreliable, _requirements, _adversarial_examples, _confident_errors, _few_samples)

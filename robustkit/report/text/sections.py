@@ -19,21 +19,21 @@ TITLES = {
     "limits": "9 Limitations",
     "actions": "10 Recommendations and monitoring",
     "repeat": "11 Reproduction",
-    "annex": "12 Mapping to frameworks",
-    "glossary": "13 Change log and words used",
+    "frameworks": "12 Mapping to frameworks",
+    "glossary": "13 Revision history and glossary",
 }
 PARTS_OF_RESULTS = {
     "attacks": "Accuracy under each attack",
-    "curve": "What if the budget were another?",
-    "classes": "Classes",
-    "slices": "Groups of the data",
-    "confusion": "What is taken for what",
-    "margins": "How close is the next mistake?",
-    "convergence": "Had the attacks finished?",
-    "confidence": "Can its confidence be trusted?",
-    "ensemble": "Members of the ensemble",
+    "curve": "Robustness curve (accuracy vs eps)",
+    "classes": "Accuracy by class",
+    "slices": "Accuracy by data slice",
+    "confusion": "Confusion matrix under attack",
+    "margins": "Margin distribution",
+    "convergence": "Attack convergence",
+    "confidence": "Calibration",
+    "ensemble": "Ensemble members",
 }
-OF_THE_REPORT = ("signoff", "scope", "actions", "repeat", "annex", "glossary")
+OF_THE_REPORT = ("signoff", "scope", "actions", "repeat", "frameworks", "glossary")
 
 
 def title(key: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robustkit.checks.diagnostic import check_name
 from robustkit.report.document.report import Audit, ClassRow, Report, SliceRow, ThreatModel
+from robustkit.report.text.attack_names import attack_name
 from robustkit.report.text.words import EMPTY, interval, percent, shorten
 
 
@@ -18,18 +20,18 @@ def noun(audit: Audit) -> str:
     return "images" if is_image(audit.data.input_shape) else "samples"
 
 
-def budget(audit: Audit) -> str:
+def perturbation(audit: Audit) -> str:
     """Returns in plain words what the attacker may do to an input."""
     threat, shape = audit.threat, audit.data.input_shape
-    one, whole = ("pixel", "image") if is_image(shape) else ("input value", "input")
+    one, values, whole = ("pixel", "pixel values", "image") if is_image(shape) else ("input value", "values", "input")
     low, high = (f"{bound:g}" for bound in threat.bounds)
     ways = {
         "Linf": f"each {one} by at most {threat.eps}",
-        "L2": f"the {whole} by a total of at most {threat.eps}, measured as the length of the change (L2)",
-        "L1": f"the {whole} by a total of at most {threat.eps}, measured as the sum of all changes (L1)",
+        "L2": f"the {whole} by at most {threat.eps} in the L2 norm (the length of the change)",
+        "L1": f"the {whole} by at most {threat.eps} in the L1 norm (the sum of all changes)",
     }
     change = ways.get(threat.norm, f"the {whole} by at most {threat.eps} in the {threat.norm} norm")
-    return f"{change}, where {one}s run from {low} to {high}"
+    return f"{change}; {values} range from {low} to {high}"
 
 
 def attacker(threat: ThreatModel, class_names: Sequence[str]) -> str:
@@ -41,9 +43,9 @@ def attacker(threat: ThreatModel, class_names: Sequence[str]) -> str:
     if threat.target is not None:
         named = 0 <= threat.target < len(class_names)
         goal = shorten(class_names[threat.target], 60) if named else f"class {threat.target}"
-        return f"{who} and wants the answer \N{LEFT DOUBLE QUOTATION MARK}{goal}\N{RIGHT DOUBLE QUOTATION MARK}"
+        return f"{who} and wants the prediction \N{LEFT DOUBLE QUOTATION MARK}{goal}\N{RIGHT DOUBLE QUOTATION MARK}"
     if "targeted" in threat.goal.lower().replace("untargeted", ""):
-        return f"{who} and wants one chosen wrong answer"
+        return f"{who} and wants a chosen wrong prediction"
     return who
 
 
@@ -51,50 +53,52 @@ def plain_sentence(audit: Audit) -> str:
     """Returns the result for a reader who has never heard of attacks on models."""
     share, split, doubt = audit.worst_case.accuracy, audit.data.split, doubtful(audit)
     which = f"{split} {noun(audit)}" if split else noun(audit)
-    kept = "stays right"
-    if audit.threat.target is not None or attacker(audit.threat, ()).endswith("wrong answer"):
-        kept = "withstands every attack"
+    kept = "are still classified correctly"
+    if audit.threat.target is not None or attacker(audit.threat, ()).endswith("wrong prediction"):
+        kept = "withstand every attack"
     return (
-        f"Of the {share.n:,} {which}, the model {kept} on {percent(share.value)} "
-        f"({100 * share.level:g}\N{NO-BREAK SPACE}% interval {interval(share)}) when "
-        f"{attacker(audit.threat, audit.subject.class_names)} may change {budget(audit)}. "
-        + (f"This number is {doubt}." if doubt else "This is an upper limit: a stronger attack can only lower it.")
+        f"Of the {share.n:,} {which}, {percent(share.value)} "
+        f"({100 * share.level:g}\N{NO-BREAK SPACE}% interval {interval(share)}) {kept} when "
+        f"{attacker(audit.threat, audit.subject.class_names)} may change {perturbation(audit)}. "
+        + (f"This number is {doubt}." if doubt else "This is an upper bound: a stronger attack can only lower it.")
     )
 
 
 def method(audit: Audit) -> str:
-    """Returns how the attacks were chosen and what makes a sample right in the worst case."""
+    """Returns how the attacks were chosen and what makes a sample correct in the worst case."""
     how, worst = audit.method, audit.worst_case
-    said = ["A sample counts as right in the worst case only if it is right under every attack."]
+    said = ["A sample counts as correct in the worst case only if it is classified correctly under every attack."]
     if how.protocol != "custom":
         said.append(f"Protocol: {how.protocol}, fingerprint {how.fingerprint}.")
     if how.changes:
-        said.append(f"It differs from the published one: {'; '.join(how.changes)}.")
+        said.append(f"Differences from the published protocol: {'; '.join(how.changes)}.")
     if how.cascade:
-        said.append("Each attack gets what the ones before it left standing, and its accuracy counts theirs too.")
-    if close := [shorten(attack.name, 60) for attack in audit.attacks if attack.params.get("close") is not None]:
-        said.append(f"On all but samples that are nearly broken, {' and '.join(close)} gave up after one look.")
+        said.append(
+            "Each attack runs only on samples that no earlier attack broke; its accuracy counts those losses too."
+        )
+    if near := [attack_name(attack.name) for attack in audit.attacks if attack.params.get("close") is not None]:
+        said.append(f"Second pass on near-boundary samples only: {', '.join(shorten(name, 60) for name in near)}.")
     if how.draws > 1:
-        said.append(f"The model is random: every verdict is the mean of {how.draws} draws.")
+        said.append(f"The model is stochastic: each prediction is the mean of {how.draws} EOT samples.")
     if worst.anytime is not None:
         low, high = worst.anytime
         said.append(
-            f"The run was allowed to stop early; an interval of the robust accuracy that allows for this is "
-            f"{100 * low:.1f}{EMPTY}{100 * high:.1f}\N{NO-BREAK SPACE}%."
+            "The run was allowed to stop early. Corrected for optional stopping, the interval of the robust accuracy "
+            f"is {100 * low:.1f}{EMPTY}{100 * high:.1f}\N{NO-BREAK SPACE}%."
         )
     if worst.clustered is not None:
         low, high = worst.clustered
         said.append(
-            f"Some samples belong together; an interval of the robust accuracy that allows for this is "
+            f"Some samples share an origin. The interval of the robust accuracy that accounts for this is "
             f"{100 * low:.1f}{EMPTY}{100 * high:.1f}\N{NO-BREAK SPACE}%."
         )
     if how.stopped:
-        left = "" if how.planned is None else f" ({how.planned - worst.accuracy.n:,} samples were not looked at)"
+        left = "" if how.planned is None else f" ({how.planned - worst.accuracy.n:,} samples were not evaluated)"
         said.append(f"It stopped because {how.stopped}{left}.")
     if worst.stored is not None:
         said.append(
-            f"With every adversarial {'image' if is_image(audit.data.input_shape) else 'input'} rounded to 8 bits: "
-            f"{percent(worst.stored.value)}."
+            f"Robust accuracy with adversarial {'images' if is_image(audit.data.input_shape) else 'inputs'} rounded to "
+            f"8 bits: {percent(worst.stored.value)}."
         )
     return " ".join(said)
 
@@ -103,21 +107,21 @@ def doubtful(audit: Audit) -> str | None:
     """Returns the warning that belongs to a robust accuracy whose evaluation failed its checks, else None."""
     return {
         "unreliable": "unreliable: likely too high",
-        "invalid": "invalid: likely too high, draw no conclusion from it",
+        "invalid": "invalid: likely too high, do not use it",
     }.get(audit.verdict.quality)
 
 
 REQUIREMENT = {
-    "met": "The numbers meet the requirement, with the uncertainty of the sample counted in.",
-    "not met": "The numbers miss the requirement, with the uncertainty of the sample counted in.",
-    "undecided": "The interval holds the limit: this many samples cannot tell. More samples would.",
-    "none given": "No requirement was stated, so none was judged.",
+    "met": "The confidence bound meets the requirement.",
+    "not met": "The confidence bound misses the requirement.",
+    "undecided": "The confidence interval contains the limit: these samples cannot decide it.",
+    "none given": "No requirement was given.",
 }
 QUALITY = {
-    "reliable": "The checks of the evaluation itself passed.",
-    "reliable with remarks": "No check of the evaluation itself failed, but read the remarks.",
+    "reliable": "The checks of the evaluation passed.",
+    "reliable with remarks": "No check of the evaluation failed, but read the remarks.",
     "unreliable": "A check of the evaluation failed: the accuracy under attack is likely too high.",
-    "invalid": "A check failed on which every number rests: draw no conclusion from this audit.",
+    "invalid": "A check that every number depends on failed: do not draw conclusions from this audit.",
 }
 
 
@@ -141,7 +145,7 @@ def every_class(audit: Audit) -> list[ClassRow]:
 
 
 def ranked_slices(audit: Audit) -> list[SliceRow]:
-    """Returns the groups of the data, lowest robust accuracy first; those without samples come last."""
+    """Returns the data slices, lowest robust accuracy first; those without samples come last."""
     return sorted(audit.slices, key=lambda row: 2.0 if row.robust.value is None else row.robust.value)
 
 
@@ -157,37 +161,39 @@ def limitations(audit: Audit) -> list[str]:
     """Returns what the numbers of this audit do not say."""
     data, threat, worst = audit.data, audit.threat, audit.worst_case.accuracy
     said = [
-        "For the samples counted as right under attack, no adversarial example was found by these attacks. "
-        "That is not a proof that none exists.",
-        f"The numbers hold for this threat alone: changes within {threat.norm} {threat.eps}. Other changes, "
-        "however small they look, were not tried.",
+        "For the samples counted as correct under attack, no adversarial example was found by these attacks. "
+        "That does not prove that none exists.",
+        f"The numbers hold for this threat model only: perturbations within {threat.norm} {threat.eps}. Other "
+        "perturbations, however small, were not tested.",
         f"The numbers hold for these {data.n:,} samples of {data.name}. Other data can give other numbers.",
-        f"The {100 * worst.level:g}\N{NO-BREAK SPACE}% intervals cover the choice of samples only: not the "
-        "weakness of the attacks, and not what training the model once more would change.",
+        f"The {100 * worst.level:g}\N{NO-BREAK SPACE}% intervals account for the choice of samples only, not for "
+        "weak attacks or for variation between training runs.",
         "This report describes measurements. It makes no statement of conformity with a law or a standard.",
     ]
     if audit.subject.defences:
-        said.append("The model is defended. An attacker who adapts to this defence may do better than these attacks.")
+        said.append(
+            "The model is defended. An attacker who adapts to this defence may succeed where these attacks did not."
+        )
     if threat.exclusions:
-        said.append(f"Not part of the threat: {'; '.join(threat.exclusions)}.")
+        said.append(f"Not part of the threat model: {'; '.join(threat.exclusions)}.")
     if worst.k == 0 and worst.n:
         said.append(
-            f"No sample was left right. With {worst.n:,} samples a true robust accuracy of up to "
+            f"Every sample was broken. With {worst.n:,} samples, a true robust accuracy of up to "
             f"{percent(worst.clopper_pearson[1])} is still compatible with that (exact interval)."
         )
     sizes = [row.clean.n for row in audit.per_class]
     if sizes and min(sizes) < 100:
         said.append(
-            f"The smallest class has {min(sizes):,} samples: single classes are known far less exactly than the whole."
+            f"The smallest class has {min(sizes):,} samples: per-class numbers are much less precise than the total."
         )
     if "not run" in {check.status for check in audit.diagnostics}:
-        left = [check.id for check in audit.diagnostics if check.status == "not run"]
+        left = [check_name(check.id) for check in audit.diagnostics if check.status == "not run"]
         said.append(f"These checks of the evaluation were not run: {', '.join(left)}.")
     changed = sum(attack.rechecked_changes for attack in audit.attacks)
     if changed:
         said.append(
-            f"A second pass over the stored adversarial inputs gave another verdict {changed:,} times: "
-            "the model does not answer the same way every time."
+            f"A second pass over the stored adversarial inputs changed the outcome {changed:,} times: "
+            "the model's predictions are not fully repeatable."
         )
     return said
 
@@ -198,10 +204,10 @@ def comparable(report: Report) -> str:
     same_threat = len({(a.threat.norm, a.threat.eps, a.threat.goal, a.threat.target) for a in report.audits}) == 1
     if same_data and same_threat:
         return (
-            "The models were judged on the same samples under the same threat. Overlapping intervals do not "
-            "settle whether two models differ; that takes a paired test, which robustkit compare makes."
+            "The models were evaluated on the same samples under the same threat model. Overlapping intervals do not "
+            "decide whether two models differ; that takes a paired test: robustkit compare."
         )
     what = " and ".join(
-        name for name, same in (("the same samples", same_data), ("the same threat", same_threat)) if not same
+        name for name, same in (("the same samples", same_data), ("the same threat model", same_threat)) if not same
     )
-    return f"Read with care: the models were not judged on {what}, so the columns cannot be compared directly."
+    return f"Read with care: the models were not evaluated on {what}, so the columns are not directly comparable."

@@ -8,11 +8,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from robustkit.checks.diagnostic import check_name
 from robustkit.evaluation.afterwards import last_tenth
-from robustkit.report.document.exhibit import Exhibit
+from robustkit.report.document.gallery import GalleryItem
 from robustkit.report.document.report import Audit, Report
 from robustkit.report.figures import bars, curves, diagrams, matrices
-from robustkit.report.text import annex, failures, monitoring, risks, sections, sentences, words
+from robustkit.report.text import failed_checks, frameworks, recommendations, risks, sections, sentences, words
+from robustkit.report.text.attack_names import attack_name
 from robustkit.report.views import tables
 
 _PICTURES = 1_500_000  # characters of base64 on the whole page, which keeps it below 3 MB
@@ -26,7 +28,7 @@ class _Page:
     audit: Audit
     figures: dict[str, Markup]
     data: dict[str, Markup]
-    gallery: tuple[Exhibit, ...]
+    gallery: tuple[GalleryItem, ...]
 
 
 def render_html(report: Report) -> str:
@@ -55,7 +57,7 @@ def _figures(audit: Audit, ident: str) -> dict[str, Markup]:
         "slices": bars.slices(audit, f"{ident}-slices-figure") if audit.slices else None,
         "convergence": diagrams.convergence(audit.attacks, f"{ident}-convergence-figure"),
         "curve": curves.accuracy_curve(audit, f"{ident}-curve-figure"),
-        "margins": curves.leads(audit.margins, f"{ident}-margins-figure") if audit.margins else None,
+        "margins": curves.margins(audit.margins, f"{ident}-margins-figure") if audit.margins else None,
         "risk": curves.risk_coverage(audit.risk_coverage, f"{ident}-risk-figure") if audit.risk_coverage else None,
         "transfer": matrices.transfer(audit.ensemble, f"{ident}-transfer-figure") if audit.ensemble else None,
         "reliability clean": clean,
@@ -68,10 +70,10 @@ def _figures(audit: Audit, ident: str) -> dict[str, Markup]:
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def _affordable(gallery: tuple[Exhibit, ...], room: int) -> tuple[Exhibit, ...]:
-    """The first exhibits whose pictures fit into the page; the JSON holds them all."""
-    for number, exhibit in enumerate(gallery):
-        room -= sum(len(shown.png) for shown in exhibit.pictures)
+def _affordable(gallery: tuple[GalleryItem, ...], room: int) -> tuple[GalleryItem, ...]:
+    """The first samples whose pictures fit into the page; the JSON holds them all."""
+    for number, one in enumerate(gallery):
+        room -= sum(len(shown.png) for shown in one.pictures)
         if room < 0:
             return gallery[:number]
     return gallery
@@ -92,9 +94,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         optimized=False,  # nothing to fold, and most of the time of a page goes into compiling its templates
     )
-    modules = (annex, failures, monitoring, risks, sections, sentences, words)
+    modules = (failed_checks, frameworks, recommendations, risks, sections, sentences, words)
     environment.globals.update({module.__name__.rsplit(".", 1)[1]: module for module in modules})
-    environment.globals.update(last_tenth=last_tenth)
+    environment.globals.update(attack_name=attack_name, check_name=check_name, last_tenth=last_tenth)
+    environment.filters["attack_name"] = attack_name
     return environment
 
 

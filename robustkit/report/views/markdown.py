@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from robustkit.checks.diagnostic import check_name
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.report import Audit, Ensemble, Report
 from robustkit.report.text import sentences, words
+from robustkit.report.text.attack_names import attack_name
 from robustkit.report.text.risks import risks
 
 _ATTACKS, _CHECKS, _MEMBERS, _SLICES, _GATES = 12, 6, 8, 8, 6  # rows shown, which keeps one audit below 60 lines
@@ -18,7 +20,7 @@ def render_markdown(report: Report) -> str:
         lines += [f"{sentences.comparable(report)}", ""]
     for audit in report.audits:
         lines += _audit(audit)
-    lines += ["## How to repeat it", ""]
+    lines += ["## Reproduction", ""]
     lines += [f"    {' '.join(words.visible(report.command).split())}", ""] if report.command else []
     lines += [
         f"Seed {report.seed}, {_text(report.tool)}, {_text(report.created)}, report {_text(report.id)}. "
@@ -39,7 +41,7 @@ def _audit(audit: Audit) -> list[str]:
         f"- **Requirement{rule}:** {verdict.requirement}",
         *[f"  - {gate.status}: {_text(gate.rule, 80)}: {_text(gate.message, 200)}" for gate in gates],
         f"- **Quality of the evaluation:** {verdict.quality} ({sentences.checks(audit)})",
-        f"- **Not tested:** {'; '.join(map(_text, verdict.coverage)) or 'no gaps were stated'}",
+        f"- **Not tested:** {'; '.join(map(_text, verdict.coverage)) or 'no gaps stated'}",
         "",
         sentence.replace(_text(robust), f"~~{_text(robust)}~~", 1) if doubt else sentence,
         "",
@@ -50,7 +52,7 @@ def _audit(audit: Audit) -> list[str]:
         "| | Accuracy | Interval | Samples | Attack success |",
         "|---|--:|--:|--:|--:|",
         _row("Clean accuracy", audit.clean),
-        *[_row(_text(one.name, 40), one.accuracy, one.attack_success) for one in audit.attacks[:_ATTACKS]],
+        *[_row(_text(attack_name(one.name), 60), one.accuracy, one.attack_success) for one in audit.attacks[:_ATTACKS]],
     ]
     if len(audit.attacks) > _ATTACKS:
         lines.append(f"| {len(audit.attacks) - _ATTACKS} more attacks | | | | |")
@@ -81,7 +83,7 @@ def _audit(audit: Audit) -> list[str]:
     open_checks.sort(key=lambda one: one.status != "fail")
     for one in open_checks[:_CHECKS]:
         lines.append(
-            f"- {one.status}: {_text(one.id)} {_text(one.title, 80)}: {_text(words.scalar(one.value))}, "
+            f"- {one.status}: {_text(check_name(one.id))} ({_text(one.title, 80)}): {_text(words.scalar(one.value))}, "
             f"limit {_text(one.limit)}. {_text(one.message, 200)}"
         )
     if len(open_checks) > _CHECKS:
@@ -90,12 +92,12 @@ def _audit(audit: Audit) -> list[str]:
 
 
 def _members(group: Ensemble) -> list[str]:
-    """Returns a table of the members: their accuracy, and how much of what breaks one breaks the others."""
+    """Returns a table of the members: their accuracy, and cross-member transfer."""
     several = range(len(group.members[:_MEMBERS]))
     numbers = "".join(f" breaks {j + 1} |" for j in several)
     lines = [
-        f"Members, combined by {_text(group.combine)}; two of them answer differently on "
-        f"{words.percent(group.disagreement)} of the samples. On the right, how much of what breaks one breaks others:",
+        f"Members, combined by {_text(group.combine)}. Two members disagree on {words.percent(group.disagreement)} "
+        "of the samples. Right: share of one member's adversarial examples that break the others.",
         "",
         f"| | Accuracy | Under attack |{numbers}",
         f"|---|--:|--:|{'--:|' * len(several)}",
@@ -131,8 +133,10 @@ def _slices(audit: Audit) -> list[str]:
 
 
 def _about_slices(audit: Audit) -> str:
-    said = "p: robust accuracy against all other samples; Holm's counts all slices in."
-    return said if audit.worst_case.clustered is None else f"{said} It allows for common origins, the intervals do not."
+    said = "p: robust accuracy against all other samples; p (Holm) is corrected for all slices."
+    return (
+        said if audit.worst_case.clustered is None else f"{said} Both account for common origins, the intervals do not."
+    )
 
 
 def _row(label: str, accuracy: Proportion, success: Proportion | None = None) -> str:

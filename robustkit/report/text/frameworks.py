@@ -1,4 +1,4 @@
-"""Which section of the report speaks to which item of laws, standards and checklists, and which items none does.
+"""Which section of the report addresses which item of laws, standards and checklists, and which none does.
 
 Every row is a finding aid. A section is named only where this report holds it; nothing is said about whether what it
 holds is enough.
@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from robustkit.report.document.report import Audit, Report
 
 NOTICE = (
-    "This report was prepared with regard to the items below. The table says where a reader finds what an item asks "
-    "about. It is no statement that a law or a standard is met, and texts change: check the version in force."
+    "This report was prepared with regard to the items below. The table shows where the report addresses each item. It "
+    "does not state that a law or a standard is met. Texts change: check the version in force."
 )
 
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a framework; `section` is the name of the section that speaks to it, None where none does."""
+    """One item of a framework; `section` is the name of the section that addresses it, None where none does."""
 
     item: str
     asks: str
     section: str | None
 
 
-def annex(report: Report) -> dict[str, list[Item]]:
-    """Returns the items by framework; one counts as spoken to only if every audit of the report does."""
+def mapping(report: Report) -> dict[str, list[Item]]:
+    """Returns the items by framework; one counts as addressed only if every audit of the report addresses it."""
     signed = report.about is not None and report.about.signoff.name is not None
     found: dict[str, list[Item]] = {}
     for framework, item, asks, section, holds in _ITEMS:
@@ -60,14 +60,14 @@ _ITEMS: tuple[tuple[str, str, str, str | None, Callable[[Audit], bool]], ...] = 
     (_ACT, "(1)", "Appropriate accuracy and robustness over the whole life cycle", "actions", _always),
     (_ACT, "(3)", "Levels and metrics of accuracy declared", "attacks", _always),
     (_ACT, "(4)", "Resilience to errors, faults and feedback loops", None, _always),
-    (_ACT, "(5), adversarial examples", "Resilience to inputs made to mislead the model", "attacks", _always),
+    (_ACT, "(5), adversarial examples", "Resilience to inputs designed to mislead the model", "attacks", _always),
     (_ACT, "(5), poisoning, confidentiality, flaws", "Resilience to the other attacks named there", None, _always),
     (_ANNEX_IV, "2(g), tests", "Test procedures, test data and their main traits, metrics", "method", _always),
     (_ANNEX_IV, "2(g), signature", "Test reports dated and signed by the persons responsible", "signoff", _always),
     (_ANNEX_IV, "2(g), impact", "Potentially discriminatory impact: results by group", "slices",
      lambda audit: bool(audit.slices)),
     (_NIST, "Stage, goal, capability, knowledge", "The attacker in the words of the taxonomy", "threat", _always),
-    (_NIST, "Evasion", "Attacks at the time of use", "attacks", _always),
+    (_NIST, "Evasion", "Attacks at test time", "attacks", _always),
     (_NIST, "Poisoning, privacy, abuse", "The other classes of the taxonomy", None, _always),
     (_ISO, "State goals", "What is to be shown, and for which use", "scope", _always),
     (_ISO, "Plan tests", "Which tests, on which data, by which measure", "method", _always),
@@ -81,20 +81,20 @@ _ITEMS: tuple[tuple[str, str, str, str | None, Callable[[Audit], bool]], ...] = 
     (_ATLAS, "AML.T0043.001", "Craft adversarial data: black-box optimisation", "method", _without_gradients),
     (_ATLAS, "AML.T0043.002", "Craft adversarial data: black-box transfer", "method", _named("transfer")),
     (_ATLAS, "AML.T0043.003, .004", "Craft adversarial data: by hand; backdoor trigger", None, _always),
-    (_ATLAS, "AML.T0031", "Erode the integrity of the model's answers", "classes", _always),
+    (_ATLAS, "AML.T0031", "Erode the integrity of the model's predictions", "classes", _always),
     (_OWASP, "ML01", "Input manipulation attack", "attacks", _always),
     (_OWASP, "ML02 to ML10", "Poisoning, inversion, inference, theft and the rest", None, _always),
     (_CARLINI, "Threat model", "Precise threat model: goal, capability, knowledge", "threat", _always),
     (_CARLINI, "Adaptive attacks", "Attacks adapted to the defence", None, _always),
     (_CARLINI, "Clean accuracy", "Accuracy without attack reported", "attacks", _always),
-    (_CARLINI, "Sanity tests", "More steps and larger budgets do more damage", "checks", _checked("Q11", "Q12", "Q13")),
-    (_CARLINI, "Success against budget", "A curve that reaches full success", "curve",
+    (_CARLINI, "Sanity tests", "More steps and a larger eps do more damage", "checks", _checked("Q11", "Q12", "Q13")),
+    (_CARLINI, "Success rate vs eps", "A robustness curve that reaches full success", "curve",
      lambda audit: audit.curve is not None),
     (_CARLINI, "Hyper-parameters", "All settings of the attacks", "method", _always),
     (_CARLINI, "Gradient-free attack", "An attack that needs no gradient", "method", _without_gradients),
-    (_CARLINI, "Transfer attack", "Adversarial examples carried over from another model", "method", _named("transfer")),
+    (_CARLINI, "Transfer attack", "Adversarial examples transferred from another model", "method", _named("transfer")),
     (_CARLINI, "Random noise", "Noise of the same size as a baseline", "method", _named("noise")),
-    (_CARLINI, "Convergence", "Attacks run until nothing more is found", "convergence", _checked("Q14")),
+    (_CARLINI, "Convergence", "Attacks run until converged", "convergence", _checked("Q14")),
     (_CARLINI, "Targeted and untargeted", "Both goals tried", "method",
      lambda audit: audit.threat.target is None and _named("apgd-t", "fab-t")(audit)),
     (_CARLINI, "Worst case per example", "A sample counts only if it withstands every attack", "attacks", _always),

@@ -15,7 +15,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class GalleryItem:
     """One sample of the gallery; `gain` is the factor by which the difference was multiplied to be seen.
 
     The saliency maps, white where the answer hangs on a pixel most, are each scaled to their own largest value.

@@ -1,0 +1,87 @@
+"""What to do next, when to test again, and a gate for later versions: all from the data of the audit."""
+
+from __future__ import annotations
+
+import math
+import shlex
+
+from robustkit.checks.diagnostic import check_name
+from robustkit.report.document.report import Audit, Report
+from robustkit.report.text import sentences
+from robustkit.report.text.failed_checks import failed_checks
+from robustkit.report.text.risks import confident_share
+from robustkit.report.text.words import percent, shorten
+
+
+def actions(audit: Audit) -> list[str]:
+    """Returns what the findings suggest, most pressing first."""
+    said = []
+    if failed := failed_checks(audit):
+        named = ", ".join(name for name, _ in failed)
+        said.append(f"Fix the evaluation before using any of its numbers. Failed: {named}.")
+    if remarks := [check_name(check.id) for check in audit.diagnostics if check.status == "remark"]:
+        said.append(f"Read the remarks and repeat the run if they ask for it: {', '.join(remarks)}.")
+    if missed := [gate.rule for gate in audit.gates if gate.status == "not met"]:
+        said.append(f"Improve the model or limit its use until this holds: {'; '.join(missed[:3])}.")
+    more = [gate for gate in audit.gates if gate.status == "undecided" and gate.needed]
+    said += [f"Evaluate about {gate.needed:,} samples to decide {shorten(gate.rule, 80)}." for gate in more[:3]]
+    share = confident_share(audit)
+    if share.value is not None and share.value > 0.1:
+        said.append("Do not rely on the model's confidence to detect attacks: many wrong predictions are confident.")
+    ranked = sentences.ranked(audit)
+    if ranked and ranked[0].robust.wilson[1] < (audit.worst_case.accuracy.value or 0):
+        said.append(f"Start with the training data of class {shorten(ranked[0].name, 40)}, the weakest one.")
+    kinds = [part for part in audit.verdict.coverage if "attacks" in part]
+    said += [f"Before relying on this number, also run {shorten(part, 80)}." for part in kinds]
+    if not audit.subject.defences and (audit.worst_case.attack_success.value or 0) > 0.5:
+        said.append("Consider adversarial training: the model declares no defence, and most samples can be broken.")
+    if not said:
+        said.append("The findings call for no action other than the repeated tests listed here.")
+    return said
+
+
+def triggers(report: Report, audit: Audit) -> list[str]:
+    """Returns the changes after which these numbers no longer hold and the audit should be repeated."""
+    versions = [f"{name} {report.environment[name]}" for name in ("torch", "robustkit") if name in report.environment]
+    weights = audit.subject.weights_sha256
+    return [
+        "New weights" + (f": any whose SHA-256 does not begin with {weights[:12]}." if weights else "."),
+        f"Preprocessing other than declared in section 2, or a precision other than {audit.subject.dtype}.",
+        f"New or differently distributed data (here {audit.data.n:,} samples of {shorten(audit.data.name, 40)}).",
+        f"An attacker is expected who may exceed {audit.threat.norm} {shorten(audit.threat.eps, 20)}.",
+        "A new use, a new decision threshold, or an incident in operation.",
+        "A stronger published attack, or new versions of the tools"
+        + (f" ({', '.join(versions)})." if versions else "."),
+    ]
+
+
+def gate(audit: Audit) -> str | None:
+    """Returns a requirement that this model just meets, for later versions to be checked against.
+
+    Its limit is the lower bound of the exact interval, rounded down to a whole percent. None where the evaluation
+    failed or the limit would be 0.
+    """
+    limit = math.floor(100 * audit.worst_case.accuracy.clopper_pearson[0]) / 100
+    if sentences.doubtful(audit) or limit <= 0:
+        return None
+    return f"robust_accuracy >= {limit:.2f}"
+
+
+def gate_command(report: Report, audit: Audit) -> str | None:
+    """Returns the command line that checks the next report against the gate, None where there is none."""
+    rule = gate(audit)
+    if rule is None:
+        return None
+    name = f" --audit {shlex.quote(audit.subject.name)}" if len(report.audits) > 1 else ""
+    return f'robustkit gate report.json{name} --require "{rule}"'
+
+
+def gate_reason(audit: Audit) -> str:
+    """Returns why the limit of the gate is what it is."""
+    if gate(audit) is None:
+        return "No gate is suggested: the number is unreliable, or too low for a limit above 0."
+    low = audit.worst_case.accuracy.clopper_pearson[0]
+    return (
+        f"The limit is the lower bound of the exact interval, {percent(low)}, rounded down. This model meets it; a "
+        "later version that does not has lost accuracy under attack. Acceptance limits must come from the application."
+    )
