@@ -68,7 +68,9 @@ def same_number(a: float, b: float) -> bool:
 def compare_audits(derived: Audit, stated: Audit, where: str, texts: bool = True) -> Iterator[Mismatch]:
     """Yields every field of an audit that is not what it was derived to be; without `texts`, all but prose."""
     expected, got = (_AUDIT.dump_python(audit, mode="json") for audit in (derived, stated))
-    yield from compare(*((expected, got) if texts else map(_without_texts, (expected, got))), where)
+    if not texts:
+        expected, got = _without_texts(expected), _without_texts(got)
+    yield from compare(expected, got, where)
 
 
 def _without_texts(tree: Any, prose: bool = False) -> Any:

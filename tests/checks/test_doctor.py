@@ -45,7 +45,7 @@ def test_the_doctor_sees_what_is_wrong_with_a_model():
 
 
 def test_a_model_that_looks_at_its_batch_is_refused():
-    with pytest.raises(InvalidEvaluation, match=r"Q04: \d+ of 64 predictions change"):
+    with pytest.raises(InvalidEvaluation, match=r"Q04 batch independence check: \d+ of 64 predictions change"):
         status(Changed(after=lambda z: (z - z.mean(0)) / (z.std(0, correction=0) + 1e-9)))
 
 
