@@ -82,7 +82,7 @@ def _check(notes: Notes, folder: Path, manifest: Manifest, given: list[tuple[Any
     else:
         notes.made("summaries", "percentages in report.html and report.md", wrong)
         what = "the text of report.html and report.md"
-        notes.left_out("summaries", what, "written by another version: text not compared", what)
+        notes.left_out("summaries", what, "written by another version", what)
     notes.trusted += _always(report)
     for number, (stated, part, arguments) in enumerate(zip(report.audits, manifest.audits, given, strict=False)):
         AuditCheck(notes, folder, report, stated, part, number).make(*arguments, batch_size)

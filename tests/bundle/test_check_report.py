@@ -141,7 +141,7 @@ def test_pages_of_other_versions_are_not_checked_and_told(folder, monkeypatch):
     (folder / "report.html").write_text("<p>drawn otherwise")
     result = robustkit.verify(folder)
     assert [m.where for m in result.false] == ["report.html"]  # its hash, and nothing else
-    assert ("not checked", "drawn by other versions") in [(c.status, c.note) for c in result.checks]
+    assert ("not checked", "written by another version") in [(c.status, c.note) for c in result.checks]
 
 
 def test_pages_that_are_drawn_the_same_hold_whatever_the_versions(folder, monkeypatch):

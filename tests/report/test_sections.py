@@ -193,7 +193,7 @@ class TestMonitoring:
         said = " ".join(recommendations.actions(complete(audit(quality="unreliable"))))
         assert "Failed: Q12 unbounded eps check" in said
         assert "until this holds: robust_accuracy >= 0.60" in said
-        assert "Take about 2,400 samples to decide clean_accuracy >= 0.96" in said
+        assert "Evaluate about 2,400 samples to decide clean_accuracy >= 0.96" in said
 
 
 class TestAnnex:

@@ -46,9 +46,9 @@ def triggers(report: Report, audit: Audit) -> list[str]:
     weights = audit.subject.weights_sha256
     return [
         "New weights" + (f": any whose SHA-256 does not begin with {weights[:12]}." if weights else "."),
-        f"Preprocessing other than declared in section 2, or a precision other than {audit.subject.dtype}.",
+        f"A change of the preprocessing declared in section 2, or of the precision ({audit.subject.dtype}).",
         f"New or differently distributed data (here {audit.data.n:,} samples of {shorten(audit.data.name, 40)}).",
-        f"An attacker is expected who may exceed {audit.threat.norm} {shorten(audit.threat.eps, 20)}.",
+        f"Evidence of attackers who may exceed {audit.threat.norm} {shorten(audit.threat.eps, 20)}.",
         "A new use, a new decision threshold, or an incident in operation.",
         "A stronger published attack, or new versions of the tools"
         + (f" ({', '.join(versions)})." if versions else "."),
