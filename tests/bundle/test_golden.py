@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from robustkit.bundle.summaries import check_pages
+from robustkit.bundle.check_report import check_pages
 
 import robustkit
 from robustkit.report import from_json
