@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import robustkit
 from robustkit.base.csv_table import csv_line, read_csv, write_csv
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -66,3 +69,9 @@ def test_the_bytes_are_those_of_the_csv_module(rows):
 def test_what_is_no_csv_is_a_value_error(text):
     with pytest.raises(ValueError, match=r"."):
         read_csv(text)
+
+
+def test_no_other_module_writes_or_reads_csv_by_itself():
+    package = Path(robustkit.__file__).parent
+    users = {p.name for p in package.rglob("*.py") if re.search(r"^\s*(import|from) csv\b", p.read_text(), re.M)}
+    assert users == {"csv_table.py"}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import robustkit
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.write_file import write_atomically, written_in_steps
 
@@ -89,3 +93,15 @@ def test_a_file_in_steps_that_cannot_be_written_is_one_line(tmp_path):
         written_in_steps(tmp_path / "folder") as add,
     ):
         add("x")
+
+
+def test_files_are_written_here_or_inside_the_draft_of_a_bundle():
+    package = Path(robustkit.__file__).parent
+    writing = r"write_text\(|write_bytes\(|open\([^)]*\"[rb]*[wxa]b?\"|save_file\(|torch\.save\("
+    found = {str(p.relative_to(package)) for p in package.rglob("*.py") if re.search(writing, _code(p))}
+    assert found == {"base/write_file.py", "bundle/save.py", "evaluation/evidence.py"}
+
+
+def _code(path: Path) -> str:
+    lines = path.read_text().splitlines()
+    return "\n".join(line for line in lines if "os.devnull" not in line and "torch.save(module)" not in line)

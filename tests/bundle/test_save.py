@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bundles import ATTACKS, EPS, quick, write
+from bundles import ATTACKS, EPS, write
 from nets import digits, digits_cnn
 from safetensors.numpy import load_file
 
@@ -23,14 +23,6 @@ from robustkit.evaluation.evidence import Evidence, StoredEvidence
 from robustkit.model.classifier import Classifier
 from robustkit.report import load
 from robustkit.report.build import build_audit, build_report
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_pages():
-    """Pages are drawn in earnest by tests/test_report.py and tests/test_verify.py."""
-    with pytest.MonkeyPatch.context() as patch:
-        quick(patch)
-        yield
 
 
 @pytest.fixture(scope="module")
