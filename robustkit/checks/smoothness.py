@@ -15,6 +15,7 @@ from robustkit.maths.norms import Norm
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.bpda import BPDA
 from robustkit.model.classifier import Classifier
+from robustkit.model.output import find_scores
 
 POINTS = 100  # random points around each sample
 WIDTH = 8 / 255  # of the noise in all, as a share of the input range
@@ -139,7 +140,7 @@ def _spread(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, threat: T
 
 def _precision(classifier: Classifier, x: Tensor) -> float:
     """Returns the relative step of the coarsest numbers that the model computes with, as far as they show."""
-    output = classifier._find(classifier.raw(x[:1]))
+    output = find_scores(classifier.raw(x[:1]), classifier.select)
     steps = [torch.finfo(dtype).eps for dtype in (classifier.model_dtype, output.dtype)]
     return max(*steps, 0.0 if x.device.type == "cpu" else 2**-10)  # GPUs may convolve in TF32
 

@@ -18,7 +18,8 @@ from robustkit.defenses.logits import Logits
 from robustkit.defenses.preprocess import PREPROCESSORS
 from robustkit.defenses.smoothing import Smoothed
 from robustkit.loading.factories import MODELS
-from robustkit.model.classifier import Classifier, Output
+from robustkit.model.classifier import Classifier
+from robustkit.model.output import Output
 from robustkit.model.small_models import is_small
 from robustkit.model.weights import sha256
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +14,8 @@ from torch import Tensor, nn
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
 from robustkit.maths.losses import Loss
 from robustkit.model.frozen import frozen
+from robustkit.model.output import OUTPUTS, Output, Select, detect_output, find_scores
 
-logger = logging.getLogger("robustkit")
-
-Output = Literal["auto", "logits", "probabilities", "log_probabilities", "binary_logit"]
-OUTPUTS: tuple[Output, ...] = ("auto", "logits", "probabilities", "log_probabilities", "binary_logit")
-Select = str | int | Callable[[Any], Tensor]
 _CUT = (
     "Classifier: expected an output that can be differentiated, got one cut off from the input "
     "(detach, no_grad, argmax, numpy, an inference-only graph); remove the cut or use a black-box attack"
@@ -262,7 +257,7 @@ class Classifier:
         return grad.nan_to_num_(0.0, 0.0, 0.0)
 
     def _scores(self, output: Any) -> Tensor:
-        scores = self._find(output)
+        scores = find_scores(output, self.select)
         if not isinstance(scores, Tensor):
             raise ConfigurationError(
                 f"Classifier: expected a tensor, tuple, dict or object with .logits, got {type(output).__name__}; "
@@ -277,24 +272,6 @@ class Classifier:
             )
         return scores
 
-    def _find(self, output: Any) -> Any:
-        if self.select is not None:
-            if callable(self.select):
-                return self.select(output)
-            if isinstance(self.select, str) and not isinstance(output, Mapping):
-                return getattr(output, self.select, None)
-            try:
-                return output[self.select]
-            except (KeyError, IndexError, TypeError):
-                return None
-        if isinstance(output, Tensor):
-            return output
-        if hasattr(output, "logits"):
-            return output.logits
-        if isinstance(output, Mapping):
-            return output.get("logits")
-        return output[0] if isinstance(output, Sequence) and output else None
-
 
 def _broadcasts(constant: Tensor, x: Tensor) -> bool:
     """Whether `constant` stretches to the shape of `x` without stretching `x`."""
@@ -308,29 +285,6 @@ def _range_advice(least: float, most: float) -> str:
     if least >= 0 and 1 < most <= 255:
         return "they look like grey levels: divide by 255, or set bounds=(0, 255)"
     return "rescale the inputs or correct bounds="
-
-
-def detect_output(scores: Tensor) -> Output:
-    """Returns what rows of scores (N, K) are: "probabilities", "log_probabilities", "binary_logit" or "logits".
-
-    Raises:
-        ConfigurationError: If a single column could as well be a probability as a logit.
-    """
-    scores = scores.detach().double()
-    inside = bool(((scores >= 0) & (scores <= 1 + 1e-6)).all())
-    if scores.shape[1] == 1:
-        if inside:
-            raise ConfigurationError(
-                "Classifier: one output column with values in 0..1 could be a probability or a logit; "
-                "say output='probabilities' or output='binary_logit'"
-            )
-        return "binary_logit"
-    if inside and bool(((scores.sum(dim=1) - 1).abs() < 1e-2).all()):
-        logger.warning("the model returns probabilities: attacks use their logarithm (say output='probabilities')")
-        return "probabilities"
-    if bool((scores <= 1e-6).all()) and bool((torch.logsumexp(scores, dim=1).abs() < 1e-2).all()):
-        return "log_probabilities"
-    return "logits"
 
 
 def as_classifier(model: Classifier | nn.Module | Callable[[Tensor], Any]) -> Classifier:

@@ -14,7 +14,7 @@ from torch import nn
 from robustkit.attacks import FGSM, PGD
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.maths.losses import cross_entropy
-from robustkit.model.classifier import Classifier, as_classifier, detect_output
+from robustkit.model.classifier import Classifier, as_classifier
 from robustkit.model.small_models import create
 
 X, Y = images(12), labels(12)
@@ -229,21 +229,6 @@ def test_one_column_between_zero_and_one_must_be_named():
 def test_a_binary_logit_of_two_columns_is_refused():
     with pytest.raises(ConfigurationError, match="'binary_logit' expects one column, got 4"):
         attacked(Classifier(NET, output="binary_logit"))
-
-
-@pytest.mark.parametrize(
-    ("scores", "kind"),
-    [
-        ([[0.2, 0.8], [1.0, 0.0]], "probabilities"),
-        ([[0.2, 0.8], [1.0, 0.5]], "logits"),
-        ([[-0.1, 1.1]], "logits"),
-        ([[-0.6931, -0.6931]], "log_probabilities"),
-        ([[-0.5, -0.5]], "logits"),
-        ([[-2.0], [0.5]], "binary_logit"),
-    ],
-)
-def test_the_kind_of_output_is_told_from_its_values(scores, kind):
-    assert detect_output(torch.tensor(scores)) == kind
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7, 100])
