@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -21,22 +22,23 @@ if TYPE_CHECKING:
 def print_audit(console: Console, audit: Audit) -> None:
     """Prints accuracies and notes of an audit."""
     title = f"{audit.subject.name} on {audit.data.name}, {audit.threat.norm} {audit.threat.eps}"
-    print_titled(console, title, audit_table(audit))
+    print_titled(console, title, audit_table(audit, console.width))
     for note in notes(audit):
-        console.print(Text("  ").append_text(note))
+        console.print(Padding(note, (0, 0, 0, 2), expand=False))
 
 
-def audit_table(audit: Audit) -> Table:
-    """Returns clean accuracy, every attack and the worst case."""
-    table = plain_table(
-        "", "accuracy, 95 % interval", "correct", "success", "time", left=["", "accuracy, 95 % interval"]
-    )
+def audit_table(audit: Audit, width: int = 80) -> Table:
+    """Returns clean accuracy, every attack and the worst case; on a narrow screen the accuracies alone."""
+    wide = width >= 70
+    columns = ("", "accuracy, 95 % interval", "correct", *(("success", "time") if wide else ()))
+    table = plain_table(*columns, left=columns[:2], narrow=not wide)
     worst, seconds = audit.worst_case, sum(attack.seconds for attack in audit.attacks)
-    table.add_row("clean", accuracy(audit.clean), counts(audit.clean), "", "")
+    table.add_row("clean", accuracy(audit.clean), counts(audit.clean))
     rows = [(Text(run.name), run.accuracy, run.attack_success, run.seconds) for run in audit.attacks]
     rows.append((Text("robust", style="bold"), worst.accuracy, worst.attack_success, seconds))
     for name, correct, success, time in rows:
-        table.add_row(name, accuracy(correct), counts(correct), percent(success.value), f"{time:.1f} s")
+        more = (percent(success.value), f"{time:.1f} s") if wide else ()
+        table.add_row(name, accuracy(correct), counts(correct), *more)
     return table
 
 
