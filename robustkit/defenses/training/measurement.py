@@ -55,7 +55,7 @@ def measure(classifier: Classifier, samples: Samples, attack: Attack | None, rec
         recipe: Seed and batch size.
         ranks: The processes that measure together.
     """
-    own = samples.take(torch.arange(ranks.rank, len(samples), ranks.count))
+    own = samples.take(torch.arange(len(samples))[ranks.rank :: ranks.count])
     right = _right(classifier, own, recipe.batch_size)
     held = {"clean": right}
     if attack:

@@ -1,0 +1,62 @@
+"""Transfer learning: the last layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from nets import digits
+from tiny_training import net
+from torch import nn
+
+from robustkit.base.errors import ConfigurationError
+from robustkit.data.dataset import batches
+from robustkit.defenses import Standard, fit
+from robustkit.defenses.training import head_of, replace_head
+from robustkit.loading.data import load_data
+from robustkit.model.classifier import Classifier
+from robustkit.model.small_models import create
+
+
+def test_a_linear_probe_trains_the_head_alone_and_keeps_batch_statistics(trained, start):
+    after, _ = trained(Standard(), epochs=2, head_epochs=2, select="last")
+    changed = {name for name in after if not after[name].equal(start[name])}
+    assert changed == {"7.weight", "7.bias"} or changed == {f"{len(net()) - 1}.weight", f"{len(net()) - 1}.bias"}
+    tuned, _ = trained(Standard(), epochs=3, head_epochs=2, select="last")
+    assert not tuned["0.weight"].equal(start["0.weight"])
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "vit_b_32", "densenet121"])
+def test_the_head_of_torchvisions_networks_is_found_and_replaced(name):
+    with torch.device("meta"):
+        model = torchvision.models.get_model(name, weights=None)
+    model = model.to_empty(device="cpu") if name in ("resnet18", "squeezenet1_1") else model
+    before = dict(model.named_parameters())
+    if next(model.parameters()).is_meta:
+        head = head_of(model)
+        assert model.get_submodule(head).out_features == 1000
+        return
+    head = replace_head(model, 7)
+    logits = model.eval()(torch.zeros(2, 3, 64, 64))
+    assert logits.shape == (2, 7)
+    assert all(p is before[n] for n, p in model.named_parameters() if not n.startswith(head))
+
+
+def test_a_network_without_a_layer_to_replace_is_refused():
+    with pytest.raises(ConfigurationError, match="expected a linear layer or a convolution"):
+        head_of(nn.Flatten())
+    with pytest.raises(ConfigurationError, match="2 or more classes, got 1"):
+        replace_head(nn.Linear(3, 3), 1)
+
+
+def test_transfer_keeps_what_was_learned():
+    x, y = digits(200)
+    old = create("mlp", (1, 8, 8), 3)
+    samples = next(iter(batches(load_data("digits", split="train"), 600)))
+    few = samples.y < 3
+    fit(Classifier(old), samples.x[few], samples.y[few], Standard(), epochs=4)
+    body = old[1].weight.clone()
+    assert replace_head(old, 10) == "5"
+    fit(Classifier(old), samples.x, samples.y, Standard(), epochs=10, head_epochs=10, lr=0.05)
+    assert old[1].weight.equal(body)
+    assert float((old(x).argmax(1) == y).double().mean()) > 0.7

@@ -1,0 +1,49 @@
+"""The training loop as a whole."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from nets import digits, robust_accuracy
+from tiny_training import same
+
+from robustkit.attacks import PGD
+from robustkit.data.dataset import batches
+from robustkit.defenses import FGSMRS, TRADES, Free, PGDTraining, Standard, fit
+from robustkit.loading.data import load_data
+from robustkit.model.classifier import Classifier
+from robustkit.model.small_models import create
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        PGDTraining(attack=PGD(eps=0, steps=2)),
+        TRADES(attack=PGD(eps=0.1, steps=2), beta=0),
+        Free(m=1, eps=0),
+        FGSMRS(eps=0),
+    ],
+    ids=lambda objective: objective.name,
+)
+def test_limit_cases_train_to_the_weights_of_cross_entropy_bit_for_bit(trained, limit):
+    plain, _ = trained(Standard(), epochs=2, select="last")
+    assert same(trained(limit, epochs=2, select="last")[0], plain)
+    assert not same(trained(PGDTraining(attack=PGD(eps=0.1, steps=2)), epochs=2, select="last")[0], plain)
+
+
+def test_training_repeats_bit_for_bit_and_follows_its_seed(trained):
+    first, _ = trained(Standard(), epochs=1)
+    torch.rand(7)  # the global generator has no say
+    assert same(first, trained(Standard(), epochs=1)[0])
+    assert not same(first, trained(Standard(), epochs=1, seed=1)[0])
+
+
+def test_adversarial_training_makes_the_model_robust_and_keeps_it_accurate():
+    x, y = digits(200)
+    samples = next(iter(batches(load_data("digits", split="train"), 1200)))
+    standard, hardened = (Classifier(create("mlp", (1, 8, 8), 10)) for _ in range(2))
+    fit(standard, samples.x, samples.y, Standard(), epochs=4)
+    fit(hardened, samples.x, samples.y, PGDTraining(attack=PGD(eps=0.1, steps=4)), epochs=7, eval_every=9)
+    attack = PGD(eps=0.1, steps=20)
+    assert robust_accuracy(attack, hardened, x, y) > robust_accuracy(attack, standard, x, y) + 0.1
+    assert (hardened.logits(x).argmax(1) == y).double().mean() > 0.9
