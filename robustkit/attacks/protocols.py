@@ -14,7 +14,8 @@ import torch
 from robustkit.attacks import APGD, FAB, FGSM, Noise, Square
 from robustkit.attacks.base import CLOSE, Attack
 from robustkit.attacks.threat import Eps
-from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.registry import Registry
 from robustkit.base.version import __version__
 from robustkit.maths.norms import Norm
 
@@ -77,7 +78,8 @@ def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool 
     with two no DLR loss at all: differences of two logits take their place. The protocol then says so in `changes`.
 
     Args:
-        name: Which.
+        name: Which: ours, a plug-in's, or the address of a function of norm, eps and the number of classes,
+            `package.module:function`, that returns the attacks and what differs from a publication.
         norm: "Linf", "L2" or "L1".
         eps: Radius.
         classes: Number of classes of the model.
@@ -86,17 +88,26 @@ def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool 
     Raises:
         ConfigurationError: If no protocol has that name, or it would have to be adapted and `strict` forbids it.
     """
-    if name not in PROTOCOLS:
-        raise ConfigurationError(
-            f"protocol: expected one of {', '.join(PROTOCOLS)}, got {name!r}{suggest(name, PROTOCOLS)}"
-        )
-    attacks, changes = PROTOCOLS[name](norm, eps, classes)
+    attacks, changes = _parts(name, KNOWN.find(name)(norm, eps, classes))
     if strict and changes:
         raise ConfigurationError(
             f"protocol {name}: expected a model of at least 10 classes, got {classes}: {'; '.join(changes)}; "
             "run it without strict and it is reported as adapted"
         )
     return Protocol(name, attacks, changes)
+
+
+def _parts(name: str, parts: Any) -> Parts:
+    """Returns what a protocol's function returned, if it is what it should be."""
+    try:
+        attacks, changes = map(tuple, parts)
+    except (TypeError, ValueError):
+        attacks, changes = (), ()
+    if not attacks or not all(isinstance(attack, Attack) for attack in attacks):
+        raise ConfigurationError(
+            f"protocol '{name}': expected attacks, one or more, and a list of changes, got {parts!r}; return both"
+        )
+    return attacks, tuple(map(str, changes))
 
 
 def custom(attacks: Sequence[Attack]) -> Protocol:
@@ -176,3 +187,6 @@ PROTOCOLS: dict[str, Callable[[Norm, Eps, int], Parts]] = {
     "autoattack-rand": _rand,
     "fast": _fast,
 }
+KNOWN: Registry[Callable[[Norm, Eps, int], Parts]] = Registry(
+    "protocol", "robustkit.protocols", PROTOCOLS, expected="a function of norm, eps and classes", fits=callable
+)

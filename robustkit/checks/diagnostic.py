@@ -94,7 +94,7 @@ def complete(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """
     by_id = {id: diagnostic(id, None, "", "not run", "not part of this evaluation") for id in TITLES}
     for item in found:
-        by_id[item.id] = _worse(by_id[item.id], item)
+        by_id[item.id] = _worse(by_id[item.id], item) if item.id in by_id else item
     return tuple(by_id.values())
 
 

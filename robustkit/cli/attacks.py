@@ -16,11 +16,12 @@ def command() -> None:
     """
     from rich.text import Text
 
-    from robustkit.attacks import ATTACKS
+    from robustkit.attacks import ATTACKS, KNOWN
     from robustkit.cli.shared import screen
 
     console = screen.out()
-    for name, kind in sorted(ATTACKS.items()):
+    plugins, faults = KNOWN.plugins()
+    for name, kind in sorted({**ATTACKS, **plugins}.items()):
         common = ("norm", "eps", "target")
         settings = [
             f"{field.name}={'auto' if field.default is None else field.default}"
@@ -35,3 +36,6 @@ def command() -> None:
         console.print(table)
     console.print("\n  All take norm, eps and target; so does any attack from foolbox:")
     console.print("  --attack foolbox:LinfDeepFoolAttack,steps=50")
+    console.print("  and any class of your own: --attack package.module:Class:setting=value")
+    for fault in faults:
+        click.echo(f"robustkit: {fault}", err=True)

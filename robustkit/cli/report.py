@@ -21,8 +21,22 @@ FORMATS = ("html", "markdown", "robustbench", "model-card", "csv", "junit", "sar
 @click.option("--html", type=click.Path(path_type=Path), help="File to write  [default: beside the JSON]")
 @click.option("--markdown", help="File to write, - for standard output.")
 @click.option("-f", "--format", "formats", multiple=True, type=click.Choice(FORMATS), help="May be repeated.")
+@click.option(
+    "--section",
+    "sections",
+    multiple=True,
+    metavar="NAME",
+    help="Draw report-extended.html with this section of a plug-in, or at package.module:NAME.",
+)
 @click.option("--out", metavar="FOLDER", help="For --format, - for standard output  [default: see below]")
-def command(source: Path, html: Path | None, markdown: str | None, formats: tuple[str, ...], out: str | None) -> None:
+def command(
+    source: Path,
+    html: Path | None,
+    markdown: str | None,
+    formats: tuple[str, ...],
+    sections: tuple[str, ...],
+    out: str | None,
+) -> None:
     """Render REPORT, a report.json or its folder, from the JSON alone.
 
     \b
@@ -47,6 +61,13 @@ def command(source: Path, html: Path | None, markdown: str | None, formats: tupl
 
     path = report_path(source)
     report = load(path)
+    if sections:
+        from robustkit.report.own_sections import SECTIONS
+
+        page = render_html(report, [SECTIONS.find(name) for name in sections])
+        name = "report-extended.html"
+        click.echo(write_atomically(html or (Path(out) if out else _place(path, name)) / name, page))
+        return
     if formats:
         files = {name: text for kind in formats for name, text in _rendered(kind, report, path).items()}
         if out == "-":

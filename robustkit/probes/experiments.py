@@ -17,8 +17,8 @@ from robustkit.attacks import APGD, FGSM, PGD, Noise, Square
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import TARGETS
 from robustkit.attacks.threat import Eps, ThreatViolation, eps_text, parse_eps
-from robustkit.base.errors import RobustkitError
-from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic, judged
+from robustkit.base.errors import ConfigurationError, RobustkitError
+from robustkit.checks.diagnostic import TITLES, Diagnostic, check_name, diagnostic, judged
 from robustkit.checks.smoothness import smooth
 from robustkit.evaluation.afterwards import CHANGED, missed_by_stronger
 from robustkit.evaluation.curve import Curve, security_curve
@@ -251,18 +251,25 @@ class Experiment(NamedTuple):
     ids: tuple[str, ...]
     check: _Check
     needs_radius: bool = True
+    titles: tuple[str, ...] = ()  # of its checks, where they are none of ours
 
     def run(self, subset: Subset) -> Outcome:
         """Returns what it found, or that it could not be made and why."""
         if self.needs_radius and not 0 < subset.threat.radius < math.inf:
-            return not_run(self.ids, f"nothing to search at eps {subset.threat.eps}")
+            return self._not_run(f"nothing to search at eps {subset.threat.eps}")
         try:
             return self.check(subset)
         except RobustkitError as error:
-            return not_run(self.ids, str(error).splitlines()[0][:200])
+            return self._not_run(str(error).splitlines()[0][:200])
+
+    def _not_run(self, why: str) -> Outcome:
+        if not self.titles:
+            return not_run(self.ids, why)
+        both = zip(self.ids, self.titles, strict=True)
+        return Outcome(tuple(Diagnostic(id, title, None, "", "not run", why) for id, title in both))
 
 
-EXPERIMENTS = (
+EXPERIMENTS = [
     Experiment("eps 0", ("Q10",), no_radius, needs_radius=False),
     Experiment("other radii", ("Q11", "Q12"), larger_radii),
     Experiment("twice the steps", ("Q14",), twice_the_steps),
@@ -270,4 +277,19 @@ EXPERIMENTS = (
     Experiment("discarded successes", ("Q17",), watched),
     Experiment("loss surface", ("Q18",), surface),
     Experiment("planted adversarial examples", ("Q20",), plants),
-)
+]
+
+
+def add(experiment: Experiment) -> None:
+    """Adds an experiment of one's own to those that every evaluation with probes makes from now on, in this process.
+
+    Raises:
+        ConfigurationError: If its checks have ids of ours, or not a title each.
+    """
+    taken = {id for known in EXPERIMENTS for id in known.ids} | set(TITLES)
+    if not experiment.ids or taken & set(experiment.ids) or len(experiment.ids) != len(experiment.titles):
+        raise ConfigurationError(
+            f"probe '{experiment.name}': expected new ids, and a title for each, got {experiment.ids} and"
+            f" {experiment.titles}; correct them"
+        )
+    EXPERIMENTS.append(experiment)

@@ -27,6 +27,7 @@ from robustkit.report.document.report import (
     WorstCase,
 )
 from robustkit.report.figures.pictures import difference, picture
+from robustkit.report.own_sections import Section
 from robustkit.report.views.html import render_html
 from robustkit.report.views.markdown import render_markdown
 from robustkit.report.views.notebook import report_card
@@ -54,6 +55,7 @@ __all__ = [
     "Picture",
     "Report",
     "RiskCoverage",
+    "Section",
     "SignOff",
     "SliceRow",
     "Subject",

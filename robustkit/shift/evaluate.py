@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.dataset import batches
 from robustkit.data.labels import as_labels
 from robustkit.maths.calibration import Columns, Estimate, columns, measure
 from robustkit.maths.intervals import bootstrap
 from robustkit.model.classifier import Classifier, as_classifier
-from robustkit.shift.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from robustkit.shift.corruptions import CORRUPTIONS, KNOWN, SEVERITIES, corrupt
 from robustkit.shift.published_sets import load_corrupted
 from robustkit.shift.result import ALEXNET, Baseline, Cell, Shift
 
@@ -66,8 +66,8 @@ def evaluate_shift(
             f" {list(severities)}; correct them"
         )
     for name in names:
-        if folder is None and name not in CORRUPTIONS:
-            raise ConfigurationError(f"shift: expected a known corruption, got {name!r}{suggest(name, CORRUPTIONS)}")
+        if folder is None:
+            KNOWN.find(name)
     if classifier.bounds != (0.0, 1.0):
         raise ConfigurationError(
             f"shift: expected a model of inputs in 0..1, got {classifier.bounds}; use mean and std"

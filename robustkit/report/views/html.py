@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from robustkit.evaluation.afterwards import last_tenth
 from robustkit.report.document.gallery import GalleryItem
 from robustkit.report.document.report import Audit, Report
 from robustkit.report.figures import bars, curves, diagrams, matrices
+from robustkit.report.own_sections import Section
 from robustkit.report.text import failed_checks, frameworks, recommendations, risks, sections, sentences, words
 from robustkit.report.text.attack_names import attack_name
 from robustkit.report.views import tables
@@ -31,11 +33,16 @@ class _Page:
     gallery: tuple[GalleryItem, ...]
 
 
-def render_html(report: Report) -> str:
-    """Returns the report as one HTML page, drawn from the report alone and the same bytes every time."""
+def render_html(report: Report, own: Sequence[Section] = ()) -> str:
+    """Returns the report as one HTML page, drawn from the report alone and the same bytes every time.
+
+    Args:
+        report: The report.
+        own: Sections of one's own, at the end; the page in a bundle has none.
+    """
     pages = [_page(audit, f"audit-{number}", len(report.audits)) for number, audit in enumerate(report.audits, 1)]
     overview = bars.comparison(report.audits, "overview-figure") if len(pages) > 1 else None
-    return _ENVIRONMENT.get_template("report.html.j2").render(report=report, pages=pages, overview=overview)
+    return _ENVIRONMENT.get_template("report.html.j2").render(report=report, pages=pages, overview=overview, own=own)
 
 
 def _page(audit: Audit, ident: str, among: int) -> _Page:

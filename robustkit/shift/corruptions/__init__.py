@@ -15,7 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.registry import Registry
 from robustkit.shift.corruptions.blur import defocus_blur, glass_blur, motion_blur, zoom_blur
 from robustkit.shift.corruptions.digital import contrast, elastic_transform, jpeg_compression, pixelate
 from robustkit.shift.corruptions.draws import Draws
@@ -35,6 +36,13 @@ CORRUPTIONS: dict[str, Corruption] = {
     )
 }
 SEVERITIES = (1, 2, 3, 4, 5)
+KNOWN: Registry[Corruption] = Registry(
+    "corruption",
+    "robustkit.corruptions",
+    CORRUPTIONS,
+    expected="a function of images, severity and draws",
+    fits=callable,
+)
 _VALUES = 2**21  # worked on at once, so that the integers behind random numbers stay small
 
 
@@ -43,7 +51,7 @@ def corrupt(x: Tensor, name: str, severity: int, ids: Tensor, seed: int = 0) -> 
 
     Args:
         x: Images (N, 1 or 3, H, W) in 0..1; device and floating dtype are kept.
-        name: A key of `CORRUPTIONS`.
+        name: A key of `CORRUPTIONS`, a plug-in's name, or the address of a function, `package.module:function`.
         severity: From 1 to 5. All severities of a sample share their random numbers.
         ids: Sample ids, integers from 0, shape (N,).
         seed: Of all random numbers.
@@ -52,8 +60,7 @@ def corrupt(x: Tensor, name: str, severity: int, ids: Tensor, seed: int = 0) -> 
         ConfigurationError: If the name or the severity is unknown, or there is not one id per image.
         InvalidEvaluation: If `x` holds no images in 0..1.
     """
-    if name not in CORRUPTIONS:
-        raise ConfigurationError(f"corrupt: expected a known corruption, got {name!r}{suggest(name, CORRUPTIONS)}")
+    corruption = KNOWN.find(name)
     if severity not in SEVERITIES:
         raise ConfigurationError(f"corrupt: expected a severity from 1 to 5, got {severity!r}; correct it")
     if x.ndim != 4 or x.shape[1] not in (1, 3) or not x.is_floating_point():
@@ -71,7 +78,11 @@ def corrupt(x: Tensor, name: str, severity: int, ids: Tensor, seed: int = 0) -> 
     working = x.detach() if x.dtype == torch.float64 else x.detach().float()
     rows = max(1, _VALUES // max(1, math.prod(x.shape[1:])))
     parts = [
-        CORRUPTIONS[name](part, severity, Draws(seed, name, some, part)).clamp(0, 1)
+        corruption(part, severity, Draws(seed, name, some, part)).clamp(0, 1)
         for part, some in zip(torch.split(working, rows), torch.split(ids, rows), strict=True)
     ]
+    if any(new.shape != old.shape for new, old in zip(parts, torch.split(working, rows), strict=True)):
+        raise ConfigurationError(
+            f"corruption '{name}': expected images of the shape it was given, got others; correct it"
+        )
     return torch.cat(parts).to(x.dtype)
