@@ -54,3 +54,15 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Returns an empty folder that is the current directory during the test."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def evaluation():
+    """A small evaluation of the digits CNN."""
+    from nets import digits, digits_cnn
+
+    import robustkit
+    from robustkit.attacks import FGSM, PGD, Noise
+
+    classifier = robustkit.Classifier(digits_cnn())
+    return robustkit.evaluate(classifier, digits(120), [Noise(eps=0.1), FGSM(eps=0.1), PGD(eps=0.1, steps=10)])

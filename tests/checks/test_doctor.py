@@ -7,7 +7,9 @@ import copy
 import pytest
 import torch
 from nets import digits, digits_cnn
+from probe_examples import by_id
 from torch import nn
+from twins import Twin
 
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.checks.diagnostic import complete, diagnostic, quality
@@ -92,3 +94,24 @@ def test_two_answers_of_a_check_are_told_once_however_often_they_are_put_togethe
     answers = [diagnostic("Q15", 0, "", "pass", "none; of 4"), diagnostic("Q15", 0.1, "", status, "much nearer on 1")]
     once = complete(answers)
     assert complete([*once, *answers]) == once
+
+
+class TestInside:
+    def test_the_doctor_compares_with_and_without_mean_and_std(self):
+        class Own(nn.Module):
+            """Normalises its input itself."""
+
+            def __init__(self):
+                super().__init__()
+                self.net = digits_cnn()
+
+            def forward(self, x):
+                return self.net(((x - 0.4) / 0.25) * 0.25 + 0.4)
+
+        x, y = digits(64)
+        assert by_id(examine(Classifier(Own().eval()), x, y)).get("Q01") is None
+        twice = by_id(examine(Classifier(Own().eval(), mean=0.4, std=0.25), x, y))["Q01"]
+        assert twice.status == "fail"
+        assert "normalise its input itself" in twice.message
+        once = Twin(before=lambda x: x * 0.25 + 0.4).eval()  # trained on inputs that were normalised
+        assert by_id(examine(Classifier(once, mean=0.4, std=0.25), x, y))["Q01"].status == "pass"

@@ -154,7 +154,7 @@ def test_what_stands_in_the_way_of_reading_it_is_said(pair, tmp_path):
     x, y = digits(120)
     other = folder(tmp_path / "other", digits_cnn(), (x, y), eps=0.05)
     found = compare(pair[0], other)
-    assert any(caveat.startswith("The threats differ (Linf 0.08") for caveat in found.caveats)
+    assert any(caveat.startswith("The threat models differ (Linf 0.08") for caveat in found.caveats)
     other = folder(tmp_path / "fewer", digits_cnn(), (x, y), attacks=[Noise(eps=0.08)])
     found = compare(pair[0], other)
     assert "Only before was attacked by fgsm: the worst cases are over different attacks." in found.caveats
@@ -186,13 +186,13 @@ def test_views_show_both_curves_and_stay_short(pair):
     found = compare(*pair)
     page, text = render_comparison_html(found), render_comparison_markdown(found)
     assert page == render_comparison_html(found)
-    assert "Robust accuracy against the budget, before and after" in page
+    assert "Robust accuracy vs eps, before and after" in page
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     assert len(text.splitlines()) <= 60
     assert headline(found) in page
     assert json.loads(comparison_json(found))["n"] == 120
     bare = dataclasses.replace(found, before=dataclasses.replace(found.before, curve=None))
-    assert "Audits made with --curve also show both curves here." in render_comparison_html(bare)
+    assert "Audits made with --curve also show both robustness curves here." in render_comparison_html(bare)
 
 
 def test_hostile_names_break_no_view(pair):
