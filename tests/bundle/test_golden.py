@@ -6,9 +6,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from robustkit.bundle.check_report import check_pages
 
 import robustkit
+from robustkit.bundle.check_report import check_pages
 from robustkit.report import from_json
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*/*.zip"))
