@@ -1,4 +1,4 @@
-"""Calibrators: what turns a model's confidence into an honest one, fitted on held-out samples, as modules."""
+"""Calibrators: what makes a model's confidence match its accuracy, fitted on held-out samples, as modules."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def calibrate(
 
     Args:
         model: A Classifier, or a bare model that takes inputs in 0..1.
-        x: Samples (N, ...) that the model was not trained on and that it will not be judged by.
+        x: Samples (N, ...) that the model was not trained on and that it will not be evaluated on.
         y: Labels (N,).
         method: "temperature", "vector" or "isotonic".
         batch_size: Rows the model sees at once.

@@ -47,7 +47,7 @@ class Ensemble(nn.Module):
         weights: How much each member counts, >= 0, in any unit; equal by default.
 
     Raises:
-        ConfigurationError: If there is no member, their bounds differ, or rule or weights cannot be meant.
+        ConfigurationError: If there is no member, their bounds differ, or rule or weights are invalid.
     """
 
     weights: Tensor
@@ -104,17 +104,17 @@ class Ensemble(nn.Module):
             return (weights * logits).sum(0)
         mean = _mean_probabilities(logits, weights)
         value = _vote(logits.detach(), weights) if self.rule == "hard_vote" else mean
-        stand_in = mean if self.training else soft_votes(logits, weights)
-        return value.detach() + (stand_in - stand_in.detach())
+        surrogate = mean if self.training else soft_votes(logits, weights)
+        return value.detach() + (surrogate - surrogate.detach())
 
 
 def soft_votes(logits: Tensor, weights: Tensor) -> Tensor:
-    """Returns what stands in for a vote when attackers differentiate it, shape (N, K).
+    """Returns the surrogate for a vote that the backward pass differentiates, shape (N, K).
 
     Each member's logits are brought to unit spread, so that none is too loud to be outvoted, and turned into votes by
-    a softmax whose width is the lead of the pivotal member, the median one: it pulls most on those that can still be
-    won, little on those already won or out of reach. Athalye et al. 2018, arXiv 1802.00420, section 4.1, on backward
-    passes that stand in for another; this one is ours.
+    a softmax whose width is the logit margin of the pivotal member, the median one: it pulls most on those that can
+    still be won, little on those already won or out of reach. Athalye et al. 2018, arXiv 1802.00420, section 4.1, on
+    backward passes that replace another (BPDA); this one is ours.
 
     Args:
         logits: Of every member, shape (M, N, K).
@@ -123,8 +123,8 @@ def soft_votes(logits: Tensor, weights: Tensor) -> Tensor:
     tiny = torch.finfo(logits.dtype).tiny
     level = logits / logits.detach().std(dim=2, keepdim=True).clamp(min=tiny)
     top = level.detach().topk(2, dim=2).values
-    lead = (top[..., :1] - top[..., 1:]).median(dim=0).values.clamp(min=1e-6)
-    return (weights * (2 * level / lead).softmax(dim=2)).sum(0)
+    margin = (top[..., :1] - top[..., 1:]).median(dim=0).values.clamp(min=1e-6)
+    return (weights * (2 * level / margin).softmax(dim=2)).sum(0)
 
 
 def _mean_probabilities(logits: Tensor, weights: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from robustkit.model.classifier import Classifier, as_classifier
 
 
 class Logits(nn.Module):
-    """The function from inputs in `bounds` to logits that a Classifier stands for, as a module.
+    """The function from inputs in `bounds` to logits that a Classifier is, as a module.
 
     Mean and std are buffers: they move with the module and are saved with it. The classifier itself stays as it is;
     its weights are shared.

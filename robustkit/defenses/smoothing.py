@@ -46,20 +46,20 @@ class Smoothed(nn.Module):
     """The classifier "what does the model say most often under Gaussian noise", Cohen et al. 2019, arXiv 1902.02918.
 
     The model should have been trained under the same noise. Noise is added in units of the input, before any
-    normalisation, and not clipped. It depends on the seed and the sample's id alone, not on batch size or company.
+    normalisation, and not clipped. It depends on the seed and the sample's id alone, not on batch size or composition.
 
-    As a module it returns the logarithm of the mean probability over `draws` fixed noises, which is what an attacker
-    differentiates (Salman et al. 2019, arXiv 1906.04584, equation 5) and what an audit sees; `predict` and `certify`
-    are the vote itself.
+    As a module it returns the logarithm of the mean probability over `draws` fixed noise samples, which is what an
+    attacker differentiates (Salman et al. 2019, arXiv 1906.04584, equation 5) and what an audit sees; `predict` and
+    `certify` are the vote itself.
 
     Args:
         model: A Classifier, or a bare model that takes inputs in 0..1.
         sigma: Standard deviation of the noise in units of the input, > 0.
-        draws: Noises in a forward pass.
+        draws: EOT samples, the noise samples of one forward pass.
         seed: Seed of all noise.
 
     Raises:
-        ConfigurationError: If a number cannot be meant.
+        ConfigurationError: If a number is out of range.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Smoothed(nn.Module):
             batch_size: Noisy copies the model sees at once.
 
         Raises:
-            ConfigurationError: If a number cannot be meant.
+            ConfigurationError: If a number is out of range.
             InvalidEvaluation: If the inputs leave the bounds.
         """
         _check_alpha(alpha)
@@ -133,7 +133,7 @@ class Smoothed(nn.Module):
             batch_size: Noisy copies the model sees at once.
 
         Raises:
-            ConfigurationError: If a number cannot be meant.
+            ConfigurationError: If a number is out of range.
             InvalidEvaluation: If the inputs leave the bounds.
         """
         _check_alpha(alpha)
@@ -146,7 +146,7 @@ class Smoothed(nn.Module):
         return Certificates(torch.tensor(predictions), torch.tensor(radii, dtype=torch.float64), torch.tensor(votes))
 
     def _votes(self, x: Tensor, ids: Tensor | None, batch_size: int, **draws: int) -> Iterator[list[NDArray[np.int64]]]:
-        """Yields for each sample how often each class was the answer, once for every named number of draws."""
+        """Yields for each sample how often each class was the answer, once for every named number of noise samples."""
         for name, number in {**draws, "batch_size": batch_size}.items():
             _check_draws(name, number)
         view = Classifier(self.model, bounds=self.model.bounds, output="logits")

@@ -20,7 +20,7 @@ Facts = dict[str, Any]
 
 
 def write(path: Path, tensors: Tensors, facts: Facts) -> None:
-    """Writes a checkpoint; whoever is killed meanwhile leaves the old one."""
+    """Writes a checkpoint; a process killed meanwhile leaves the old one whole."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Tied weights lie in the same memory, which safetensors refuses.
     separate = {name: tensor.clone() for name, tensor in plain.items()}

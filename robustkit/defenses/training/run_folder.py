@@ -15,7 +15,7 @@ from robustkit.defenses.training.samples import Samples
 from robustkit.defenses.training.state import TrainingState
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "weights.safetensors"
-# What may differ between a run and the one that goes on from it.
+# What may differ between a run and the one that resumes it.
 _FREE = {"minutes", "stop_after", "save_minutes", "trackers", "on_catastrophic"}
 
 
