@@ -6,11 +6,26 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError
 from robustkit.base.moved import Moved
 from robustkit.base.version import __version__
 
 if TYPE_CHECKING:
-    from robustkit import attacks, bundle, data, defenses, evaluation, loading, model, probes, report, shift, testing
+    from robustkit import (
+        attacks,
+        bundle,
+        checks,
+        data,
+        defenses,
+        evaluation,
+        loading,
+        maths,
+        model,
+        probes,
+        report,
+        shift,
+        testing,
+    )
     from robustkit.attacks import Threat
     from robustkit.bundle import save_bundle, verify
     from robustkit.evaluation import Evaluation, Ledger, merge_evaluations, minimal_distances, security_curve
@@ -20,17 +35,22 @@ if TYPE_CHECKING:
 __all__ = [
     "BPDA",
     "Classifier",
+    "ConfigurationError",
     "Evaluation",
+    "InvalidEvaluation",
     "Ledger",
+    "RobustkitError",
     "Threat",
     "__version__",
     "attacks",
     "bundle",
+    "checks",
     "data",
     "defenses",
     "evaluate",
     "evaluation",
     "loading",
+    "maths",
     "merge_evaluations",
     "minimal_distances",
     "model",

@@ -1,1 +1,32 @@
 """Pure functions: norms, projection, losses, random numbers, intervals, calibration."""
+
+from robustkit.maths.calibration import Calibration, adaptive_ece, aurc, brier, classwise_ece, ece, mce, measure, nll
+from robustkit.maths.intervals import Proportion, bootstrap, confidence_sequence, holm, mcnemar, one_sided, proportion
+from robustkit.maths.paired_test import Paired, difference_interval, paired
+from robustkit.maths.sample_size import half_width, samples_for_half_width, samples_for_mcnemar, samples_to_decide
+
+__all__ = [
+    "Calibration",
+    "Paired",
+    "Proportion",
+    "adaptive_ece",
+    "aurc",
+    "bootstrap",
+    "brier",
+    "classwise_ece",
+    "confidence_sequence",
+    "difference_interval",
+    "ece",
+    "half_width",
+    "holm",
+    "mce",
+    "mcnemar",
+    "measure",
+    "nll",
+    "one_sided",
+    "paired",
+    "proportion",
+    "samples_for_half_width",
+    "samples_for_mcnemar",
+    "samples_to_decide",
+]

@@ -2,5 +2,6 @@
 
 from robustkit.model.bpda import BPDA
 from robustkit.model.classifier import Classifier
+from robustkit.model.weights import load_weights
 
-__all__ = ["BPDA", "Classifier"]
+__all__ = ["BPDA", "Classifier", "load_weights"]

@@ -1,6 +1,7 @@
 """The audit report: plain data, its JSON, and the pages drawn from it."""
 
 from robustkit.checks.diagnostic import Diagnostic
+from robustkit.report.build import build_audit, build_report
 from robustkit.report.document.about import About, SignOff, read_about
 from robustkit.report.document.gallery import GalleryItem, Picture
 from robustkit.report.document.io import from_json, load, result_sha256, save, schema, to_json
@@ -62,6 +63,8 @@ __all__ = [
     "ThreatModel",
     "Verdict",
     "WorstCase",
+    "build_audit",
+    "build_report",
     "difference",
     "from_json",
     "load",
