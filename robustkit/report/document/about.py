@@ -56,7 +56,7 @@ def read_about(path: str | Path) -> About:
     """Returns the record in a TOML file: its keys are the fields of `About`, `[signoff]` holds those of `SignOff`.
 
     Raises:
-        ConfigurationError: If the file cannot be read, or a key or a value cannot be meant.
+        ConfigurationError: If the file cannot be read, or a key or a value is invalid.
     """
     tree = read_toml(path, "about")
     signoff = tree.pop("signoff", {})

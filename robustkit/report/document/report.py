@@ -70,9 +70,9 @@ class ThreatModel:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Two separate verdicts and what was not tested; never merged into one score.
+    """Requirement, quality of the evaluation and what was not tested; never merged into one score.
 
-    `rule` is the requirement as given ("robust_accuracy >= 0.45"): no verdict is coloured without its limit.
+    `rule` is the requirement as given ("robust_accuracy >= 0.45"): no outcome is coloured without its limit.
     """
 
     requirement: Literal["met", "not met", "undecided", "none given"]
@@ -83,12 +83,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Method:
-    """How the attacks were chosen and samples judged.
+    """How the attacks were chosen and samples classified.
 
     `changes` is how the attacks differ from the published `protocol`; results compare where `fingerprint` agrees. In a
-    `cascade` an attack gets only what the ones before left standing. `draws` passes make one verdict. A run that was
-    allowed to stop early took its samples in random order and says why it `stopped`, of how many `planned`. Where
-    it was `accelerated`, attacks searched on a copy with batch norms folded and channels last; the model itself judged.
+    `cascade` an attack runs only on samples no earlier attack broke. A prediction is the mean of `draws` EOT samples.
+    A run that was allowed to stop early took its samples in random order and says why it `stopped`, of how many
+    `planned`. Where it was `accelerated`, attacks searched on a copy with batch norms folded and channels last; every
+    outcome comes from the model itself.
     Probing the evaluation afterwards took `probe_seconds`, None where that was left out.
     """
 
@@ -106,12 +107,12 @@ class Method:
 
 @dataclass(frozen=True)
 class AttackResult:
-    """One attack, every setting resolved: `accuracy` over all samples, `attack_success` over those once right.
+    """One attack, every setting resolved: `accuracy` over all samples, `attack_success` over those initially correct.
 
     In a cascade `accuracy` counts what the attacks before it broke, too, and `attack_success` only its own.
 
     `loss_path` is the mean of the best loss so far over the attacked rows after each step.
-    `rechecked_changes` counts verdicts that a fresh pass over the stored adversarial input did not confirm.
+    `rechecked_changes` counts outcomes that a second pass over the stored adversarial input did not confirm.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""Requirements such as "robust_accuracy >= 0.45", judged on the end of an interval and never on the figure itself.
+"""Requirements such as "robust_accuracy >= 0.45", judged on a confidence bound and never on the point estimate.
 
 "At least" is met where the lower bound reaches the limit, not met where even the upper bound lies below it, and
 undecided in between. The bounds of a share are one-sided 95 % Clopper-Pearson bounds; of calibration figures the ends
-of their 95 % bootstrap intervals; of runs that could stop early the ends of the 95 % interval that allows for it.
+of their 95 % bootstrap intervals; of runs that could stop early those of the 95 % interval corrected for that.
 
 Every requirement is judged by itself, and all of them must be met: for that claim no correction is needed (Berger
 1982). Who looks for single classes or slices that fail looks many times; for these, p values with Holm's correction
@@ -130,7 +130,9 @@ def exit_code(audits: Iterable[Audit]) -> ExitCode:
 def _judge(requirement: Requirement, measure: Measure) -> GateResult:
     rule, limit, at_least = requirement.rule, requirement.limit, requirement.at_least
     if measure.value is None:
-        return GateResult(rule, "undecided", None, None, None, "not measured, or without an interval, in this audit")
+        return GateResult(
+            rule, "undecided", None, None, None, "not measured in this audit, or without a confidence interval"
+        )
     value, low, high = measure.value, measure.low, measure.high
     good, bad = (low, high) if at_least else (high, low)
     met, failed = (low >= limit, high < limit) if at_least else (high <= limit, low > limit)
@@ -147,10 +149,10 @@ def _judge(requirement: Requirement, measure: Measure) -> GateResult:
         said += f"; {side} {say(bound)} ({measure.basis})"
         return GateResult(rule, "met" if met else "not met", value, bound, None, said, p_value)
     needed = _needed(measure, value, limit, at_least)
-    would = "no number of samples would tell" if needed is None else f"about {needed:,} samples would tell"
+    would = "no sample size would decide it" if needed is None else f"about {needed:,} samples would decide it"
     said += f"; between {say(low)} and {say(high)} ({measure.basis}); {would}"
     if measure.chance is not None and not at_least and limit < measure.chance:
-        said += f"; at this n even a perfectly calibrated model shows {say(measure.chance)}"
+        said += f"; at this sample size even a perfectly calibrated model shows {say(measure.chance)}"
     return GateResult(rule, "undecided", value, good, needed, said, p_value)
 
 

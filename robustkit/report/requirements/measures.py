@@ -94,20 +94,20 @@ def measures(audit: Audit) -> dict[str, Measure]:
     # Only clean and robust accuracy have an interval over origins; the others say that theirs is not one.
     for name, measure in found.items():
         if name not in ("clean_accuracy", "robust_accuracy"):
-            found[name] = dataclasses.replace(measure, basis=f"{measure.basis}, common origins not allowed for")
+            found[name] = dataclasses.replace(measure, basis=f"{measure.basis}, not corrected for common origins")
     return found
 
 
 def _share(
     share: Proportion | None, early: bool, clustered: tuple[float, float] | None = None, family: bool = False
 ) -> Measure:
-    """Returns a share with exact one-sided bounds, widened where the run peeked or samples share an origin."""
+    """Returns a share with exact one-sided bounds, widened for optional stopping and common origins."""
     if share is None or share.value is None:
         return Measure(None, 0.0, 1.0, 0, _EXACT, family=family)
     low, high = one_sided(share.k, share.n)
     wider = [interval for interval in (confidence_sequence(share.k, share.n) if early else None, clustered) if interval]
-    allowed = [what for what, given in (("stopping early", early), ("common origins", clustered)) if given]
-    basis = f"95 %, {' and '.join(allowed)} allowed for" if allowed else _EXACT
+    corrected = [what for what, given in (("optional stopping", early), ("common origins", clustered)) if given]
+    basis = f"95 %, corrected for {' and '.join(corrected)}" if corrected else _EXACT
     return Measure(
         share.value,
         min([low, *(interval[0] for interval in wider)]),
