@@ -73,7 +73,7 @@ class TestTheWhole:
         seen = []
         audited(digits_cnn(), [FGSM(eps=EPS)], n=20, probes=8, progress=seen.append)
         assert seen[-1].done == seen[-1].total
-        assert any(stage.stage == "probe: planted inputs" for stage in seen)
+        assert any(stage.stage == "probe: planted adversarial examples" for stage in seen)
 
     @pytest.mark.parametrize("attack", [
         PGD(norm="L2", eps=0.5, steps=20),

@@ -157,7 +157,7 @@ def test_what_stands_in_the_way_of_reading_it_is_said(pair, tmp_path):
     assert any(caveat.startswith("The threat models differ (Linf 0.08") for caveat in found.caveats)
     other = folder(tmp_path / "fewer", digits_cnn(), (x, y), attacks=[Noise(eps=0.08)])
     found = compare(pair[0], other)
-    assert "Only before was attacked by fgsm: the worst cases are over different attacks." in found.caveats
+    assert "Only before was attacked by FGSM: the worst cases are over different attacks." in found.caveats
     assert any("white-box before, black-box after" in caveat for caveat in found.caveats)
     assert [row.name for row in found.rows] == ["no attack", "noise", "worst case"]
     report = json.loads((other / "report.json").read_text())
