@@ -63,6 +63,6 @@ def refuse_calls(words: Sequence[str]) -> None:
     risky = [call for call in calls if not call.startswith(("torchvision:", "timm:")) and not Path(call).exists()]
     if risky or TRUST in words:
         raise ConfigurationError(
-            f"merge: expected shards that run nobody's code, got {risky[0] if risky else TRUST!r}; {TRUST} does it all"
-            " the same: use it only if you trust who made the shards"
+            f"merge: expected shards that run no foreign code, got {risky[0] if risky else TRUST!r}; {TRUST} runs it"
+            " all the same: use it only if you trust whoever made the shards"
         )

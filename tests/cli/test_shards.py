@@ -141,7 +141,7 @@ def test_a_shard_that_names_code_to_run_has_to_be_trusted(folder, capsys):
     words = ["audit", "nets_of_a_shard:net", "--data", "nets_of_a_shard:samples", "--eps", "0.1", *ATTACKS, "--quiet"]
     assert run([*words, "--shard", "1/1"]) == 0
     assert run(["merge", "robustkit-shard-1-of-1"]) == 2
-    assert "expected shards that call nobody's code, got 'nets_of_a_shard:net'" in capsys.readouterr().err
+    assert "expected shards that run no foreign code, got 'nets_of_a_shard:net'" in capsys.readouterr().err
     assert run(["merge", "robustkit-shard-1-of-1", "--trust-checkpoint"]) in (0, 3)
 
 

@@ -45,6 +45,7 @@ SETTINGS = {
     "smoothed": {"sigma": 0.1},
     "temperature": {"temperature": 2.0},
     "vector": CALIBRATORS["vector"].unchanged(3),
+    "isotonic": CALIBRATORS["isotonic"].unchanged(3),
 }
 
 
