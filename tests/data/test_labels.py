@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustkit.base.errors import InvalidEvaluation
-from robustkit.data.labels import as_labels, names_of_classes
+from robustkit.data.labels import as_labels, as_tensor, names_of_classes
 
 Y = torch.tensor([3, 1, 4, 1, 5, 9, 2])
 
@@ -85,3 +85,12 @@ def test_no_labels_are_still_labels() -> None:
 )
 def test_classes_are_called_by_the_first_names_known_or_by_numbers(known, expected) -> None:
     assert names_of_classes(2, *known) == expected
+
+
+def test_a_tensor_shares_the_memory_of_an_array_unless_it_is_read_only() -> None:
+    array = np.zeros(2)
+    shared = as_tensor(array)
+    array.setflags(write=False)
+    apart = as_tensor(array)
+    shared[0], apart[1] = 1.0, 2.0
+    assert array.tolist() == [1, 0]
