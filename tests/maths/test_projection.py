@@ -116,3 +116,10 @@ def test_shift_never_goes_further_than_told_and_misses_by_one_unit_at_most(x, de
     moved = (found.double() - x.double()).abs()
     assert (moved <= delta.abs()).all()
     assert (delta.abs() - moved <= torch.finfo(dtype).eps * 2).all()
+
+
+def test_cube_ends_at_the_bounds():
+    x = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)
+    low, high = cube(x, 0.5, (0.0, 1.0))
+    assert low.tolist() == [0, 0, 0.5]
+    assert high.tolist() == [0.5, 0.75, 1]
