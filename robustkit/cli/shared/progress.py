@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -66,7 +66,9 @@ def progress(quiet: bool = False) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+    silent = quiet or not console.is_terminal
+    bar = Progress(*columns, console=console, transient=True, disable=silent)
+    with nullcontext() if silent else bar:  # older versions of rich end even a disabled bar with a line feed
         yield Bar(bar)
 
 
