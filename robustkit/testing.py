@@ -22,6 +22,8 @@ from robustkit.report.document.report import Audit
 from robustkit.report.requirements.gates import Requirement, check_names, judged
 from robustkit.report.requirements.measures import names
 
+__all__ = ["assert_robust"]
+
 
 def assert_robust(
     model: Classifier | nn.Module | Callable[[Tensor], Any],

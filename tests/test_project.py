@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import ast
+import configparser
+import os
+import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import robustkit
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "robustkit"
+checkout_only = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="looks at a git checkout, this is none")
 
 DOORS = {"", "__main__"}  # the package itself and `python -m robustkit` may look into every room
 
 
 def floors() -> list[set[str]]:
     """Returns the floors of the house from the ground up, as docs/architecture.md draws them."""
-    drawn = (ROOT / "docs" / "architecture.md").read_text().partition("```floors\n")[2].partition("```")[0]
-    return [{word.strip("/") for word in line.split("|")[0].split()} for line in reversed(drawn.splitlines())]
+    return [{word.strip("/") for word in line.split("|")[0].split()} for line in reversed(drawn("floors").splitlines())]
+
+
+def drawn(name: str) -> str:
+    """Returns what docs/architecture.md holds between ```name and ```."""
+    return (ROOT / "docs" / "architecture.md").read_text().partition(f"```{name}\n")[2].partition("```")[0]
 
 
 def modules() -> dict[str, Path]:
@@ -133,6 +145,7 @@ def test_no_device_is_hard_coded_and_nothing_seeds_the_global_generator(path: Pa
         assert "manual_seed" not in private or path.name in ("small_models.py", "training_mode.py", "apply.py")
 
 
+@checkout_only
 @pytest.mark.parametrize("door", ["attacks", "defenses", "cli"])
 def test_top_level_doors_lead_into_the_package(door: str) -> None:
     assert (ROOT / door).is_symlink()
@@ -158,3 +171,94 @@ def test_wheel_holds_the_package_alone(tmp_path: Path) -> None:
     if tracked.returncode == 0:
         assert set(tracked.stdout.split()) <= packed
     assert {"robustkit/py.typed", "robustkit/report/schema.json", "robustkit/report/templates/report.html.j2"} <= packed
+
+
+PUBLIC = [name for name in robustkit.__all__ if isinstance(getattr(robustkit, name), ModuleType)]
+
+
+def test_dir_shows_the_public_names_that_the_documentation_lists() -> None:
+    assert dir(robustkit) == sorted(drawn("public").split())
+    for name in dir(robustkit):
+        getattr(robustkit, name)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_module_says_what_it_is_for_and_what_it_offers(name: str) -> None:
+    module = getattr(robustkit, name)
+    assert module.__doc__
+    assert module.__all__
+    found: dict[str, object] = {}
+    exec(f"from robustkit.{name} import *", found)
+    assert set(module.__all__) <= found.keys()
+    within = {item.name for item in pkgutil.iter_modules(getattr(module, "__path__", []))}
+    hidden = {item for item in within & set(module.__all__) if not isinstance(found[item], ModuleType)}
+    assert not hidden, f"names that hide a module of robustkit.{name}: {hidden}"
+
+
+@pytest.mark.parametrize("code", ["import robustkit; dir(robustkit)", "from robustkit import cli; cli.run(['--help'])"])
+def test_torch_is_not_imported_before_it_is_needed(code: str) -> None:
+    check = f"import sys; {code}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, cwd=ROOT)
+
+
+def test_a_public_module_is_there_without_importing_it() -> None:
+    code = "import robustkit; robustkit.attacks.PGD(eps=0.1); robustkit.report.build_audit"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT)
+
+
+def test_a_type_checker_knows_the_public_names_and_refuses_others(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="needs mypy, which is in the extra dev")
+    code = tmp_path / "code.py"
+    code.write_text("import robustkit\nrobustkit.attacks.PGD\nrobustkit.evaluate\nrobustkit.nonexistent\n")
+    options = ["--no-site-packages", "--ignore-missing-imports", "--follow-imports=silent", "--config-file="]
+    command = [sys.executable, "-m", "mypy", *options, f"--cache-dir={tmp_path / 'cache'}", str(code)]
+    environment = {**os.environ, "MYPYPATH": str(ROOT)}
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False).stdout
+    assert [line.partition(": error: ")[2] for line in said.splitlines()[:-1]] == [
+        'Module has no attribute "nonexistent"  [attr-defined]'
+    ], said
+
+
+def required(*extras: str) -> set[str]:
+    """Returns the distributions that setup.cfg asks for, with these extras."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    asked = [config["options"]["install_requires"], *(config["options.extras_require"][extra] for extra in extras)]
+    return {re.split(r"[^\w.-]", line)[0] for text in asked for line in text.splitlines() if line}
+
+
+def libraries(folder: Path) -> set[str]:
+    """Returns the distributions whose modules the files of `folder` import, other than Python's and their own."""
+    names = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                names.add(node.module.split(".")[0])
+    own = {"robustkit", *(path.stem for path in folder.glob("*.py"))}
+    called = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+    return {called.get(name, name) for name in names - own - sys.stdlib_module_names}
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    optional = ("timm", "tracking", "notebook")
+    assert libraries(PACKAGE) - {"tomllib", "annotationlib"} <= required(*optional)
+    assert libraries(ROOT / "tests") <= required("test")
+
+
+def test_the_constraints_for_the_lowest_versions_follow_from_the_requirements() -> None:
+    lowest = runpy.run_path(str(ROOT / ".ci" / "lowest.py"))["lowest"]
+    written = (ROOT / ".ci" / "lowest.txt").read_text()
+    assert written == lowest(ROOT / "setup.cfg"), "run: python .ci/lowest.py > .ci/lowest.txt"
+
+
+@pytest.mark.parametrize("file", ["CITATION.cff", ".github/workflows/ci.yml", ".pre-commit-config.yaml"])
+def test_files_that_machines_read_can_be_read(file: str) -> None:
+    yaml = pytest.importorskip("yaml")
+    assert yaml.safe_load((ROOT / file).read_text())
+
+
+def test_the_workflow_runs_every_python_that_is_promised() -> None:
+    promised = re.findall(r"Python :: (3\.\d+)$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
+    assert f"python: {promised}".replace("'", '"') in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
