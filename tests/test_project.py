@@ -122,13 +122,35 @@ def test_few_files_stand_at_the_door() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= 8
 
 
-def functions() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    found = []
+def functions() -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Returns every function and method of the package by module and name."""
+    found = {}
     for name, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                found.append((f"{name}:{node.name}", node))
+                found[f"{name}:{node.name}:{node.lineno}"] = node
     return found
+
+
+def test_no_function_is_longer_than_a_page() -> None:
+    long = {name: n for name, node in functions().items() if (n := (node.end_lineno or 0) - node.lineno + 1) > 80}
+    assert not long, f"split {long}"
+
+
+MANY_PARAMETERS = {
+    "evaluator:evaluate": "the entry point: each is a choice of the user's, all but three have a default",
+    "defenses.training.loop:fit": "the entry point of training, which takes what a recipe does not hold",
+}
+
+
+def test_few_functions_take_more_than_twelve_parameters() -> None:
+    many = set()
+    for name, node in functions().items():
+        given = node.args
+        every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+        if len([argument for argument in every if argument.arg not in ("self", "cls")]) > 12:
+            many.add(name.rpartition(":")[0])
+    assert many == MANY_PARAMETERS.keys()
 
 
 def sources() -> list[Path]:
