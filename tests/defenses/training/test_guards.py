@@ -103,6 +103,12 @@ def test_the_limits_of_catastrophic_overfitting_are_those_it_names(fgsm, robust,
     assert (catastrophic(1, Figures(n=10_000, clean=0.9, robust=robust, fgsm=fgsm), best) is not None) == found
 
 
+def test_a_fall_within_three_standard_errors_proves_nothing():
+    few = Figures(n=64, clean=0.9, robust=0.40, fgsm=0.70)  # three standard errors are 0.265
+    assert catastrophic(1, few, 0.66) is None
+    assert catastrophic(1, few, 0.67) is not None
+
+
 def test_a_fall_is_told_only_where_there_was_one():
     assert "best so far" not in str(catastrophic(1, Figures(n=256, clean=0.9, robust=0.05, fgsm=0.5), 0.05))
     assert "(best so far 60.0 %)" in str(catastrophic(1, Figures(n=256, clean=0.9, robust=0.05, fgsm=0.5), 0.60))
