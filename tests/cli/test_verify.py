@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from bundles import quick
+from bundles import Forger, quick
 from nets import digits_cnn, write_digits
+from plugins import install
 from safetensors.torch import save_file
 
 from robustkit.cli import run
@@ -98,6 +99,38 @@ def test_a_function_is_called_only_if_it_is_typed(case, capsys):
     assert not called
     assert "not checked" not in out(capsys, "c", "--model", "nets_of_mine:cnn")
     assert called
+
+
+def test_nothing_that_a_bundle_names_is_imported(case, monkeypatch):
+    Path("evil.py").write_text("from pathlib import Path\nPath('was_here').touch()\n")
+    install(case / "site", "evil-things", datasets={"evil-data": "evil:make"}, models={"evil-net": "evil:make"},
+            attacks={"evil-attack": "evil:Evil"}, protocols={"evil-protocol": "evil:make"})  # fmt: skip
+    monkeypatch.syspath_prepend(case / "site")
+    for name in ("evil:make", "evil-data"):
+        Path(name).touch()  # a file of that name makes the name no more harmless
+    forger = Forger(Path("b"))
+
+    def change(audit):
+        first, second = audit["attacks"]
+        first["implementation"] = "evil.Evil"
+        first["source"] = "evil:Evil"
+        second["params"]["loss"] = "evil:make"
+        audit["method"]["protocol"] = "evil-protocol"
+
+    forger.audit(change)
+    forger.finish()
+    manifest = json.loads(Path("b/manifest.json").read_text())
+    for model, data in (
+        ("cnn", "evil:make"),
+        ("cnn", "evil-data"),
+        ("evil:make", "digits.npz"),
+        ("evil-net", "digits.npz"),
+    ):
+        manifest["audits"][0]["load"].update(model=model, data=data)
+        Path("b/manifest.json").write_text(json.dumps(manifest))
+        run(["verify", "b"])
+        assert "evil" not in sys.modules
+        assert not Path("was_here").exists()
 
 
 def test_falsehoods_are_named_one_a_line_and_exit_1(case, capsys):
