@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.minimal import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
+from robustkit.attacks.minimum_norm import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.settings import between, integer
 from robustkit.maths.losses import Loss, get_loss

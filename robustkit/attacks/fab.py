@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.minimal import begin, reaches_goal
+from robustkit.attacks.minimum_norm import begin, reaches_goal
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import between, integer

@@ -12,7 +12,7 @@ from robustkit.bundle.check_report import check_pages, check_report, read_report
 from robustkit.bundle.manifest import NAME, Manifest
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.opening import check_files, opened
-from robustkit.bundle.outcome import Notes, Verification
+from robustkit.bundle.verification_result import Notes, Verification
 from robustkit.report.document.report import Report
 
 

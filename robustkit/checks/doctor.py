@@ -13,7 +13,7 @@ from robustkit.base.errors import InvalidEvaluation, RobustkitError
 from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
 from robustkit.checks.duplicates import Copies
 from robustkit.checks.inner_optimization import inner_optimisation
-from robustkit.checks.smoothness import smooth
+from robustkit.checks.loss_surface import smooth
 from robustkit.data.dataset import batches
 from robustkit.data.labels import as_labels
 from robustkit.maths.losses import cross_entropy

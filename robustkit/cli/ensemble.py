@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from robustkit.data.dataset import Batch
     from robustkit.defenses.base import Objective
     from robustkit.defenses.ensemble import Rule
-    from robustkit.evaluation.members import Transfer
+    from robustkit.evaluation.ensemble_members import Transfer
     from robustkit.maths.norms import Norm
     from robustkit.model.classifier import Classifier
 
@@ -101,7 +101,7 @@ def command(**options: Any) -> None:
     """
     from robustkit.cli.shared import samples
     from robustkit.cli.shared.progress import progress
-    from robustkit.evaluation.members import transfer
+    from robustkit.evaluation.ensemble_members import transfer
     from robustkit.loading.composed import Composition, write_composition
 
     plan = Plan(**options)

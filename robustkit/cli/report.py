@@ -62,7 +62,7 @@ def command(
     path = report_path(source)
     report = load(path)
     if sections:
-        from robustkit.report.own_sections import SECTIONS
+        from robustkit.report.custom_sections import SECTIONS
 
         page = render_html(report, [SECTIONS.find(name) for name in sections])
         name = "report-extended.html"

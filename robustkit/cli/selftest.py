@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from robustkit.cli.shared.model_and_data import ModelAndData
     from robustkit.cli.shared.progress import Bar
     from robustkit.probes.closed_form import Finding
-    from robustkit.probes.planted import Planted
+    from robustkit.probes.planted_examples import Planted
 
 DEFAULT_ATTACKS = ("pgd", "pgd:loss=margin")
 
@@ -100,7 +100,7 @@ def on_linear_models(attacks: Sequence[tuple[str, Attack]], seed: int, bar: Bar)
 def on_model(loaded: ModelAndData, attacks: Sequence[Attack], samples: int, seed: int, bar: Bar) -> Planted:
     """Returns how many adversarial examples planted in a model the attacks find."""
     from robustkit.data.dataset import batches
-    from robustkit.probes.planted import planted
+    from robustkit.probes.planted_examples import planted
 
     bar.count("planted adversarial examples", 0, None)
     batch = next(iter(batches(loaded.dataset, 16 * samples)))

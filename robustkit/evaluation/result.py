@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robustkit.checks.diagnostic import Diagnostic, Quality, complete, quality
-from robustkit.evaluation.afterwards import checks_after_attacks
+from robustkit.evaluation.checks_after_attacks import checks_after_attacks
 from robustkit.evaluation.curve import Curve
 from robustkit.evaluation.gallery import Example
 from robustkit.evaluation.ledger import Mask

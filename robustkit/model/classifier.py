@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
 from robustkit.maths.losses import Loss
 from robustkit.model.frozen import frozen
+from robustkit.model.normalization import Constant, constants, normalized
 from robustkit.model.output import OUTPUTS, Output, Select, detect_output, find_scores
 
 _CUT = (
@@ -71,8 +72,8 @@ class Classifier:
         model: nn.Module | Callable[[Tensor], Any],
         *,
         bounds: tuple[float, float] = (0.0, 1.0),
-        mean: float | Sequence[float] | Tensor | None = None,
-        std: float | Sequence[float] | Tensor | None = None,
+        mean: Constant | None = None,
+        std: Constant | None = None,
         output: Output = "auto",
         select: Select | None = None,
         num_classes: int | None = None,
@@ -104,13 +105,7 @@ class Classifier:
         self.model_dtype = tensors[0].dtype if tensors else torch.float32
         # Half precision is the model's affair: attacks keep at least float32, the input is rounded on entry.
         self.dtype = torch.promote_types(self.model_dtype, torch.float32)
-        self.mean = None if mean is None else self._constant(mean)
-        self.std = None if std is None else self._constant(std)
-        if self.std is not None and not bool((self.std > 0).all()):
-            raise ConfigurationError(f"Classifier: expected std > 0, got {std}")
-
-    def _constant(self, value: float | Sequence[float] | Tensor) -> Tensor:
-        return torch.as_tensor(value, dtype=self.dtype, device=self.device)
+        self.mean, self.std = constants(mean, std, self.dtype, self.device)
 
     def replace(self, *, tally: Tally | None = None, **changes: Any) -> Classifier:
         """Returns a copy with some settings changed, as `dataclasses.replace` does; it counts passes in its own tally.
@@ -176,15 +171,7 @@ class Classifier:
     def raw(self, x: Tensor) -> Any:
         """Returns what the model itself returns for `x` (N, ...) in `bounds`; counts N forward passes."""
         x = x.to(device=self.device, dtype=self.dtype)
-        for constant, apply in ((self.mean, torch.sub), (self.std, torch.div)):
-            if constant is not None:
-                constant = constant.view(-1, *[1] * (x.ndim - 2)) if constant.ndim == 1 else constant
-                if not _broadcasts(constant, x):
-                    raise ConfigurationError(
-                        f"Classifier: expected mean and std with one number per channel of inputs {tuple(x.shape)}, "
-                        f"got shape {tuple(constant.shape)}; correct them"
-                    )
-                x = apply(x, constant)
+        x = normalized(x, self.mean, self.std)
         self.tally.forwards += len(x)
         return self.model(x.to(self.model_dtype, copy=True))  # a copy: the model may work in place on its input
 
@@ -271,12 +258,6 @@ class Classifier:
                 f"Classifier: expected class scores of shape (N, K), got {tuple(scores.shape)}; select another output"
             )
         return scores
-
-
-def _broadcasts(constant: Tensor, x: Tensor) -> bool:
-    """Whether `constant` stretches to the shape of `x` without stretching `x`."""
-    sizes = zip(reversed(constant.shape), reversed(x.shape), strict=False)
-    return constant.ndim <= x.ndim and all(own in (1, other) for own, other in sizes)
 
 
 def _range_advice(least: float, most: float) -> str:

@@ -19,12 +19,12 @@ from robustkit.attacks.protocols import TARGETS
 from robustkit.attacks.threat import Eps, ThreatViolation, eps_text, parse_eps
 from robustkit.base.errors import ConfigurationError, RobustkitError
 from robustkit.checks.diagnostic import TITLES, Diagnostic, check_name, diagnostic, judged
-from robustkit.checks.smoothness import smooth
-from robustkit.evaluation.afterwards import CHANGED, missed_by_stronger
+from robustkit.checks.loss_surface import smooth
+from robustkit.evaluation.checks_after_attacks import CHANGED, missed_by_stronger
 from robustkit.evaluation.curve import Curve, security_curve
 from robustkit.maths.intervals import proportion
-from robustkit.probes.dropped_success import discarded_successes, shortened
-from robustkit.probes.planted import planted
+from robustkit.probes.discarded_successes import discarded_successes, shortened
+from robustkit.probes.planted_examples import planted
 from robustkit.probes.samples import Outcome, Subset, not_run
 
 STEPS, QUERIES = 20, 300  # of the probes' own attacks

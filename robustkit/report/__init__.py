@@ -2,6 +2,7 @@
 
 from robustkit.checks.diagnostic import Diagnostic
 from robustkit.report.build import build_audit, build_report
+from robustkit.report.custom_sections import Section
 from robustkit.report.document.about import About, SignOff, read_about
 from robustkit.report.document.gallery import GalleryItem, Picture
 from robustkit.report.document.io import from_json, load, result_sha256, save, schema, to_json
@@ -28,7 +29,6 @@ from robustkit.report.document.report import (
     WorstCase,
 )
 from robustkit.report.figures.pictures import difference, picture
-from robustkit.report.own_sections import Section
 from robustkit.report.views.html import render_html
 from robustkit.report.views.markdown import render_markdown
 from robustkit.report.views.notebook import report_card

@@ -15,7 +15,7 @@ from robustkit.base.version import __version__
 from robustkit.data.labels import names_of_classes
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.curve import Curve, Distances
-from robustkit.evaluation.members import Transfer
+from robustkit.evaluation.ensemble_members import Transfer
 from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.slices import Groups, accuracy_by_slice, clustered_interval
 from robustkit.model.classifier import Classifier
@@ -82,7 +82,7 @@ def build_audit(
         limit: The limit that was given to `evaluate`, if any.
         curve: From `robustkit.evaluation.curve.security_curve`, if it was run.
         distances: From `robustkit.evaluation.curve.minimal_distances`, if it was run.
-        members: From `robustkit.evaluation.members.members_of`, where the model is an ensemble.
+        members: From `robustkit.evaluation.ensemble_members.members_of`, where the model is an ensemble.
         groups: Slices and origins of the samples, from `robustkit.evaluation.slices.read_groups`.
     """
     names = names_of_classes(evaluation.num_classes, classifier.class_names, evaluation.dataset.class_names)

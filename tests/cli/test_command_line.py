@@ -11,8 +11,8 @@ import pytest
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
 from robustkit.cli import COMMANDS, audit, run
+from robustkit.cli.shared.old_spellings import RENAMED, current
 from robustkit.cli.shared.option_types import FRACTION, NUMBERS, TIME
-from robustkit.cli.shared.renamed import RENAMED, current
 
 
 def test_the_installed_script_prints_its_version_without_importing_torch():

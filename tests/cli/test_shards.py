@@ -12,7 +12,7 @@ from pair import torchrun
 from safetensors.torch import save_file
 
 from robustkit.cli import run
-from robustkit.cli.shared.typed_words import without
+from robustkit.cli.shared.command_line import without
 
 COMMON = ["--weights", "cnn.safetensors", "--data", "digits", "--eps", "0.1", "--limit", "70", "--batch-size", "4"]
 ATTACKS = ["--attack", "pgd:steps=3", "--attack", "fgsm", "--probes", "8"]

@@ -18,7 +18,7 @@ from robustkit.attacks.craft import craft
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.dataset import batches
 from robustkit.defenses.ensemble import RULES, TIE, Ensemble, fit_weights, fresh_copies, snapshots
-from robustkit.evaluation.members import members_of, transfer
+from robustkit.evaluation.ensemble_members import members_of, transfer
 from robustkit.loading.data import load_data
 from robustkit.model.classifier import Classifier
 from robustkit.model.small_models import create

@@ -13,9 +13,9 @@ from scipy.stats import poisson as scipy_poisson
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.shift.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from robustkit.shift.corruptions.draws import Draws
 from robustkit.shift.corruptions.filters import disc, gaussian, smear, zoom
 from robustkit.shift.corruptions.noise import poisson
+from robustkit.shift.corruptions.random_draws import Draws
 
 NAMES = list(CORRUPTIONS)
 RANDOM = {

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import ABOUT, FRACTION, GROUPS, RADII, TIME
 from robustkit.cli.shared.options import REQUIRE, attack_options, model_options, probe_options, tuning_option
-from robustkit.cli.shared.renamed import Renamed
 
 
 @click.command("audit", short_help="Measure a model and write the report.", epilog=listed())

@@ -17,8 +17,8 @@ from robustkit.data.labels import names_of_classes
 from robustkit.defenses import Ensemble
 from robustkit.evaluation.attack_run import labels
 from robustkit.evaluation.curve import Curve, Distances, minimal_distances, security_curve
-from robustkit.evaluation.members import Transfer as Members
-from robustkit.evaluation.members import members_of
+from robustkit.evaluation.ensemble_members import Transfer as Members
+from robustkit.evaluation.ensemble_members import members_of
 from robustkit.evaluation.result import Evaluation
 from robustkit.evaluator import evaluate
 from robustkit.report.requirements import measures

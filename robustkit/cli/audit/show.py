@@ -12,10 +12,10 @@ from robustkit.cli.audit.plan import Plan
 from robustkit.cli.audit.run import Results
 from robustkit.cli.shared import screen
 from robustkit.cli.shared.audit_view import complain, print_audit, print_gates
+from robustkit.cli.shared.command_line import typed
 from robustkit.cli.shared.recorded import as_named
 from robustkit.cli.shared.report_files import write_report
 from robustkit.cli.shared.shards import write_shard
-from robustkit.cli.shared.typed_words import typed
 from robustkit.evaluation.checkpoint import discard
 from robustkit.report import Audit
 from robustkit.report.build import build_audit

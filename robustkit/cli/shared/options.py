@@ -12,10 +12,10 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.model_and_data import ModelOptions, SeveralModels
+from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import REQUIREMENT
 from robustkit.cli.shared.preprocessing import BOUNDS, MEAN, STD
 from robustkit.cli.shared.recorded import Recorded
-from robustkit.cli.shared.renamed import Renamed
 
 Command = Callable[..., Any]
 NAMES = {field.name for field in dataclasses.fields(ModelOptions)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError, RobustkitError
 from robustkit.base.exit_codes import ExitCode
-from robustkit.cli.shared.typed_words import typed
+from robustkit.cli.shared.command_line import typed
 
 
 class Interrupted(RobustkitError):

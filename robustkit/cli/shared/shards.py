@@ -14,8 +14,8 @@ import click
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
 from robustkit.base.write_file import write_atomically
-from robustkit.cli.shared.renamed import current
-from robustkit.cli.shared.typed_words import typed, without
+from robustkit.cli.shared.command_line import typed, without
+from robustkit.cli.shared.old_spellings import current
 
 if TYPE_CHECKING:
     from robustkit.evaluation.result import Evaluation

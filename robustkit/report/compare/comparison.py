@@ -17,7 +17,7 @@ from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.evaluation.ledger import Ledger, Mask
 from robustkit.maths.confidence_ranking import bin_of
 from robustkit.maths.intervals import Proportion, bootstrap, holm, proportion
-from robustkit.maths.paired_test import Paired, paired
+from robustkit.maths.mcnemar import Paired, paired
 from robustkit.report.document.io import load
 from robustkit.report.document.report import AccuracyCurve, Audit, Report
 from robustkit.report.text.attack_names import attack_name

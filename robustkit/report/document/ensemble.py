@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from robustkit.evaluation.members import Transfer
+from robustkit.evaluation.ensemble_members import Transfer
 from robustkit.model.classifier import Classifier
 from robustkit.report.document.report import Ensemble
 
 
 def ensemble_of(members: Transfer, classifier: Classifier) -> Ensemble:
-    """Returns what a report says about the members of `classifier`, from `robustkit.evaluation.members.members_of`."""
+    """Returns what a report says about the members of `classifier`, from what `members_of` found."""
     several = range(len(members.names))
     pairs = [members.disagreement[i][j].value or 0.0 for i in several for j in range(i)]
     return Ensemble(

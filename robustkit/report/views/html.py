@@ -10,11 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from robustkit.checks.diagnostic import check_name
-from robustkit.evaluation.afterwards import last_tenth
+from robustkit.evaluation.checks_after_attacks import last_tenth
+from robustkit.report.custom_sections import Section
 from robustkit.report.document.gallery import GalleryItem
 from robustkit.report.document.report import Audit, Report
 from robustkit.report.figures import bars, curves, diagrams, matrices
-from robustkit.report.own_sections import Section
 from robustkit.report.text import failed_checks, frameworks, recommendations, risks, sections, sentences, words
 from robustkit.report.text.attack_names import attack_name
 from robustkit.report.views import tables

@@ -19,8 +19,8 @@ from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.registry import Registry
 from robustkit.shift.corruptions.blur import defocus_blur, glass_blur, motion_blur, zoom_blur
 from robustkit.shift.corruptions.digital import contrast, elastic_transform, jpeg_compression, pixelate
-from robustkit.shift.corruptions.draws import Draws
 from robustkit.shift.corruptions.noise import gaussian_noise, impulse_noise, shot_noise
+from robustkit.shift.corruptions.random_draws import Draws
 from robustkit.shift.corruptions.weather import brightness, fog, frost, snow
 
 __all__ = ["CORRUPTIONS", "SEVERITIES", "corrupt"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustkit.shift.corruptions.draws import Draws, constants
 from robustkit.shift.corruptions.filters import disc, gaussian, smear, zoom
+from robustkit.shift.corruptions.random_draws import Draws, constants
 
 
 def defocus_blur(x: Tensor, severity: int, draws: Draws) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from robustkit.defenses.preprocess import JPEG
-from robustkit.shift.corruptions.draws import Draws, constants
 from robustkit.shift.corruptions.filters import gaussian, warp
+from robustkit.shift.corruptions.random_draws import Draws, constants
 
 
 def contrast(x: Tensor, severity: int, draws: Draws) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustkit.shift.corruptions.draws import Draws, constants
+from robustkit.shift.corruptions.random_draws import Draws, constants
 
 
 def gaussian_noise(x: Tensor, severity: int, draws: Draws) -> Tensor:

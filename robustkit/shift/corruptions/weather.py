@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustkit.shift.corruptions.draws import Draws, constants
 from robustkit.shift.corruptions.filters import smear, zoom
+from robustkit.shift.corruptions.random_draws import Draws, constants
 
 _ICE = (0.78, 0.90, 1.0)  # red, green and blue of the brightest ice
 

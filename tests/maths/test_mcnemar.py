@@ -13,7 +13,7 @@ from scipy.stats import binom, binomtest, norm
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.maths.intervals import mcnemar
-from robustkit.maths.paired_test import difference_interval, paired
+from robustkit.maths.mcnemar import difference_interval, paired
 
 
 def score(b, c, n, d):

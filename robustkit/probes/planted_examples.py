@@ -31,7 +31,7 @@ from robustkit.data.labels import as_labels
 from robustkit.evaluation.attack_run import common_threat, labels
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.model.classifier import Classifier, as_classifier
-from robustkit.probes.plant import LEAST, MOST, plant
+from robustkit.probes.planting import LEAST, MOST, plant
 
 PASS = 0.95  # share of the planted problems that the attacks must solve
 LUCK = 0.5  # share that random search may solve before the problems prove nothing

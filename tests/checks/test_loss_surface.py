@@ -13,7 +13,7 @@ from twins import Call, Twin, twins
 
 from robustkit.attacks import PGD
 from robustkit.checks.doctor import checkup
-from robustkit.checks.smoothness import smooth
+from robustkit.checks.loss_surface import smooth
 from robustkit.model.bpda import BPDA
 from robustkit.model.classifier import Classifier
 

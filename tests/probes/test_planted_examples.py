@@ -17,9 +17,9 @@ from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.checks.diagnostic import complete, quality
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
-from robustkit.probes import plant as planting
-from robustkit.probes.plant import draw, features, find_head, on_surface, plant
-from robustkit.probes.planted import Planted, Trial, planted
+from robustkit.probes import planting as planting
+from robustkit.probes.planted_examples import Planted, Trial, planted
+from robustkit.probes.planting import draw, features, find_head, on_surface, plant
 
 RADII = {"Linf": 0.1, "L2": 0.5, "L1": 3.0}
 LINEAR = linear(torch.randn(10, 64, generator=generator()))

@@ -15,7 +15,7 @@ from torch import nn
 
 from robustkit.attacks import DDN, FAB, FMN
 from robustkit.attacks.base import Attack
-from robustkit.attacks.minimal import begin, cooled, farthest
+from robustkit.attacks.minimum_norm import begin, cooled, farthest
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError
 from robustkit.maths.norms import NORMS, size

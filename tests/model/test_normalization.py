@@ -1,0 +1,43 @@
+"""Where mean and std are applied."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from robustkit.base.errors import ConfigurationError
+from robustkit.model.normalization import constants, normalized
+
+X = torch.arange(24, dtype=torch.float64).view(2, 3, 2, 2) / 24
+CPU = torch.device("cpu")
+
+
+def test_one_number_per_channel_belongs_to_axis_one():
+    mean, std = constants([0.1, 0.2, 0.3], [1, 2, 4], X.dtype, CPU)
+    by_hand = torch.stack([(X[:, c] - m) / s for c, (m, s) in enumerate(((0.1, 1), (0.2, 2), (0.3, 4)))], dim=1)
+    assert normalized(X, mean, std).equal(by_hand)
+
+
+def test_without_constants_the_input_is_passed_on_as_it_is():
+    assert normalized(X, *constants(None, None, X.dtype, CPU)) is X
+
+
+def test_mean_comes_before_std():
+    assert normalized(X, *constants(0.5, 0.25, X.dtype, CPU)).equal((X - 0.5) / 0.25)
+
+
+def test_a_constant_may_have_the_shape_of_an_input():
+    mean = torch.rand(1, 3, 2, 2, dtype=X.dtype)
+    assert normalized(X, *constants(mean, None, X.dtype, CPU)).equal(X - mean)
+
+
+@pytest.mark.parametrize("mean", [[0.1, 0.2], torch.zeros(5, 3, 2, 2), torch.zeros(1, 1, 3, 2, 2)])
+def test_a_constant_that_does_not_fit_is_refused(mean):
+    with pytest.raises(ConfigurationError, match=r"one number per channel of inputs \(2, 3, 2, 2\)"):
+        normalized(X, *constants(mean, None, X.dtype, CPU))
+
+
+@pytest.mark.parametrize("std", [0, -1.0, [0.1, 0.0]])
+def test_std_must_be_positive(std):
+    with pytest.raises(ConfigurationError, match="expected std > 0"):
+        constants(None, std, X.dtype, CPU)
