@@ -257,7 +257,7 @@ def test_the_verdict_follows_from_the_trials(hits, lucky, verdict):
     assert found.verdict == verdict
     assert (found.success.k, found.random.k, found.by_attack["b"].k) == (hits, lucky, 0)
     check = found.diagnostic
-    assert (check.id, check.title, check.value) == ("Q20", "planted adversarial inputs are found", hits / 21)
+    assert (check.id, check.title, check.value) == ("Q20", "planted adversarial examples are found", hits / 21)
     assert check.message.startswith(
         f"{hits} of 21 planted adversarial examples found, {lucky} by random search; nothing"
     )

@@ -205,7 +205,7 @@ class TestHtml:
         other = dataclasses.replace(second, data=dataclasses.replace(second.data, sha256="56" * 32))
         assert "evaluated on the same samples under the same threat model" in render_html(report(first, second))
         assert "that takes a paired test: robustkit compare." in render_html(report(first, second))
-        assert "not judged on the same samples, so" in render_html(report(first, other))
+        assert "not evaluated on the same samples, so" in render_html(report(first, other))
         assert 'id="overview"' not in render_html(report(first))
 
     def test_a_long_loss_path_is_drawn_with_a_point_a_pixel_from_its_first_step_to_its_last(self):
@@ -225,6 +225,6 @@ class TestHtml:
             "import hashlib; print(hashlib.sha256(render_html(report()).encode()).hexdigest())"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
         )
         assert done.stdout.strip() == hashlib.sha256(PAGES["two models"].encode()).hexdigest(), done.stderr
