@@ -15,6 +15,7 @@ from robustkit.base.processes import Ranks
 from robustkit.defenses.base import Minibatch
 from robustkit.defenses.training import Recipe
 from robustkit.defenses.training.batch_augmentation import BatchAugmentation
+from robustkit.defenses.training.training_mode import seed_dropout
 from robustkit.model.classifier import Classifier
 
 
@@ -85,6 +86,9 @@ def test_dropout_follows_seed_epoch_batch_and_process():
     same, again = dropout_numbers(), dropout_numbers()
     others = [dropout_numbers(epoch=2), dropout_numbers(batch=1), dropout_numbers(rank=1)]
     assert same == again
+    with torch.random.fork_rng(devices=[]):
+        seed_dropout(0, "layers 1 0", torch.device("cpu"))
+        assert torch.rand(5).tolist() == same  # of the first process, or of one alone
     assert same not in others
     assert len({tuple(numbers) for numbers in others}) == 3
 

@@ -12,6 +12,7 @@ from tiny_training import TINY, data, net, same
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.defenses import Standard, fit
+from robustkit.defenses.training import checkpoint
 from robustkit.model.classifier import Classifier
 from robustkit.model.weights import load_weights
 
@@ -93,3 +94,13 @@ def test_seconds_go_on_after_resuming(trained, tmp_path):
     _, both = trained(Standard(), epochs=2, folder=tmp_path, resume=True)
     assert both.epochs[0].seconds == first.epochs[0].seconds
     assert both.epochs[1].seconds > first.epochs[0].seconds
+
+
+def test_weights_are_written_anew_only_where_they_are_better(trained, tmp_path, monkeypatch):
+    written, write = [], checkpoint.write
+    monkeypatch.setattr(checkpoint, "write", lambda path, *rest: (written.append(path.name), write(path, *rest)))
+    trained(EVERY["pgd-at"], epochs=3, lr=1e-12, folder=tmp_path)  # no epoch is better than the first
+    assert written.count("weights.safetensors") == 1
+    written.clear()
+    trained(EVERY["pgd-at"], epochs=3, select="last", folder=tmp_path)
+    assert written.count("weights.safetensors") == 3

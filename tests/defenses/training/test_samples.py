@@ -64,6 +64,8 @@ def test_at_least_one_sample_is_left_to_train_on():
     assert (len(train), len(held)) == (1, 0)
     train, held = Samples(*data(3), torch.arange(3)).split(0.5, 0)
     assert (len(train), len(held)) == (1, 2)
+    train, held = Samples(*data(3), torch.arange(3)).split(1.0, 0)
+    assert (len(train), len(held)) == (1, 2)
 
 
 def test_the_hash_covers_ids_labels_and_inputs_and_not_their_order_in_memory():
