@@ -162,7 +162,8 @@ def test_the_fast_protocol_stays_with_what_is_nearly_broken():
         assert (steps[left & ~far] > 90).all()
     assert (found.ledger["square/queries"][far] == 1000).any()
     told = sentences.method(build_audit(found, Classifier(net, num_classes=10), name="cnn"))
-    assert "On all but samples that are nearly broken, apgd-ce-close and fab-t-close gave up after one look." in told
+    second = "APGD-CE (long, near-boundary samples), FAB-T (long, near-boundary samples)"
+    assert f"Second pass on near-boundary samples only: {second}." in told
 
 
 def stored(n: int):

@@ -56,7 +56,7 @@ def test_a_model_that_looks_at_its_batch_is_refused():
     (lambda x: x * 255, "look like grey levels"),
     (lambda x: x.index_fill(0, torch.tensor([3]), float("nan")), "NaN or infinity in row 3"),
     (lambda x: x.byte(), "floating-point"),
-    (lambda x: x.repeat(1, 3, 1, 1).permute(0, 2, 3, 1), "channels seem to come last"),
+    (lambda x: x.repeat(1, 3, 1, 1).permute(0, 2, 3, 1), "channels seem to be last"),
     (lambda x: x[:, 0], "channel axis is missing|shape"),
     (lambda x: x / 255, "scaled twice"),
     (lambda x: x[:0], "at least one input"),

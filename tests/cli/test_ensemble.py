@@ -40,7 +40,7 @@ def test_ensemble_of_snapshots_is_written_shown_and_audited(two_weights, capsys)
     assert [group["transfer"][i][i] for i in (0, 1)] == [1, 1]
     assert 0 < group["transfer"][0][1] < 1
     page = Path("report/report.md").read_text()
-    assert "Members, combined by hard\\_vote; two of them answer differently on" in page
+    assert "Members, combined by hard\\_vote. Two members disagree on" in page
     assert "| | Accuracy | Under attack | breaks 1 | breaks 2 |" in page
 
 

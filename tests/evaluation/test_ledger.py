@@ -84,8 +84,8 @@ def test_robust_are_those_right_under_every_attack(ledger):
     assert (ledger.robust == (ledger.right_under("a") & ledger.right_under("b"))).all()
 
 
-def test_standing_are_those_no_attack_has_broken_so_far(ledger):
-    assert which(ledger.standing) == {
+def test_unbroken_are_those_no_attack_has_broken_so_far(ledger):
+    assert which(ledger.unbroken) == {
         "robust",
         "robust, but wrong after rounding",
         "not attacked yet",
@@ -108,7 +108,7 @@ def test_robust_stored_rests_on_the_predictions_after_rounding_alone(ledger):
 def test_without_attacks_right_is_robust():
     table = Ledger([])
     table.write(table.extend(2), label=[0, 1], clean_prediction=[0, 0])
-    for hits in (table.robust, table.robust_stored, table.standing):
+    for hits in (table.robust, table.robust_stored, table.unbroken):
         assert hits.tolist() == [True, False]
 
 

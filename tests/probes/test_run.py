@@ -102,7 +102,7 @@ def case(in_folder: Path) -> Path:
 class TestCommandLine:
     def test_audit_probes_by_default_and_its_curve_is_in_the_report(self, case, capsys):
         assert run([*AUDIT, "apgd:steps=20", "--attack", "apgd:steps=20,loss=dlr,targets=9"]) == 0
-        assert "curve of 40 samples" in capsys.readouterr().out
+        assert "curve on 40 samples" in capsys.readouterr().out
         (audit,) = json.loads(Path("robustkit-report/report.json").read_text())["audits"]
         assert [point["eps"] for point in audit["curve"]["points"]] == ["0", "0.025", "0.05", "0.1", "0.2", "1"]
         assert audit["verdict"]["quality"] == "reliable"

@@ -38,7 +38,7 @@ class TestNotebook:
         for share in (evaluation.clean_accuracy, evaluation.robust_accuracy):
             assert f"{100 * share.value:.1f}&nbsp;%" in html
             assert f"{share.k} of {share.n}" in html
-        assert "an upper limit" in html
+        assert "an upper bound" in html
 
     def test_a_frame_is_the_ledger_with_the_unknown_left_open(self, evaluation):
         pandas = pytest.importorskip("pandas")
