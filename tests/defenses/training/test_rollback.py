@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,8 @@ from torch import nn
 
 from robustkit.data.dataset import batches
 from robustkit.defenses import FGSMRS, fit
-from robustkit.defenses.training import Finding
+from robustkit.defenses.training import Epoch, Figures, Finding, Recipe, rollback
+from robustkit.defenses.training.samples import Samples
 from robustkit.loading.data import load_data
 from robustkit.model.classifier import Classifier
 from robustkit.model.small_models import initial_weights
@@ -104,8 +108,6 @@ def test_a_run_that_was_rolled_back_resumes_to_the_same_bits(digit_images, tmp_p
 
 
 def test_the_first_epoch_may_be_rolled_back_and_a_hopeless_run_ends(digit_images, tmp_path, monkeypatch):
-    from robustkit.defenses.training import rollback
-
     def always(epoch, figures, best):
         return Finding("catastrophic overfitting", epoch, "evidence", "cure", fatal=True)
 
@@ -132,3 +134,129 @@ def test_on_mnist_the_guard_stops_the_collapse_and_its_cure_recovers(shared_data
     assert deceived.robust < 0.1
     assert stopped.stopped == "catastrophic overfitting"
     assert cured.epochs[-1].figures.robust > 0.3
+
+
+class FakeRun:
+    """A run that trains nothing: what it measures is given, and its snapshots are the number of its batch."""
+
+    def __init__(self, robust=0.9, gentler=True, **settings):
+        self.recipe = Recipe(**{"on_catastrophic": "stop", "guard_every": 4, "epochs": 20, **settings})
+        self.defends, self.healthy, self.stopped, self.warming_up = True, True, "", False
+        self.epoch, self.batch, self.updates, self.shrunk, self.best_probe = 1, 4, 10, 0, 0.0
+        self.history, self.findings, self.restored, self.looks, self.best = [], [], [], 0, None
+        self.robust, self.train = robust, SimpleNamespace(shares=lambda: [0.1] * 10)
+        self.objective = SimpleNamespace(gentler=lambda: "gentler" if gentler else None)
+
+    def snapshot(self):
+        return self.batch, self.epoch
+
+    def restore(self, batch, epoch):
+        self.restored.append((epoch, batch))
+
+    def shrink_steps(self):
+        self.shrunk += 1
+
+    def check_loss(self):
+        self.looks += 1
+
+    def measure(self, samples):
+        return Figures(256, clean=0.9, robust=self.robust, fgsm=0.9)
+
+
+def guard(run):
+    return rollback.Guard(run, Samples(*[torch.zeros(300)] * 3))
+
+
+def finished(number=1, robust=0.9, loss=1.0):
+    return Epoch(number, loss, 0.1, 0.0, Figures(256, clean=0.9, robust=robust, fgsm=0.9))
+
+
+def test_between_epochs_the_guard_looks_every_so_many_batches_at_the_probes():
+    run = FakeRun()
+    watching = guard(run)
+    for run.batch in range(1, 9):
+        watching.look()
+    assert run.looks == 2
+    assert len(watching.probes) == rollback.PROBES == 256
+
+
+@pytest.mark.parametrize(
+    ("change", "stopped"),
+    [
+        ({}, "catastrophic overfitting"),
+        ({"warming_up": True}, ""),
+        ({"defends": False}, ""),
+    ],
+)
+def test_a_collapse_between_epochs_stops_a_run_that_defends_and_has_its_whole_eps(change, stopped):
+    run = FakeRun(robust=0.1)
+    for name, value in change.items():
+        setattr(run, name, value)
+    guard(run).look()
+    assert (run.stopped, run.healthy, len(run.findings)) == (stopped, not stopped, int(bool(stopped)))
+
+
+def test_a_collapse_that_is_to_be_ignored_is():
+    run = FakeRun(robust=0.1, on_catastrophic="ignore")
+    guard(run).look()
+    assert guard(run).accepts(finished(robust=0.1))
+    assert not run.stopped
+
+
+def test_an_epoch_whose_eps_was_still_growing_is_not_judged():
+    for epochs, stopped in ((1.5, ""), (1.0, "catastrophic overfitting")):
+        run = FakeRun(eps_warmup=epochs)
+        assert guard(run).accepts(finished(robust=0.1))
+        assert run.stopped == stopped
+
+
+def test_a_fall_is_measured_from_the_best_look_so_far():
+    run = FakeRun()
+    watching = guard(run)
+    for robust in (0.85, 0.70, 0.72):
+        assert watching.accepts(finished(robust=robust))
+        assert not run.stopped
+    assert run.best_probe == 0.85
+    watching.accepts(finished(robust=0.60))  # 0.25 below the best and 0.30 below FGSM
+    assert run.stopped == "catastrophic overfitting"
+
+
+def test_a_run_goes_back_to_the_last_safe_point_with_smaller_steps_and_only_so_often():
+    run = FakeRun(robust=0.1, on_catastrophic="rollback")
+    watching = guard(run)
+    run.batch = 8
+    assert not watching.accepts(finished(robust=0.1))
+    assert (run.restored, run.shrunk, run.stopped, run.healthy) == ([(1, 4)], 1, "", True)
+    watching.look()
+    assert (run.restored, run.shrunk) == ([(1, 4), (1, 4)], 2)
+    run.shrunk = rollback.ROLLBACKS
+    assert watching.accepts(finished(robust=0.1))
+    assert (run.stopped, run.healthy, len(run.restored)) == ("catastrophic overfitting", False, 2)
+    watching.mark_safe()
+    assert watching.safe is None
+    assert len(run.findings) == 3
+
+
+def test_a_run_without_smaller_steps_stops():
+    run = FakeRun(robust=0.1, on_catastrophic="rollback", gentler=False)
+    assert guard(run).accepts(finished(robust=0.1))
+    assert (run.restored, run.stopped) == ([], "catastrophic overfitting")
+
+
+def test_a_model_that_does_not_learn_is_told_once():
+    run = FakeRun(on_catastrophic="ignore")
+    watching, stuck = guard(run), Epoch(5, math.log(10), 0.1, 0.0)
+    watching.accepts(stuck)
+    watching.accepts(stuck)
+    assert [finding.guard for finding in run.findings] == ["not learning"]
+
+
+def test_at_the_end_the_run_is_searched_for_robust_overfitting():
+    run = FakeRun()
+    watching = guard(run)
+    run.best, run.history = finished(3, robust=0.8), [finished(3, robust=0.8)]
+    watching.look_back()
+    assert not run.findings
+    run.history.append(finished(9, robust=0.4))
+    watching.look_back()
+    assert [finding.guard for finding in run.findings] == ["robust overfitting"]
