@@ -13,6 +13,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.data.dataset import batches
 from robustkit.defenses import Standard, fit
 from robustkit.defenses.training import head_of, replace_head
+from robustkit.defenses.training.last_layer import train_only_head
 from robustkit.loading.data import load_data
 from robustkit.model.classifier import Classifier
 from robustkit.model.small_models import create
@@ -60,3 +61,20 @@ def test_transfer_keeps_what_was_learned():
     fit(Classifier(old), samples.x, samples.y, Standard(), epochs=10, head_epochs=10, lr=0.05)
     assert old[1].weight.equal(body)
     assert float((old(x).argmax(1) == y).double().mean()) > 0.7
+
+
+def test_frozen_layers_keep_their_statistics_and_everything_else_is_in_training_mode():
+    model = net().eval()
+    learnable = [p for p in model.parameters() if p.requires_grad]
+    norm, dropout, last = model[1], model[-2], model[-1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(dropout, nn.Dropout)
+    train_only_head(model, True, learnable)
+    assert [part.training for part in (model, norm, dropout, last)] == [True, False, True, True]
+    assert {id(p) for p in model.parameters() if p.requires_grad} == set(map(id, last.parameters()))
+    train_only_head(model, False, learnable)
+    assert all(part.training for part in model.modules())
+    assert all(p.requires_grad for p in model.parameters())
+    learnable.pop(0).requires_grad_(False)  # what the caller froze stays frozen
+    train_only_head(model, False, learnable)
+    assert not next(model.parameters()).requires_grad
