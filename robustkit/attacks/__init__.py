@@ -70,7 +70,7 @@ def create(spec: str, **common: Any) -> Attack:
         **common: Settings for every attack (norm, eps, ...); those in `spec` win.
 
     Raises:
-        ConfigurationError: If the attack or a setting does not exist or a value cannot be meant.
+        ConfigurationError: If the attack or a setting does not exist or a value is invalid.
     """
     name, items = split(spec, ATTACKS)
     kind = KNOWN.find(name)

@@ -73,7 +73,7 @@ class APGD(Attack):
         return self.restarts * max(self.targets, 1)
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
-        """Proposes a random point: in the ball of 3 eps for L1, else at the radius (before the box)."""
+        """Proposes a random point: in the ball of 3 eps for L1, else at the radius (before the input range)."""
         rows = apgd_l1.begin(problem, rows, self.steps) if self.norm == "L1" else self._begin(problem, rows)
         return rows.having(
             aim=self._aim(problem, rows),

@@ -11,7 +11,7 @@ from robustkit.maths.projection import project_l1, shift
 
 
 def begin(problem: Problem, rows: Rows, steps: int) -> Rows:
-    """Returns `rows` at a point drawn uniformly from the first ball, then projected onto the box.
+    """Returns `rows` at a point drawn uniformly from the first ball, then projected onto the input range.
 
     Croce & Hein 2021 project normal noise, whose spread depends on the units of the input; this does not.
 
@@ -71,15 +71,16 @@ def radius(steps: int, step: Tensor) -> Tensor:
 
 
 def direction(rows: Rows, x: Tensor, grad: Tensor, width: Tensor, by_sign: Tensor) -> Tensor:
-    """Returns a step of L1 norm 1 along the `width` (N,) largest entries of `grad` that the box lets move.
+    """Returns a step of L1 norm 1 along the `width` (N,) largest entries of `grad` that the input range lets move.
 
-    Differences from the paper: coordinates at the edge of the box do not count for width and length, though those of
-    a large gradient are pushed as well, which keeps the projection from pulling them back; and in the last ball steps
-    go along the entries of the gradient instead of their signs, which lets the projection settle on a vertex. The
-    paper's step left 14 of 120 linear models unbroken at 1.02 of the exact distance in the box; this one leaves none.
+    Differences from the paper: coordinates at the edge of the input range do not count for width and length, though
+    those of a large gradient are pushed as well, which keeps the projection from pulling them back; and in the last
+    ball steps go along the entries of the gradient instead of their signs, which lets the projection settle on a
+    vertex. The paper's step left 14 of 120 linear models unbroken at 1.02 of the exact distance in the input range;
+    this one leaves none.
 
     Args:
-        rows: With the `lower` and `upper` ends of the box.
+        rows: With the `lower` and `upper` ends of the input range.
         x: Where the step starts.
         grad: Shaped like `x`.
         width: How many coordinates to use.
@@ -93,7 +94,7 @@ def direction(rows: Rows, x: Tensor, grad: Tensor, width: Tensor, by_sign: Tenso
     # Dividing by the largest entry first keeps sums of tiny gradients from underflowing.
     kept = torch.where(by_sign.unsqueeze(1), kept.sign(), kept / _never_zero(size.amax(dim=1, keepdim=True)))
     step = kept / _never_zero((kept * free).abs().sum(dim=1, keepdim=True))
-    return step.clamp(-1, 1).view_as(grad)  # only pushes against the box can be longer
+    return step.clamp(-1, 1).view_as(grad)  # only pushes against the input range can be longer
 
 
 def _phase(steps: int) -> int:

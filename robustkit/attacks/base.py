@@ -60,14 +60,14 @@ class Attack(ABC):
         eps: Radius in units of the input, a number or an exact fraction such as "8/255".
         restarts: How often an unbroken row starts anew, >= 1.
         target: Class to reach instead of any wrong one; goals per sample are given in the call.
-        eot: Draws of a random model that every look at it averages, >= 1.
+        eot: EOT samples of a random model that every look at it averages, >= 1.
         levels: Look only at points on a grid of so many levels per coordinate, 256 for stored images.
         close: In an evaluation, give every sample up after one look unless the attacks before left it less than this
-            share of its clean lead, in (0, 1); by default none is given up. Not with a target, and without effect where
-            the nearest point is looked for.
+            share of its clean logit margin, in (0, 1); by default none is given up. Not with a target, and without
+            effect where the nearest point is looked for.
 
     Raises:
-        ConfigurationError: If a field cannot be meant.
+        ConfigurationError: If a field is invalid.
     """
 
     norm: Norm = "Linf"
@@ -82,7 +82,7 @@ class Attack(ABC):
     kind: ClassVar[str] = "white-box"
     source: ClassVar[str]
     norms: ClassVar[tuple[Norm, ...]] = NORMS
-    minimal: ClassVar[bool] = False  # whether it looks for the nearest adversarial point, not for any within eps
+    minimal: ClassVar[bool] = False  # whether it looks for the minimal perturbation, not any within eps
     leaves_ball: ClassVar[bool] = False  # whether it may look outside the threat; such points never count
 
     def __init_subclass__(cls, **more: Any) -> None:

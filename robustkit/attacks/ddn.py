@@ -20,12 +20,12 @@ class DDN(Attack):
     """A minimal-norm attack for L2: the gradient sets the direction, success and failure alone set the length.
 
     Rony et al. 2019, arXiv 1811.09600, algorithm 1. Differences: the first radius reaches to the linearised boundary
-    instead of 1, from where 100 steps cannot come below 0.006; no radius exceeds the box; the step is a multiple of its
-    width; starts after the first, which the paper lacks, are random.
+    instead of 1, from where 100 steps cannot come below 0.006; no radius exceeds the input range; the step is a
+    multiple of its width; starts after the first, which the paper lacks, are random.
 
     Attributes:
         steps: Gradient steps per start, >= 1.
-        step_size: Length of the first step in widths of the box, > 0; it falls as half a cosine to a hundredth.
+        step_size: Length of the first step in widths of the input range, > 0; it falls as half a cosine to a hundredth.
         gamma: Share by which the radius falls after a success and rises after a failure, between 0 and 1.
         loss: "ce", "margin" or "dlr", or a function as in `robustkit.maths.losses`.
     """

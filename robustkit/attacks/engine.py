@@ -30,9 +30,10 @@ _FAR = 1e30  # stands for an infinite margin, so that means stay finite
 class Engine:
     """Runs one attack over a stream of samples with full batches and no more memory than one batch needs.
 
-    Every row depends on its own data and random numbers only, so batch size, order and company do not matter. A sample
-    leaves once it is broken and a waiting one takes its place. Broken is decided by the engine, from the logits at
-    every point an attack evaluates, and the first broken (else the nearest) point is kept: no success gets lost.
+    Every row depends on its own data and random numbers only, so batch size, order and batch composition do not matter.
+    A sample leaves once it is broken and a waiting one takes its place. Broken is decided by the engine, from the
+    logits at every point an attack evaluates, and the first broken (else the nearest) point is kept: no success gets
+    lost.
 
     Where an attack starts several times, the first start runs alone, because it breaks most of what can be broken. The
     others follow side by side, `WAVE` at a time and in step, until one of them succeeds: few hard samples then fill a

@@ -28,8 +28,8 @@ class FAB(Attack):
     for every wrong class; any misclassification counts. A row driven to a goal looks at the boundary between the goal
     and its strongest rival, which may change from step to step.
 
-    Differences: the nearest of several boundaries is the nearest within the box, not without one; the final search
-    along the segment to the clean input is left out.
+    Differences: the nearest of several boundaries is the nearest within the input range, not without one; the final
+    search along the segment to the clean input is left out.
 
     Attributes:
         steps: Iterations per start, >= 1; each costs one forward pass more than it has backward passes.
@@ -103,7 +103,7 @@ class FAB(Attack):
     def _boundary(self, problem: Problem, rows: Rows, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns normal and gap, seen from `point`, of the nearest linearised boundary, and the way to it.
 
-        One that lies outside the box is taken to be as far as its gap says at the rate the way closes it.
+        One that lies outside the input range is taken to be as far as its gap says at the rate the way closes it.
         """
         low, high = problem.classifier.bounds
         normal = way = torch.zeros_like(point)

@@ -17,7 +17,7 @@ class FGSM(Attack):
     """One step of length `eps` from the clean input along the steepest ascent of the loss.
 
     Goodfellow et al. 2015, arXiv 1412.6572, equation in section 4, for Linf; the L2 step goes along the normalised
-    gradient, the L1 step along the single coordinate that gains most and is not held back by the box.
+    gradient, the L1 step along the single coordinate that gains most and is not held back by the input range.
     It makes no random choice, so `restarts` has no effect beyond repetition and must stay 1.
 
     Attributes:

@@ -26,12 +26,13 @@ class FMN(Attack):
     fall as half a cosine.
 
     Differences: the direction comes from the cross entropy by default, in the paper from the margin; for Linf it is
-    the sign of the gradient; the radius always grows after a failure, since the box can keep a point from coming
-    nearer to the boundary; the step is a multiple of the width of the box; starts after the first are random.
+    the sign of the gradient; the radius always grows after a failure, since the input range can keep a point from
+    coming nearer to the boundary; the step is a multiple of the width of the input range; starts after the first are
+    random.
 
     Attributes:
         steps: Gradient steps per start, >= 1.
-        step_size: L2 length of the first step in widths of the box, > 0; the last is a hundredth of it.
+        step_size: L2 length of the first step in widths of the input range, > 0; the last is a hundredth of it.
         gamma: First share by which the radius changes, between 0 and 1.
         gamma_last: Last such share, between 0 and 1.
         loss: "ce", "margin" or "dlr", or a function as in `robustkit.maths.losses`.

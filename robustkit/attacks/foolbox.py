@@ -98,7 +98,7 @@ class Foolbox(Attack):
             )
         options = dict(self.options)
         if "abort_early" in inspect.signature(kind).parameters:
-            # It looks at the loss of the whole batch, so that a row's result would depend on its company.
+            # It looks at the loss of the whole batch, so that a row's result would depend on the batch composition.
             options.setdefault("abort_early", False)
         try:
             return kind(**options)

@@ -1,4 +1,4 @@
-"""What attacks that look for the nearest adversarial point share: where they begin, how far they go, how they cool."""
+"""What minimum-norm attacks share: where they begin, how far they go, how their steps shrink."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robustkit.maths.losses import lead
 from robustkit.maths.norms import in_ball, per_row, size, where_rows
 from robustkit.model.classifier import Gradient
 
-_FAR = 1e6  # stands for the far side of a box without sides
+_FAR = 1e6  # stands for the far side of an input range without sides
 
 
 def reaches_goal(problem: Problem, rows: Rows, logits: Tensor) -> Tensor:
@@ -22,13 +22,13 @@ def reaches_goal(problem: Problem, rows: Rows, logits: Tensor) -> Tensor:
 
 
 def farthest(problem: Problem, rows: Rows) -> Tensor:
-    """Returns the distance from each clean input to the farthest corner of the box, at most 1e6, shape (N,)."""
+    """Returns the distance from each clean input to the farthest corner of the input range, at most 1e6, shape (N,)."""
     low, high = problem.classifier.bounds
     return size(torch.maximum(rows.x - low, high - rows.x), problem.threat.norm).clamp(max=_FAR)
 
 
 def width(problem: Problem) -> float:
-    """Returns how wide the box is, or 1 where it has no end: the unit of step sizes."""
+    """Returns how wide the input range is, or 1 where it has no end: the unit of step sizes."""
     low, high = problem.classifier.bounds
     return high - low if math.isfinite(high - low) else 1.0
 
@@ -36,8 +36,8 @@ def width(problem: Problem) -> float:
 def begin(problem: Problem, rows: Rows, clean: Tensor) -> Tensor:
     """Returns the clean input for the rows marked `clean` (N,), else a random point, uniform in a ball around it.
 
-    The ball is half as large as the least of eps, the nearest success so far and the whole box (Croce & Hein 2020,
-    arXiv 1907.02044, section 4, with the first two).
+    The ball is half as large as the least of eps, the nearest success so far and the whole input range (Croce & Hein
+    2020, arXiv 1907.02044, section 4, with the first two).
     """
     shape = tuple(rows.x.shape[1:])
     uniform = problem.stream.uniform(shape, rows.ids, rows.restart, rows.step)
@@ -48,14 +48,14 @@ def begin(problem: Problem, rows: Rows, clean: Tensor) -> Tensor:
 
 
 def moved(problem: Problem, rows: Rows, delta: Tensor) -> Tensor:
-    """Returns the clean inputs moved by the float64 `delta`, then clipped to the box."""
+    """Returns the clean inputs moved by the float64 `delta`, then clipped to the input range."""
     return (rows.x.double() + delta).to(rows.x.dtype).clamp(*problem.classifier.bounds)
 
 
 def to_boundary(problem: Problem, rows: Rows, found: Gradient) -> Tensor:
     """Returns how far `x_adv` is from the clean input plus how far the linearised boundary is from it, shape (N,).
 
-    The second is at least a millionth of the width of the box, so that a row on the boundary leaves it.
+    The second is at least a millionth of the width of the input range, so that a row on the boundary leaves it.
     """
     gap = lead(found.logits.double(), rows.goal)
     left = hyperplane.distance(found.grad, gap, problem.threat.norm)

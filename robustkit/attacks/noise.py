@@ -11,7 +11,7 @@ from robustkit.attacks.rows import Problem, Rows
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Attack):
-    """Points drawn uniformly from the ball around the input, projected onto the box; `restarts` tries per sample.
+    """Points drawn uniformly from the ball around the input, projected onto the input range, `restarts` times.
 
     Where noise breaks as much as a gradient attack, the gradients are masked (Carlini et al. 2019,
     arXiv 1902.06705, section 5.4).

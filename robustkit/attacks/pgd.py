@@ -15,7 +15,7 @@ from robustkit.maths.norms import has_room, steepest
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(Attack):
-    """Repeated steepest-ascent steps of the loss, each projected back onto ball and box.
+    """Repeated steepest-ascent steps of the loss, each projected back onto ball and input range.
 
     Madry et al. 2018, arXiv 1706.06083, section 2.1. Differences: the best point met is returned, not the last;
     L2 and L1 starts are uniform in the ball; the L1 step uses the `share` of coordinates with the largest gradient

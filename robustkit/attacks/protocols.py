@@ -24,7 +24,7 @@ TARGETS = 9  # the published number, for ten classes
 
 @dataclass(frozen=True)
 class Protocol:
-    """Attacks that run one after the other, each on what the ones before left standing.
+    """Attacks that run one after the other, each on what the ones before did not break.
 
     Attributes:
         name: "autoattack", "autoattack-plus", "autoattack-rand", "fast", or "custom" for a list of one's own.
@@ -72,7 +72,7 @@ def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool 
 
     "autoattack", "autoattack-plus" and "autoattack-rand" are those of Croce & Hein 2020, arXiv 2003.01690, section 6
     and the settings of their code; for L1 those of Croce & Hein 2021, arXiv 2103.01208. "fast" is our own: where it was
-    compared it left as many samples standing as "autoattack", give or take what a seed moves (docs/log.md).
+    compared it left as many samples unbroken as "autoattack", give or take what a seed moves (docs/log.md).
 
     With fewer than ten classes there are fewer targets; with fewer than four the targeted DLR loss does not exist and
     with two no DLR loss at all: differences of two logits take their place. The protocol then says so in `changes`.

@@ -38,7 +38,7 @@ class Square(Attack):
     - Windows are square unless that would exceed the image; then they span its short axis and their share of the long
       one. L2 windows have an odd side of at least 3, as in the authors' code.
     - L1, after Croce & Hein 2021, arXiv 2103.01208, is L2 with sizes and budgets in L1, pyramids built of steps k**-4
-      high instead of k**-2, and the exact projection onto ball and box together.
+      high instead of k**-2, and the exact projection onto ball and input range together.
     - Targeted, `loss` is taken towards the target; the paper uses "ce" there.
 
     Attributes:
@@ -207,7 +207,7 @@ def masses(u: Tensor, window: tuple[Tensor, Tensor], x: Tensor) -> list[Tensor]:
 
 
 def move_mass(problem: Problem, rows: Rows, now: Tensor) -> Tensor:
-    """Returns the best images with the perturbation of one window, and the unused budget, moved to another.
+    """Returns the best images with the perturbation of one window, and the unused part of eps, moved to another.
 
     The steps of algorithm 3: nu is `delta`, W1 `here`, W2 `there`. The size of the result is eps.
     """

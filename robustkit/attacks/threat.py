@@ -54,18 +54,18 @@ def eps_text(eps: Eps) -> str:
 
 @dataclass(frozen=True)
 class Threat:
-    """All points within `eps` of the clean input in `norm`, inside the box `bounds`.
+    """All points within `eps` of the clean input in `norm`, inside the input range `bounds`.
 
     Attributes:
         norm: "Linf", "L2" or "L1".
-        eps: Radius in the units of the input; "8/255" is kept as typed, "inf" leaves the box alone.
+        eps: Radius in the units of the input; "8/255" is kept as typed, "inf" leaves the input range alone.
         bounds: Lowest and highest legal input value.
         target: Class the attacker wants, or None when any wrong class will do.
         levels: Number of values an input can take, 256 for stored images; None leaves it continuous. Clean inputs
             must then be on that grid, and distances are measured in whole levels, exactly.
 
     Raises:
-        ConfigurationError: If a field cannot be meant.
+        ConfigurationError: If a field is invalid.
     """
 
     norm: Norm = "Linf"
@@ -87,7 +87,7 @@ class Threat:
         if high - low < self.radius < math.inf and self.norm == "Linf":
             raise ConfigurationError(
                 f"threat: expected an Linf eps within the input range {low:g}..{high:g}, got {self.eps}; "
-                "for inputs in 0..1 a budget of 8 grey levels is written 8/255"
+                "for inputs in 0..1 an eps of 8 grey levels is written 8/255"
             )
 
     @property
@@ -118,8 +118,8 @@ class Threat:
     def project(self, x_adv: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         """Returns `x_adv` brought inside the threat around `x`, exactly: `verify` accepts every result.
 
-        Linf and L1 give the nearest point of ball and box; L2 scales into the ball, then clips to the box, which
-        can only shorten the perturbation. `lower` and `upper` come from `limits(x)`.
+        Linf and L1 give the nearest point of ball and input range; L2 scales into the ball, then clips to the input
+        range, which can only shorten the perturbation. `lower` and `upper` come from `limits(x)`.
         """
         if self.norm == "Linf":
             return x_adv.clamp(lower, upper)
@@ -134,7 +134,7 @@ class Threat:
         return projection.shift(x, delta).clamp(*self.bounds)
 
     def random(self, x: Tensor, stream: Stream, ids: Tensor, restart: Tensor, step: Tensor) -> Tensor:
-        """Returns one point a row, uniform in the ball around `x`, not yet projected onto the box."""
+        """Returns one point a row, uniform in the ball around `x`, not yet projected onto the input range."""
         shape = tuple(x.shape[1:])
         uniform = stream.uniform(shape, ids, restart, step)
         normal = uniform if self.norm == "Linf" else stream.normal(shape, ids, restart, step, draw=1)
@@ -179,7 +179,7 @@ class Threat:
         return norms.size(x_adv.double() - x.double(), self.norm)
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """Returns for every row whether it lies in ball and box, measured in float64 with no tolerance."""
+        """Returns for every row whether it lies in ball and input range, measured in float64 with no tolerance."""
         low, high = self.bounds
         flat = x_adv.flatten(1)
         inside = ((flat >= low) & (flat <= high)).all(dim=1)

@@ -19,7 +19,7 @@ class Transfer(Attack):
     """Points crafted on a surrogate with full access to it, judged on the target, which is asked once a point.
 
     Papernot et al. 2016, arXiv 1605.07277. It needs no gradient of the target: where it breaks what a gradient attack
-    left standing, the gradients of the target are masked.
+    left unbroken, the gradients of the target are masked.
 
     Attributes:
         surrogate: The model to craft on; same inputs, classes and bounds as the target.

@@ -55,7 +55,7 @@ class Ranks:
                 said[0] = work()
             except RobustkitError as error:
                 said[1] = error
-        with _company():
+        with _others_present():
             dist.broadcast_object_list(said, src=0)
         if said[1] is not None:
             raise said[1]
@@ -67,7 +67,7 @@ class Ranks:
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
-        with _company():
+        with _others_present():
             dist.gather_object(value, values if self.first else None, dst=0)
         return values if self.first else []
 
@@ -77,10 +77,10 @@ class Ranks:
         return self.told(lambda: [values[number] for number in sorted(values)])
 
     def added(self, tensor: Tensor) -> Tensor:
-        """Returns the sum of the tensors of all processes, the same bits for all."""
+        """Returns the sum of the tensors of all processes, bit-identical for all."""
         if self.count > 1:
             tensor = tensor.clone()
-            with _company():
+            with _others_present():
                 dist.all_reduce(tensor)
         return tensor
 
@@ -91,7 +91,7 @@ class Ranks:
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             some = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat = torch.cat([tensor.detach().reshape(-1) for tensor in some])
-            with _company():
+            with _others_present():
                 dist.broadcast(flat, src=0)
             with torch.no_grad():
                 for tensor, part in zip(some, torch.split(flat, [tensor.numel() for tensor in some]), strict=True):
@@ -152,7 +152,7 @@ def own_gpu() -> torch.device:
 
 
 @contextmanager
-def _company() -> Iterator[None]:
+def _others_present() -> Iterator[None]:
     """Context that says in plain words that a message found nobody."""
     try:
         yield

@@ -39,22 +39,22 @@ class _Check:
         self.expect("id", unique & (ledger["id"] >= 0), "a number of its own")
         for column in ("label", "clean_prediction", "worst_prediction"):
             self.expect(column, (ledger[column] >= 0) & (ledger[column] < classes), f"a class below {classes}")
-        standing = ledger.right
+        robust = ledger.right
         for attack in ledger.attacks:
-            hit = self.attack(attack, standing)
+            hit = self.attack(attack, robust)
             if self.evaluation.protocol.cascade:
-                standing = standing & ~hit
+                robust = robust & ~hit
         self.worst()
         return self.found
 
-    def attack(self, attack: str, standing: Mask) -> Mask:
-        """Checks the entries of one attack, which was to get the samples `standing`; returns which it brought down."""
+    def attack(self, attack: str, robust: Mask) -> Mask:
+        """Checks the entries of one attack, which was to get the samples `robust`; returns which it broke."""
         ledger, label = self.ledger, self.ledger["label"]
         predicted, gap = ledger[f"{attack}/prediction"], ledger[f"{attack}/margin"]
         attacked, target = predicted >= 0, self.evaluation.threat.target
         column = f"{attack}/prediction"
-        due = ["a class, as it was due" if here else "no entry, as it was not due" for here in standing.tolist()]
-        self.expect(column, attacked == standing, due)
+        due = ["a class, as it was due" if here else "no entry, as it was not due" for here in robust.tolist()]
+        self.expect(column, attacked == robust, due)
         self.expect(column, predicted < self.evaluation.num_classes, f"a class below {self.evaluation.num_classes}")
         clear = attacked & (gap != 0) & ~np.isnan(gap)
         says = [f"{'not ' if g > 0 else ''}{y}, as its margin says" for g, y in zip(gap, label, strict=True)]

@@ -29,7 +29,7 @@ def verify(
     Four checks: the files are the ones that were written; every figure of the report follows from the ledger, by the
     code that made it; with `data`, every stored point lies inside the threat around its sample, measured in float64
     without tolerance; with `classifier`, too, one pass over samples and points gives what the ledger says of them. No
-    attack is run: that a sample which stands cannot be broken remains a claim.
+    attack is run: that a sample called robust cannot be broken remains a claim.
 
     Args:
         bundle: A folder that `save_bundle` wrote, or its .zip archive.
@@ -90,9 +90,9 @@ def _check(notes: Notes, folder: Path, manifest: Manifest, given: list[tuple[Any
 
 def _always(report: Report) -> Iterator[str]:
     """Yields what no bundle can show."""
-    yield "that a sample which stands cannot be broken: no attack was run"
+    yield "that a sample called robust cannot be broken: no attack was run"
     yield "when, where and by which command the audit was made, and its times"
-    yield "steps, queries, passes, loss paths and rechecked verdicts of the attacks"
+    yield "steps, queries, passes, loss paths and rechecked outcomes of the attacks"
     yield "margins at points that changed no prediction, which are not kept"
     named = {
         "the defences that are named": any(audit.subject.defences for audit in report.audits),

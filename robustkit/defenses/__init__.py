@@ -98,11 +98,11 @@ def create(spec: str, norm: Norm = "Linf", eps: Eps = "8/255") -> Objective:
         spec: A name, ours or a plug-in's, or the address of a class, `package.module:Class`; then optionally a colon
             and settings `name=value` parted by commas; settings of the inner PGD (steps, step_size, ...) too, which
             makes 10 steps otherwise. Wrappers stand in front, joined by "+".
-        norm: Norm of the budget.
-        eps: Radius of the budget.
+        norm: Norm of the threat model.
+        eps: Its radius.
 
     Raises:
-        ConfigurationError: If an objective or a setting does not exist or a value cannot be meant.
+        ConfigurationError: If an objective or a setting does not exist or a value is invalid.
     """
     *wrappers, core = spec.split("+")
     objective = _create(core, {"norm": norm, "eps": eps})

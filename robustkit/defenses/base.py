@@ -49,8 +49,8 @@ class Minibatch:
 class Objective(ABC):
     """What training minimises on one batch: a frozen value whose fields are its configuration.
 
-    A sub-class says which inputs to train on (`craft`) and what to minimise there (`loss`). Its budget lies in fields
-    called `eps` or `attack`, an objective it wraps in a field called `objective`.
+    A sub-class says which inputs to train on (`craft`) and what to minimise there (`loss`). Its threat model lies in
+    fields called `eps` or `attack`, an objective it wraps in a field called `objective`.
     """
 
     name: ClassVar[str]
@@ -105,7 +105,7 @@ class Objective(ABC):
         return loss.detach()
 
     def scaled(self, factor: float) -> Objective:
-        """Returns it with its budget, and steps given as lengths, times `factor`: the warm-up of eps."""
+        """Returns it with its eps, and steps given as lengths, times `factor`: the warm-up of eps."""
         changes: dict[str, Any] = {}
         for name in ("eps", "attack", "objective"):
             value = getattr(self, name, None)

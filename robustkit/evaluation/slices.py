@@ -159,7 +159,7 @@ def clustered_interval(hits: Mask, origins: npt.NDArray[np.int64], seed: int = 0
     sample of the Wilson interval.
 
     Args:
-        hits: Verdicts, shape (n,).
+        hits: Which samples are right, shape (n,).
         origins: Number of each sample's origin, shape (n,), from 0.
         seed: Of the bootstrap.
     """

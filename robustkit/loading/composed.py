@@ -70,7 +70,7 @@ def compose(kind: str, settings: dict[str, Any], parts: Sequence[Classifier]) ->
     """Returns the model that `kind` makes of its parts.
 
     Raises:
-        ConfigurationError: If the kind, its settings or the number of parts cannot be meant.
+        ConfigurationError: If the kind, its settings or the number of parts is invalid.
     """
     if kind not in KINDS:
         raise ConfigurationError(f"composition: expected a known kind, got {kind!r}{suggest(kind, KINDS)}")

@@ -132,7 +132,7 @@ def adaptive_ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> f
     """Returns the ECE over groups of equal size in order of confidence; arguments as for `ece`.
 
     Group sizes differ by one at most. Where a group ends among samples of equal confidence, these share their
-    verdicts evenly between both sides, so the order of the samples never matters.
+    outcomes evenly between both sides, so the order of the samples never matters.
 
     Source: Nguyen and O'Connor 2015, arXiv 1508.05154; the even sharing of ties is ours.
     """

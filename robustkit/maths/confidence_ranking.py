@@ -56,7 +56,7 @@ class Ranked:
                 f"calibration: expected columns of one length, got {lengths}; join them by sample id"
             )
         if not np.isin(columns[1], (0, 1)).all():
-            raise InvalidEvaluation("calibration: expected correct of 0 and 1, got fractions; give verdicts")
+            raise InvalidEvaluation("calibration: expected correct of 0 and 1, got fractions; give right or wrong")
         # Sorted by every column, because the bootstrap must not see the order of the samples.
         order = np.lexsort(columns[::-1])
         self.confidence, self.correct, *self.scores = (column[order] for column in columns)

@@ -1,4 +1,4 @@
-"""The shortest way to a hyperplane inside a box, in each norm, exactly.
+"""The shortest way to a hyperplane inside an input range, in each norm, exactly.
 
 Every function works on rows, like `robustkit.maths.norms`: a row of `normal` and its `gap` stand for the hyperplane of
 all delta with gap + <normal, delta> = 0, seen from delta = 0.
@@ -17,7 +17,7 @@ _TINY = torch.finfo(torch.float64).tiny
 
 
 def distance(normal: Tensor, gap: Tensor, norm: Norm) -> Tensor:
-    """Returns how far the hyperplane is without a box, |gap| / ||normal||_dual in float64, shape (N,)."""
+    """Returns how far the hyperplane is without an input range, |gap| / ||normal||_dual in float64, shape (N,)."""
     return gap.double().abs() / size(normal, _DUAL[norm]).clamp(min=_TINY)
 
 
@@ -29,8 +29,9 @@ def inner(normal: Tensor, delta: Tensor) -> Tensor:
 def shortest(normal: Tensor, gap: Tensor, lower: Tensor, upper: Tensor, norm: Norm) -> Tensor:
     """Returns the delta of least `norm` on the hyperplane with lower <= delta <= upper, in the precision of `lower`.
 
-    Where the box does not reach the hyperplane, returns the delta of the box that comes nearest to it. A coordinate
-    in which the normal is zero never moves. It is the projection that Croce & Hein 2020, arXiv 1907.02044, need.
+    Where the input range does not reach the hyperplane, returns the delta of the input range that comes nearest to it.
+    A coordinate in which the normal is zero never moves. It is the projection that Croce & Hein 2020, arXiv 1907.02044,
+    need.
 
     Args:
         normal: Shape (N, ...).
@@ -71,7 +72,7 @@ def _level(weight: Tensor, rate: Tensor, room: Tensor, need: Tensor) -> Tensor:
         if not bool((further > tau).any()):
             break
         tau = further
-    # What is missing where nothing can move any more, the box does not hold.
+    # What is missing where nothing can move any more, the input range does not hold.
     return torch.where((slope <= 0) & (missing > 0), room, torch.minimum(tau * rate, room))
 
 

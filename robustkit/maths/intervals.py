@@ -1,4 +1,4 @@
-"""Sampling noise of the numbers an audit reports: proportions, paired verdicts, bootstrap intervals.
+"""Sampling noise of the numbers an audit reports: proportions, paired outcomes, bootstrap intervals.
 
 An interval here covers the choice of test samples and nothing else: robust accuracy against a fixed set of
 attacks is an upper bound of the true one, because an attack can only be too weak.

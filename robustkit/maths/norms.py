@@ -40,13 +40,13 @@ def steepest(grad: Tensor, norm: Norm, movable: Tensor | None = None, share: flo
 
     Linf: the sign. L2: the normalised gradient. L1: the gradient restricted to the `share` of coordinates where
     it is largest, normalised (Tramer & Boneh 2019, arXiv 1904.13000, section 4, keep the top percentile and
-    ignore coordinates that the box blocks; they step by signs, we by magnitudes, so that the projection can
+    ignore coordinates that the input range blocks; they step by signs, we by magnitudes, so that the projection can
     settle on a vertex of the ball).
 
     Args:
         grad: Shape (N, ...).
         norm: The norm of the step.
-        movable: For L1: where the box leaves room to move, shaped like `grad`.
+        movable: For L1: where the input range leaves room to move, shaped like `grad`.
         share: For L1: share of the coordinates to use, in (0, 1].
     """
     if norm == "Linf":
@@ -64,7 +64,7 @@ def steepest(grad: Tensor, norm: Norm, movable: Tensor | None = None, share: flo
 
 
 def has_room(x: Tensor, grad: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Returns where `x` may still move along `grad` before it meets the box; rounding noise is no room."""
+    """Returns where `x` may still move along `grad` before it meets the input range; rounding noise is no room."""
     room = torch.where(grad > 0, upper - x, x - lower)
     return room > 1e-6 * (upper - lower).nan_to_num(posinf=1.0)
 

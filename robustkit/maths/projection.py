@@ -24,7 +24,7 @@ def shift(x: Tensor, delta: Tensor | float) -> Tensor:
 
 
 def cube(x: Tensor, eps: float, bounds: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Returns the lowest and highest points, representable in the dtype of `x`, of the Linf ball and the box."""
+    """Returns lowest and highest points, representable in the dtype of `x`, of Linf ball and input range."""
     low, high = bounds
     return shift(x, -eps).clamp(min=low), shift(x, eps).clamp(max=high)
 
@@ -62,6 +62,6 @@ def project_l1(delta: Tensor, eps: float, lower: Tensor, upper: Tensor) -> Tenso
     left = (budget - reached.gather(1, last)) / slope.gather(1, last).clamp(min=1)
     t = (points.gather(1, last) - left).clamp(min=0)
     found = torch.minimum((magnitude - t).clamp(min=0), room)
-    # The sums above lose a few bits with many coordinates; scaling down never leaves the box.
+    # The sums above lose a few bits with many coordinates; scaling down never leaves the input range.
     found = found * (budget / size(found, "L1").clamp(min=max(budget, torch.finfo(torch.float64).tiny))).unsqueeze(1)
     return (torch.sign(delta).flatten(1) * found).view_as(delta)

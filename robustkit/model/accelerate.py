@@ -1,4 +1,4 @@
-"""A copy of a model that computes the same in less time, for the search; verdicts stay with the model itself."""
+"""A copy of a model that computes the same in less time, for the search; the model itself decides the outcome."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Classifier:
         device: For models without parameters: where they want their input. Otherwise the model's own device.
 
     Raises:
-        ConfigurationError: If an argument cannot be meant.
+        ConfigurationError: If an argument is invalid.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Classifier:
             **changes: Arguments of `Classifier` by name.
 
         Raises:
-            ConfigurationError: If an argument cannot be meant.
+            ConfigurationError: If an argument is invalid.
             TypeError: If there is no such argument.
         """
         names = ("model", "bounds", "mean", "std", "output", "select", "num_classes", "class_names", "draws", "device")

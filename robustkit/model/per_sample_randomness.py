@@ -1,4 +1,4 @@
-"""The random numbers a model draws, made a function of the sample instead of its company in the batch."""
+"""The random numbers a model draws, made a function of the sample instead of the batch composition."""
 
 from __future__ import annotations
 

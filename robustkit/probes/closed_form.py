@@ -31,7 +31,7 @@ ROWS = 8
 DUAL = {"Linf": 1.0, "L2": 2.0, "L1": math.inf}
 _FOOLBOX = {"Linf": "LinfDeepFoolAttack", "L2": "L2DeepFoolAttack", "L1": "L1FMNAttack"}
 _SPREAD = 30.0  # logits between the second and the third class, so that cross entropy sees the two of them only
-_ROOM = 1000.0  # width of the box in distances: enough for every point to lie well inside
+_ROOM = 1000.0  # width of the input range in distances: enough for every point to lie well inside
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def at_the_input_range(distance: float, seed: int = 0) -> ClosedForm:
     y = torch.arange(ROWS) % 2
     slope = weight[y] - weight[1 - y]  # (N, d), the gap z_y - z_k is slope . x
     share = _uniform(stream, ROWS, 1)
-    # Mostly coordinates of little weight, so that the others can make up for them without meeting the box.
+    # Mostly coordinates of little weight, so that the others can make up for them without meeting the input range.
     blocked = (share * slope.abs()).argsort(dim=1).argsort(dim=1) < FEATURES // 4
     edge = 8 * distance
     x = torch.where(blocked, -edge * slope.sign(), 0.0)

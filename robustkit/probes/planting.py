@@ -100,8 +100,9 @@ def draw(threat: Threat, x: Tensor, stream: Stream, id: int, count: int, batch_s
 def on_surface(threat: Threat, x: Tensor, towards: Tensor) -> Tensor:
     """Returns points of the threat as far from `x` as it allows, one for each point of `towards` (N, ...).
 
-    Linf: the corner of ball and box in the same orthant. L2 and L1: the ray from `x` through the point, clipped to the
-    box, is followed until its size is eps; where the box leaves less room than eps, until there is hardly any left.
+    Linf: the corner of ball and input range in the same orthant. L2 and L1: the ray from `x` through the point, clipped
+    to the box, is followed until its size is eps; where the input range leaves less room than eps, until there is
+    hardly any left.
     """
     around = x.expand_as(towards)
     lower, upper = threat.limits(around)

@@ -54,7 +54,7 @@ def evaluate_shift(
         progress: Called with a name and a number of rows after every pass.
 
     Raises:
-        ConfigurationError: If a name, a severity or the bounds cannot be meant, or files cannot be used.
+        ConfigurationError: If a name, a severity or the bounds are invalid, or files cannot be used.
         InvalidEvaluation: If the data are no images in 0..1, or `folder` holds other samples than `data`.
     """
     classifier = as_classifier(classifier)

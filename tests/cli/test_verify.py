@@ -70,7 +70,7 @@ def test_all_that_can_be_checked_holds_and_the_rest_is_listed(case, capsys, bund
     for row in ("files 17 files, their hashes and manifest.json holds", "summaries", "geometry", "model weights"):
         assert row in text
     assert "not checked" not in text
-    assert "taken on trust: - that a sample which stands cannot be broken: no attack was run" in text
+    assert "taken on trust: - that a sample called robust cannot be broken: no attack was run" in text
 
 
 def test_the_manifest_says_how_to_load_model_and_data(case):

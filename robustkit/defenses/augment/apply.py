@@ -86,7 +86,7 @@ def create_augmentation(spec: str, bounds: tuple[float, float] = (0.0, 1.0), cla
         classes: Number of classes, which mixup and cutmix need.
 
     Raises:
-        ConfigurationError: If a step or a setting does not exist or a value cannot be meant.
+        ConfigurationError: If a step or a setting does not exist or a value is invalid.
     """
     return Augmentation(steps=tuple(_step(part) for part in spec.split("+")), bounds=bounds, classes=classes)
 

@@ -59,7 +59,7 @@ class Free(Objective):
         return self.m
 
     def craft(self, classifier: Classifier, batch: Minibatch) -> Tensor:
-        """Returns x + delta within ball and box, as a leaf that collects its gradient."""
+        """Returns x + delta within ball and input range, as a leaf that collects its gradient."""
         threat = self.inner.threat(classifier)
         return threat.project(batch.x + self._delta(batch), batch.x, *threat.limits(batch.x)).requires_grad_()
 
@@ -73,7 +73,7 @@ class Free(Objective):
         delta = self._delta(batch)
         low, high = classifier.bounds
         moved = batch.x + delta
-        # A coordinate cut off by the box has no influence on the loss.
+        # A coordinate cut off by the input range has no influence on the loss.
         grad = torch.where((moved >= low) & (moved <= high), x_adv.grad, 0)
         ball = Threat(norm=self.norm, eps=self.eps, bounds=(-torch.inf, torch.inf))
         origin = torch.zeros_like(delta)

@@ -39,7 +39,7 @@ class GradAlign(Wrapper):
         between(self.name, "weight", self.weight, "[0, inf]")
         if self.inner is None:
             raise ConfigurationError(
-                f"gradalign: expected an objective with a budget, got {self.objective.name!r}; wrap fgsm-rs"
+                f"gradalign: expected an objective with an eps, got {self.objective.name!r}; wrap fgsm-rs"
             )
 
     def loss(self, classifier: Classifier, batch: Minibatch, x_adv: Tensor) -> Tensor:

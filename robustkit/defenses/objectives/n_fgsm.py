@@ -25,7 +25,7 @@ class NFGSM(Objective):
     """Cross entropy on the points of one step of `alpha` * eps from noise in the ball of `spread` * eps.
 
     de Jorge et al. 2022, arXiv 2202.01181, algorithm 1: the noise augments the data and the perturbation is not
-    projected onto the ball of eps, only onto the box.
+    projected onto the ball of eps, only onto the input range.
 
     Attributes:
         norm: "Linf", "L2" or "L1".
@@ -52,13 +52,13 @@ class NFGSM(Objective):
 
     @property
     def inner(self) -> PGD:
-        """PGD of one step on the same budget."""
+        """PGD of one step at the same eps."""
         return PGD(norm=self.norm, eps=self.eps, steps=1, step_size=self.alpha * parse_eps(self.eps))
 
     def craft(self, classifier: Classifier, batch: Minibatch) -> Tensor:
-        """Returns the points after noise and step, clipped to the box."""
+        """Returns the points after noise and step, clipped to the input range."""
         radius = parse_eps(self.eps)
-        # The noise may be wider than the box, which Threat refuses for inputs in a box.
+        # The noise may be wider than the input range, which Threat refuses for inputs in an input range.
         wide = Threat(norm=self.norm, eps=self.spread * radius, bounds=(-torch.inf, torch.inf))
         zero = torch.zeros_like(batch.ids)
         noisy = wide.random(batch.x, Stream(batch.seed, self.name), batch.ids, zero, zero)

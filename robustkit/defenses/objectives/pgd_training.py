@@ -23,7 +23,7 @@ def training_attack() -> PGD:
 
 
 def finer(attack: Attack) -> PGD:
-    """Returns PGD against the same budget with twice as many steps, each half as long."""
+    """Returns PGD at the same eps with twice as many steps, each half as long."""
     if isinstance(attack, PGD):
         return dataclasses.replace(attack, steps=2 * attack.steps, step_size=attack.step_length / 2)
     return PGD(norm=attack.norm, eps=attack.eps, steps=2)

@@ -1,4 +1,4 @@
-"""How the members of an ensemble stand together, as a report holds it."""
+"""Cross-member transfer and disagreement of an ensemble, as a report holds it."""
 
 from __future__ import annotations
 

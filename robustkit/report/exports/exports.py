@@ -136,7 +136,7 @@ def _table(audit: Audit) -> list[str]:
         f"| {name} | |",
         "|---|---|",
         f"| Clean accuracy | {words.percent(audit.clean.value)} ({words.interval(audit.clean)}) |",
-        f"| Robust accuracy, an upper limit | {shown} |",
+        f"| Robust accuracy, an upper bound | {shown} |",
         f"| Threat | {audit.threat.norm} {words.markdown(audit.threat.eps)}, {words.markdown(audit.threat.goal)} |",
         f"| Attacks | {words.markdown(audit.method.protocol)} ({audit.method.fingerprint}) |",
         f"| Data | {robust.n:,} samples of {words.markdown(audit.data.name)} |",
