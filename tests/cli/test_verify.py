@@ -105,7 +105,7 @@ def test_a_function_is_called_only_if_it_is_typed(case, capsys):
 
 def test_nothing_that_a_bundle_names_is_imported(case, capsys, monkeypatch):
     Path("evil.py").write_text("from pathlib import Path\nPath('was_here').touch()\n")
-    install(case / "site", "evil-things", datasets={"evil-data": "evil:make"}, models={"evil-net": "evil:make"},
+    install(case / "site", "evil-things", datasets={"evil-data": "evil:make"}, models={"evil-net": "evil:net"},
             attacks={"evil-attack": "evil:Evil"}, protocols={"evil-protocol": "evil:make"})  # fmt: skip
     monkeypatch.syspath_prepend(case / "site")
     for name in ("evil:make", "evil-data"):
@@ -123,7 +123,7 @@ def test_nothing_that_a_bundle_names_is_imported(case, capsys, monkeypatch):
     forger.finish()
     manifest = Path("b/manifest.json")
     whole = from_text(manifest.read_text())
-    for name, value in (("data", "evil:make"), ("data", "evil-data"), ("model", "evil:make"), ("model", "evil-net")):
+    for name, value in (("data", "evil:make"), ("data", "evil-data"), ("model", "evil:net"), ("model", "evil-net")):
         part = dataclasses.replace(whole.audits[0], load={**whole.audits[0].load, name: value})
         manifest.write_text(to_text(dataclasses.replace(whole, audits=(part,))))
         assert f"not checked: '{value}' is" in out(capsys, "b")
@@ -135,7 +135,7 @@ def test_falsehoods_are_named_one_a_line_and_exit_1(case, capsys):
     weights = {name: value.clone() for name, value in digits_cnn().state_dict().items()}
     weights["13.bias"] += 1
     save_file(weights, "cnn.safetensors")
-    assert "false: the model: weights_sha256: expected" in out(capsys, "b")
+    assert "false: the model: weights_sha256: expected" in out(capsys, "b", code=1)
     report = Path("b/report.json")
     report.write_text(report.read_text().replace('"met"', '"met "').replace("fgsm", "fgsn", 1))
     text = out(capsys, "b", code=1)
