@@ -349,7 +349,7 @@ def test_texts_name_objectives_and_settings_of_their_inner_attack():
         (lambda: FGSMRS(alpha="1"), r"expected alpha in \[0, inf\], got '1'"),
         (lambda: Free(m=0), "expected m to be an integer >= 1, got 0"),
         (lambda: Standard(label_smoothing=2), r"label_smoothing in \[0, 1\], got 2"),
-        (lambda: GradAlign(objective=Standard()), "objective with a budget, got 'standard'"),
+        (lambda: GradAlign(objective=Standard()), "objective with an eps, got 'standard'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(make, message):
