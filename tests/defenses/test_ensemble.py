@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -199,6 +200,14 @@ def test_fitted_weights_solve_the_two_member_problem_exactly():
     members = [Fixed(high, low), Fixed(low, high)]
     weights = fit_weights(members, torch.zeros(4, 3), torch.tensor([0, 0, 0, 1]))
     assert weights[0] == pytest.approx((0.75 - 0.2) / 0.6, abs=1e-4)
+
+
+@pytest.mark.parametrize("found", [[1.0, 0.0], [float("nan"), 1.0], [0.0, 0.0]])
+def test_equal_weights_are_kept_where_the_search_finds_worse_ones_or_none(monkeypatch, found):
+    members, x, y = [smooth_cnn(seed=1), smooth_cnn(seed=1)], images(12), labels(12)
+    members[0][-1].bias.data -= 20 * torch.nn.functional.one_hot(y[0], 4)  # worse by itself
+    monkeypatch.setattr("robustkit.defenses.ensemble.minimize", lambda *_, **__: SimpleNamespace(x=np.array(found)))
+    assert fit_weights(members, x, y) == [0.5, 0.5]
 
 
 def test_equal_members_keep_equal_weights():
