@@ -30,8 +30,8 @@ EXACT = {"fingerprint", "label", "status", "norm", "eps", "quality", "dtype", "s
 RUNS = {
     "demo": "demo --out demo --quiet",
     "train": "train cnn --data digits --objective trades:beta=6 --eps 0.15 --epochs 3 --out run --quiet",
-    "audit": "audit cnn --weights run/weights.safetensors --data digits --eps 0.15 --limit 150 --curve 0.1,0.2"
-    " --nearest --protocol autoattack --out audit --quiet",
+    "audit": "audit cnn --weights run/weights.safetensors --data digits --eps 0.15 --limit 60 --curve 0.1,0.2 --nearest"
+    " --attack apgd:steps=20 --attack fab:steps=20 --attack square:queries=200 --out audit --quiet",
 }
 MNIST = "audit given:network --data {data} --eps 0.3 --limit 64 --out mnist --quiet"
 GIVEN = """import sys; sys.path.insert(0, {folder!r})
