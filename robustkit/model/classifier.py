@@ -59,7 +59,7 @@ class Classifier:
             default a tensor is taken as it is, then `.logits`, then `["logits"]`, then the first element.
         num_classes: Expected number of classes; checked against the output.
         class_names: Names for reports, in the order of the outputs.
-        draws: For a model that draws random numbers: how many passes a verdict is the mean of (their probabilities
+        draws: For a model that draws random numbers: how many EOT samples an outcome averages (their probabilities
             are averaged). Its random numbers then depend on (seed, sample id, step, draw) alone.
         device: For models without parameters: where they want their input. Otherwise the model's own device.
 
