@@ -181,3 +181,9 @@ def test_nothing_is_said_about_log_probabilities(caplog):
     with caplog.at_level(logging.WARNING):
         Classifier(calibrate(as_scores(), x, y, "isotonic"), bounds=(-100, 100)).logits(x)
     assert not caplog.records
+
+
+def test_a_model_that_always_says_the_same_is_given_the_one_probability_it_earns():
+    fitted = Isotonic.fit(np.zeros((6, 3)), np.array([0, 1, 2, 0, 1, 2]))
+    assert fitted["given"] == [0.0, 1.0]
+    assert fitted["honest"] == pytest.approx([1 / 3, 1 / 3])

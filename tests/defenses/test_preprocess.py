@@ -118,3 +118,9 @@ def test_a_copy_of_a_defence_is_a_defence_of_its_own():
 def test_what_cannot_be_meant_is_refused(build, error, message):
     with pytest.raises(error, match=message):
         build()
+
+
+def test_the_square_of_a_median_fits_into_the_image():
+    assert MedianBlur(3)(torch.zeros(1, 1, 2, 2)).shape == (1, 1, 2, 2)
+    with pytest.raises(InvalidEvaluation, match="larger than 1 pixels"):
+        MedianBlur(3)(torch.zeros(1, 1, 1, 5))

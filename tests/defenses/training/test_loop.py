@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
 from nets import digits, robust_accuracy
+from objective_rows import EVERY
 from tiny_training import same
 
 from robustkit.attacks import PGD
 from robustkit.data.dataset import batches
 from robustkit.defenses import FGSMRS, TRADES, Free, PGDTraining, Standard, fit
+from robustkit.defenses.training import Finding, clock, rollback
+from robustkit.defenses.training.early_stopping import EarlyStopping
 from robustkit.loading.data import load_data
 from robustkit.model.classifier import Classifier
 from robustkit.model.small_models import create
@@ -47,3 +53,26 @@ def test_adversarial_training_makes_the_model_robust_and_keeps_it_accurate():
     attack = PGD(eps=0.1, steps=20)
     assert robust_accuracy(attack, hardened, x, y) > robust_accuracy(attack, standard, x, y) + 0.1
     assert (hardened.logits(x).argmax(1) == y).double().mean() > 0.9
+
+
+def test_an_epoch_that_was_rolled_back_is_neither_judged_nor_passed_over(trained, monkeypatch):
+    judged, asked = [], []
+
+    def second_epoch_once(epoch, figures, best):
+        asked.append(epoch)
+        return Finding("catastrophic overfitting", epoch, "evidence", "fix", fatal=True) if asked == [1, 2] else None
+
+    monkeypatch.setattr(rollback, "catastrophic", second_epoch_once)
+    judge = EarlyStopping.judge
+    monkeypatch.setattr(EarlyStopping, "judge", lambda self, epoch: (judged.append(epoch.number), judge(self, epoch)))
+    _, result = trained(EVERY["fgsm-rs"], epochs=3, on_catastrophic="rollback", guard_every=9)
+    assert [epoch.number for epoch in result.epochs] == judged == [1, 2, 3]
+    assert asked == [1, 2, 2, 3]
+
+
+def test_the_last_batch_of_an_epoch_is_looked_at_with_the_epoch_and_not_before(trained, monkeypatch):
+    seconds = itertools.count()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))  # a report each time
+    heard = []
+    trained(Standard(), epochs=2, progress=lambda now: heard.append((now.epoch, now.batch)))
+    assert heard == [(1, 1), (1, 2), (1, 3), (2, 0), (2, 1), (2, 2), (2, 3), (2, 0)]
