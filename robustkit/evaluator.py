@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.protocols import Protocol, custom
+from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Threat
 from robustkit.attacks.transfer import Transfer
 from robustkit.base.errors import ConfigurationError
@@ -93,7 +93,7 @@ def evaluate(
         ThreatViolation: If an attack left its threat.
     """
     classifier = as_classifier(classifier)
-    protocol = attacks if isinstance(attacks, Protocol) else custom(attacks)
+    protocol = as_protocol(attacks)
     dataset = _as_dataset(data, classifier)
     here, stopping, size = ranks(), EarlyStopping(until, budget), count_samples(dataset.source, limit)
     share = Share(shard, here, stopping, folder is not None)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.protocols import Protocol, custom, get_protocol
+from robustkit.attacks.protocols import Protocol, as_protocol, get_protocol
 from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.dataset import Dataset, batches
@@ -66,7 +66,7 @@ def assert_robust(
     classes = _count_classes(classifier, data)
     if attacks is None:
         attacks = get_protocol("fast", norm=norm, eps=eps, classes=classes)
-    protocol = attacks if isinstance(attacks, Protocol) else custom(attacks)
+    protocol = as_protocol(attacks)
     named = names_of_classes(classes, classifier.class_names, data.class_names if isinstance(data, Dataset) else None)
     check_names(rules, names(named, labels(protocol.attacks)))
     found = evaluate(classifier, data, protocol, batch_size=batch_size, limit=limit, seed=seed, examples=0)

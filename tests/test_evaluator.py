@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from nets import digits, digits_cnn
-from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from twins import Twin
 
 import robustkit
 from robustkit.attacks import FGSM, PGD, Foolbox, Noise
@@ -191,19 +190,8 @@ def test_examples_are_broken_samples_inside_the_threat(found):
         assert (example.x_adv.double() - example.x.double()).abs().max() <= EPS
 
 
-class Changed(nn.Module):
-    """The digits network behind a change of its input or output."""
-
-    def __init__(self, before=lambda x: x, after=lambda z: z):
-        super().__init__()
-        self.net, self.before, self.after = copy.deepcopy(digits_cnn()), before, after
-
-    def forward(self, x):
-        return self.after(self.net(self.before(x)))
-
-
 def test_noise_that_beats_the_gradient_attack_fails_the_evaluation():
-    masked = Changed(before=lambda x: (x * 8).round() / 8)
+    masked = Twin(before=lambda x: (x * 8).round() / 8)
     result = robustkit.evaluate(masked, digits(120), [Noise(eps=0.6, restarts=20), FGSM(eps=0.6)])
     failed = {item.id for item in result.diagnostics if item.status == "fail"}
     assert {"Q07", "Q16"} <= failed

@@ -115,6 +115,11 @@ def custom(attacks: Sequence[Attack]) -> Protocol:
     return Protocol("custom", tuple(attacks), cascade=False)
 
 
+def as_protocol(attacks: Sequence[Attack] | Protocol) -> Protocol:
+    """Returns a protocol as it is, and a list of attacks as `custom` makes one of it."""
+    return attacks if isinstance(attacks, Protocol) else custom(attacks)
+
+
 Parts = tuple[tuple[Attack, ...], tuple[str, ...]]
 
 

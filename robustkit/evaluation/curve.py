@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.protocols import Protocol, custom
+from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
@@ -105,7 +105,7 @@ def security_curve(
         ConfigurationError: If there is no radius, or two are equal.
     """
     classifier = as_classifier(classifier)
-    protocol = attacks if isinstance(attacks, Protocol) else custom(attacks)
+    protocol = as_protocol(attacks)
     ordered = tuple(sorted(radii, key=parse_eps))
     if not ordered or len({parse_eps(eps) for eps in ordered}) < len(ordered):
         raise ConfigurationError(f"curve: expected one or more distinct radii, got {list(radii)}; correct them")

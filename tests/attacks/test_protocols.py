@@ -164,9 +164,3 @@ def test_the_fast_protocol_stays_with_what_is_nearly_broken():
     told = sentences.method(build_audit(found, Classifier(net, num_classes=10), name="cnn"))
     second = "APGD-CE (long, near-boundary samples), FAB-T (long, near-boundary samples)"
     assert f"Second pass on near-boundary samples only: {second}." in told
-
-
-def stored(n: int):
-    """Returns digits as 8-bit images."""
-    x, y = digits(n)
-    return (x * 255).round() / 255, y

@@ -5,24 +5,9 @@ from __future__ import annotations
 import pytest
 from nets import digits, digits_cnn
 
-from robustkit.attacks import APGD, FAB, PGD, Square, Transfer
-from robustkit.attacks.protocols import Protocol
+from robustkit.attacks import PGD, Transfer
 from robustkit.base.errors import ConfigurationError
 from robustkit.model.classifier import Classifier
-
-EPS = 0.1
-
-
-def short(norm="Linf") -> Protocol:
-    """Returns a cascade that resembles AutoAttack at a hundredth of its cost."""
-    common = {"norm": norm, "eps": EPS}
-    attacks = (
-        APGD(**common, steps=5),
-        APGD(**common, steps=5, loss="dlr", targets=2),
-        FAB(**common, steps=5, targets=2),
-        Square(**common, queries=20),
-    )
-    return Protocol("autoattack", attacks)
 
 
 class TestTransfer:

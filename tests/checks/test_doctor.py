@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from nets import digits, digits_cnn
@@ -17,17 +15,6 @@ from robustkit.checks.doctor import examine
 from robustkit.model.classifier import Classifier
 
 
-class Changed(nn.Module):
-    """The digits network behind a change of its input or output."""
-
-    def __init__(self, before=lambda x: x, after=lambda z: z):
-        super().__init__()
-        self.net, self.before, self.after = copy.deepcopy(digits_cnn()), before, after
-
-    def forward(self, x):
-        return self.after(self.net(self.before(x)))
-
-
 def status(model, x=None, y=None):
     mine, labels = digits(64)
     found = examine(Classifier(model), mine if x is None else x, labels if y is None else y)
@@ -39,16 +26,16 @@ def test_the_doctor_passes_an_honest_model():
 
 
 def test_the_doctor_sees_what_is_wrong_with_a_model():
-    assert status(Changed(after=lambda z: z.softmax(1)))["Q06"] == "remark"
-    assert status(Changed(before=lambda x: x + torch.rand_like(x)))["Q05"] == "fail"
-    assert status(Changed(before=lambda x: (x * 8).round() / 8))["Q07"] == "fail"
-    assert status(Changed(before=lambda x: x.detach()))["Q07"] == "fail"
-    assert status(Changed().train())["Q03"] == "remark"
+    assert status(Twin(after=lambda z: z.softmax(1)))["Q06"] == "remark"
+    assert status(Twin(before=lambda x: x + torch.rand_like(x)))["Q05"] == "fail"
+    assert status(Twin(before=lambda x: (x * 8).round() / 8))["Q07"] == "fail"
+    assert status(Twin(before=lambda x: x.detach()))["Q07"] == "fail"
+    assert status(Twin().train())["Q03"] == "remark"
 
 
 def test_a_model_that_looks_at_its_batch_is_refused():
     with pytest.raises(InvalidEvaluation, match=r"Q04 batch independence check: \d+ of 64 predictions change"):
-        status(Changed(after=lambda z: (z - z.mean(0)) / (z.std(0, correction=0) + 1e-9)))
+        status(Twin(after=lambda z: (z - z.mean(0)) / (z.std(0, correction=0) + 1e-9)))
 
 
 @pytest.mark.parametrize(("change", "text"), [

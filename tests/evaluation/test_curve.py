@@ -10,25 +10,10 @@ import torch
 from nets import digits, digits_cnn, generator, linear
 
 import robustkit
-from robustkit.attacks import APGD, FAB, FMN, PGD, Square
-from robustkit.attacks.protocols import Protocol
+from robustkit.attacks import FAB, FMN, PGD
 from robustkit.base.errors import ConfigurationError
 from robustkit.evaluation.curve import minimal_distances, security_curve
 from robustkit.model.classifier import Classifier
-
-EPS = 0.1
-
-
-def short(norm="Linf") -> Protocol:
-    """Returns a cascade that resembles AutoAttack at a hundredth of its cost."""
-    common = {"norm": norm, "eps": EPS}
-    attacks = (
-        APGD(**common, steps=5),
-        APGD(**common, steps=5, loss="dlr", targets=2),
-        FAB(**common, steps=5, targets=2),
-        Square(**common, queries=20),
-    )
-    return Protocol("autoattack", attacks)
 
 
 class TestCurve:

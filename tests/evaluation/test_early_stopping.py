@@ -9,26 +9,13 @@ from nets import digits, digits_cnn
 from torch.utils.data import DataLoader, TensorDataset
 
 import robustkit
-from robustkit.attacks import APGD, FAB, FGSM, Noise, Square
-from robustkit.attacks.protocols import Protocol
+from robustkit.attacks import FGSM, Noise
 from robustkit.base.errors import ConfigurationError
 from robustkit.data.dataset import Dataset, batches, shuffled
 from robustkit.evaluation.early_stopping import EarlyStopping
 from robustkit.maths.intervals import confidence_sequence
 
 EPS = 0.1
-
-
-def short(norm="Linf") -> Protocol:
-    """Returns a cascade that resembles AutoAttack at a hundredth of its cost."""
-    common = {"norm": norm, "eps": EPS}
-    attacks = (
-        APGD(**common, steps=5),
-        APGD(**common, steps=5, loss="dlr", targets=2),
-        FAB(**common, steps=5, targets=2),
-        Square(**common, queries=20),
-    )
-    return Protocol("autoattack", attacks)
 
 
 class TestEarlyStop:

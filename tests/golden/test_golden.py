@@ -11,7 +11,7 @@ import robustkit
 from robustkit.bundle.check_report import check_pages
 from robustkit.report import from_json
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*/*.zip"))
+GOLDEN = sorted(Path(__file__).parent.glob("*/*.zip"))
 
 
 @pytest.fixture(params=GOLDEN, ids=[path.parent.name for path in GOLDEN])
