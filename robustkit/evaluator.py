@@ -25,8 +25,10 @@ from robustkit.attacks.threat import Threat
 from robustkit.attacks.transfer import Transfer
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
-from robustkit.checks.doctor import ROWS, examine
+from robustkit.checks.doctor import examine
 from robustkit.checks.expected_accuracy import expect_clean_accuracy
+from robustkit.checks.first_pass import ROWS
+from robustkit.checks.joining import join_classes
 from robustkit.data.dataset import Batch, Dataset, count_samples, samples_sha256, samples_sum, shuffled
 from robustkit.data.labels import as_labels
 from robustkit.evaluation.attack_run import common_threat
@@ -94,7 +96,7 @@ def evaluate(
     """
     classifier = as_classifier(classifier)
     protocol = as_protocol(attacks)
-    dataset = _as_dataset(data, classifier)
+    dataset = join_classes(classifier, _as_dataset(data, classifier))
     here, stopping, size = ranks(), EarlyStopping(until, budget), count_samples(dataset.source, limit)
     share = Share(shard, here, stopping, folder is not None)
     probe = Probes(classifier, seed, probes, tuning, later=share.by_hand)

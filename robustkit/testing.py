@@ -11,6 +11,7 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol, get_protocol
 from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.checks.joining import join_classes
 from robustkit.data.dataset import Dataset, batches
 from robustkit.data.labels import names_of_classes
 from robustkit.evaluation.attack_run import labels
@@ -63,7 +64,7 @@ def assert_robust(
     rules = [Requirement.parse(text) for text in requirements]
     if not rules:
         raise ConfigurationError("assert_robust: expected a requirement, got none; such as 'robust_accuracy>=0.45'")
-    classes = _count_classes(classifier, data)
+    classes, data = _count_classes(classifier, data), join_classes(classifier, data)
     if attacks is None:
         attacks = get_protocol("fast", norm=norm, eps=eps, classes=classes)
     protocol = as_protocol(attacks)

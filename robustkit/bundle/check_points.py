@@ -16,7 +16,9 @@ from robustkit.bundle.check_pictures import wrong_pictures
 from robustkit.bundle.check_predictions import Answers
 from robustkit.bundle.mismatch import Findings, Mismatch, same_number
 from robustkit.bundle.stored_points import Chosen
-from robustkit.data.dataset import Batch, batches, samples_sha256, samples_sum
+from robustkit.data.classes import real_names
+from robustkit.data.dataset import Batch, Dataset, batches, samples_sha256, samples_sum
+from robustkit.data.joined import joined
 from robustkit.data.labels import as_labels
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.evidence import Index, StoredEvidence
@@ -60,7 +62,7 @@ class Samples:
                 return [wrong]
         missing = set(self._places)
         try:
-            for batch in batches(data, batch_size):
+            for batch in batches(self._joined(data), batch_size):
                 rows = [row for row, id in enumerate(batch.ids.tolist()) if id in missing]
                 if rows:
                     missing -= set(batch.ids[rows].tolist())
@@ -71,6 +73,13 @@ class Samples:
         except RobustkitError as error:
             return [Mismatch("the data", "samples like those of the audit", str(error))]
         return [*self.found, *self._whole(missing)]
+
+    def _joined(self, data: Any) -> Any:
+        """Returns the data with the labels of the audit, whose report names the outputs."""
+        names = self.stated.subject.class_names
+        if not isinstance(data, Dataset) or data.class_names in (None, names):
+            return data
+        return joined(data, len(names), names) if real_names(names) else data
 
     def _columns(self, evidence: StoredEvidence) -> Mismatch | None:
         """Returns why the points cannot belong to this ledger, if they cannot."""

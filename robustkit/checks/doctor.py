@@ -9,10 +9,12 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from robustkit.base.errors import InvalidEvaluation, RobustkitError
+from robustkit.base.errors import InvalidEvaluation
 from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
 from robustkit.checks.duplicates import Copies
+from robustkit.checks.first_pass import ROWS, first_pass
 from robustkit.checks.inner_optimization import inner_optimisation
+from robustkit.checks.joining import join_classes
 from robustkit.checks.loss_surface import smooth
 from robustkit.data.dataset import batches
 from robustkit.data.labels import as_labels
@@ -20,7 +22,6 @@ from robustkit.maths.losses import cross_entropy
 from robustkit.model.classifier import Classifier
 
 LOOKED_AT = 2000  # samples among which it looks for copies
-ROWS = 64  # samples the doctor looks at; the parts of 1 and 7 below are chosen to divide them unevenly
 
 
 def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, ...]:
@@ -39,7 +40,7 @@ def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, .
     was_training = [name or "the model" for name, part in classifier.module.named_modules() if part.training]
     with classifier.frozen(), torch.no_grad():
         accepted = classifier.accept(x)
-        logits = _first_pass(classifier, accepted)
+        logits = first_pass(classifier, accepted)
         labels = as_labels(y, logits.shape[1]).to(classifier.device)
         again = classifier.logits(accepted)
         repeat = _repeat(logits, again, classifier.draws)
@@ -73,7 +74,7 @@ def checkup(classifier: Classifier, data: Any, tuning: Any = None, batch_size: i
     Raises:
         InvalidEvaluation: As for `examine`.
     """
-    stream, copies = batches(data, ROWS, LOOKED_AT), Copies()
+    stream, copies = batches(join_classes(classifier, data), ROWS, LOOKED_AT), Copies()
     first = next(stream)
     found = [*examine(classifier, first.x, first.y)]
     with classifier.frozen():
@@ -88,37 +89,6 @@ def checkup(classifier: Classifier, data: Any, tuning: Any = None, batch_size: i
             copies.add(classifier.accept(batch.x), batch)
         found.append(copies.diagnostic(classifier, tuning))
     return tuple(sorted(found, key=lambda item: item.id))
-
-
-def _first_pass(classifier: Classifier, x: Tensor) -> Tensor:
-    try:
-        logits = classifier.logits(x)
-    except RobustkitError:
-        raise
-    except Exception as error:
-        raise InvalidEvaluation(
-            f"doctor: expected a model that takes inputs of shape {tuple(x.shape)}, got {type(error).__name__}: "
-            f"{str(error).splitlines()[0][:160] if str(error) else 'no message'}; {_shape_advice(x)}"
-        ) from error
-    if len(logits) != len(x):
-        raise InvalidEvaluation(
-            f"doctor: expected one row of scores per input, got {len(logits)} rows for {len(x)} inputs; "
-            "the model mixes the batch dimension with another; keep the batch in dimension 0"
-        )
-    if not bool(logits.isfinite().all()):
-        row = int((~logits.isfinite()).any(dim=1).nonzero()[0])
-        raise InvalidEvaluation(
-            f"doctor: expected finite scores, got {logits[row].tolist()[:5]} for sample {row}; check the weights"
-        )
-    return logits
-
-
-def _shape_advice(x: Tensor) -> str:
-    if x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
-        return "the channels seem to be last: use x.permute(0, 3, 1, 2)"
-    if x.ndim == 3:
-        return "if these are images, the channel dimension is missing: use x.unsqueeze(1)"
-    return "give the model inputs of the shape it was trained on"
 
 
 def _input(classifier: Classifier, x: Tensor) -> Diagnostic:

@@ -28,6 +28,8 @@ class Dataset:
         split: Which part of the data this is, such as "test".
         bounds: Lowest and highest legal input value.
         class_names: One name per class index, where the data has them.
+        labelled_by_name: Whether samples were labelled by name (folders, texts), so that indices only follow the order
+            of the names and say nothing about the outputs of a model.
         notes: What was done to the stored data on the way, one sentence each.
     """
 
@@ -36,6 +38,7 @@ class Dataset:
     split: str | None = None
     bounds: tuple[float, float] = (0.0, 1.0)
     class_names: tuple[str, ...] | None = None
+    labelled_by_name: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

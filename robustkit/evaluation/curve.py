@@ -17,6 +17,7 @@ from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
+from robustkit.checks.joining import join_classes
 from robustkit.data.dataset import Batch, batches
 from robustkit.evaluation.progress import Progress
 from robustkit.maths.intervals import Proportion, proportion
@@ -113,7 +114,7 @@ def security_curve(
         (parse_eps(eps), [dataclasses.replace(attack, eps=eps) for attack in protocol.attacks]) for eps in ordered
     ]
     here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
-    for turn, batch in enumerate(batches(data, CHUNK * batch_size, limit)):
+    for turn, batch in enumerate(batches(join_classes(classifier, data), CHUNK * batch_size, limit)):
         if turn % here.count != here.rank:
             continue
         broken_at = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
@@ -170,7 +171,7 @@ def minimal_distances(
             "for example FMN(norm='L2', eps='inf')"
         )
     here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
-    for turn, batch in enumerate(batches(data, CHUNK * batch_size, limit)):
+    for turn, batch in enumerate(batches(join_classes(classifier, data), CHUNK * batch_size, limit)):
         if turn % here.count != here.rank:
             continue
         nearest = torch.where(_right(classifier, batch), torch.inf, 0.0).double()

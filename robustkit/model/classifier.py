@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
 from robustkit.maths.losses import Loss
+from robustkit.model.carried_names import carried_names
 from robustkit.model.frozen import frozen
 from robustkit.model.normalization import Constant, constants, normalized
 from robustkit.model.output import OUTPUTS, Output, Select, detect_output, find_scores
@@ -58,7 +59,8 @@ class Classifier:
         select: How to find the tensor in a composite output: a key, an attribute, an index or a function. By
             default a tensor is taken as it is, then `.logits`, then `["logits"]`, then the first element.
         num_classes: Expected number of classes; checked against the output.
-        class_names: Names for reports, in the order of the outputs.
+        class_names: Names of the outputs, in their order, to which the classes of data are joined by name; by default
+            those that a Hugging Face model brings along.
         draws: For a model that draws random numbers: how many EOT samples an outcome averages (their probabilities
             are averaged). Its random numbers then depend on (seed, sample id, step, draw) alone.
         device: For models without parameters: where they want their input. Otherwise the model's own device.
@@ -97,7 +99,7 @@ class Classifier:
         self.output: Output = output
         self.select = select
         self.num_classes = num_classes
-        self.class_names = tuple(class_names) if class_names else None
+        self.class_names = tuple(class_names) if class_names else carried_names(model)
         self.draws = draws
         self.tally = Tally()
         tensors = [t for t in (*self.module.parameters(), *self.module.buffers()) if t.is_floating_point()]

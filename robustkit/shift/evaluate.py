@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.checks.joining import join_classes
 from robustkit.data.dataset import batches
 from robustkit.data.labels import as_labels
 from robustkit.maths.calibration import Columns, Estimate, columns, measure
@@ -75,6 +76,7 @@ def evaluate_shift(
     cells = [("clean", 0), *((name, level) for name in names for level in levels)]
     found: dict[tuple[str, int], list[Columns]] = {cell: [] for cell in cells}
     labels: list[Tensor] = []
+    data = join_classes(classifier, data)
     with classifier.frozen(), torch.no_grad():
         for batch in batches(data, batch_size, limit):
             x = classifier.accept(batch.x)

@@ -1,0 +1,63 @@
+"""The classes of the data joined to the outputs of the model: what every entry does before it reads labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from typing import Any
+
+import torch
+
+from robustkit.checks.first_pass import ROWS, first_pass
+from robustkit.data.classes import ClassMap
+from robustkit.data.dataset import Dataset, batches
+from robustkit.data.joined import joined
+from robustkit.model.classifier import Classifier, Tally
+
+
+def join_classes(
+    classifier: Classifier, data: Any, class_map: ClassMap | None = None, selected: Sequence[str] | None = None
+) -> Any:
+    """Returns the data with labels that are outputs of the model, as they are where nobody named a class.
+
+    Names that data and model both have decide; see `robustkit.data.classes.join` for what does otherwise. Samples keep
+    the ids that they have in the whole data, and the notes of the data say what was done.
+
+    Args:
+        classifier: The model; without `num_classes` it is asked about the first samples.
+        data: As for `robustkit.evaluate`.
+        class_map: Classes of the data with names or numbers of outputs, or "position", "from-1" or "text-order".
+        selected: Only these classes of the data, by name or index.
+
+    Raises:
+        ConfigurationError: If a class has no output, or could be more than one; the message says what could be meant.
+        InvalidEvaluation: If the model cannot be asked.
+    """
+    asked = class_map is not None or selected is not None
+    names = tuple(data.class_names) if isinstance(data, Dataset) and data.class_names else None
+    same = names == classifier.class_names and classifier.num_classes in (None, len(names or ()))
+    if not asked and (names is None or same):
+        return data
+    dataset = data if isinstance(data, Dataset) else Dataset(name="data", source=data, bounds=classifier.bounds)
+    dataset, count = _outputs(classifier, dataset)
+    return joined(dataset, count, classifier.class_names, class_map, selected)
+
+
+def _outputs(classifier: Classifier, dataset: Dataset) -> tuple[Dataset, int]:
+    """Returns the data and how many outputs the model has; the question is not counted among its passes."""
+    if classifier.num_classes is not None:
+        return dataset, classifier.num_classes
+    source = dataset.source
+    if isinstance(source, Iterator):
+        first = [*islice(source, 1)]
+        dataset = dataclasses.replace(dataset, source=chain(first, source))
+        source = first
+    x = next(batches(source, ROWS, ROWS)).x
+    counted = classifier.tally
+    classifier.tally = Tally()
+    try:
+        with classifier.frozen(), torch.no_grad():
+            return dataset, first_pass(classifier, classifier.accept(x)).shape[1]
+    finally:
+        classifier.tally = counted
