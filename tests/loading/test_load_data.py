@@ -263,7 +263,10 @@ def test_a_folder_of_splits_is_read_by_split(tmp_path: Path) -> None:
     data = load_data(tmp_path, split="train")
     assert data.class_names == ("a", "b")
     assert data.split == "train"
-    assert load_data(tmp_path, split="test").class_names == ("b",)
+    test = load_data(tmp_path, split="test")
+    assert test.class_names == ("a", "b")
+    assert read(test)[1] == [1]
+    assert test.notes == ("no images of the classes a",)
 
 
 def test_splits_are_not_taken_for_classes(tmp_path: Path) -> None:
