@@ -10,7 +10,7 @@ from robustkit.attacks.protocols import Protocol
 from robustkit.base.processes import ranks
 from robustkit.cli.audit.plan import Plan
 from robustkit.cli.shared import samples
-from robustkit.cli.shared.model_and_data import ModelAndData
+from robustkit.cli.shared.model_and_data import ModelAndData, refuse_other_order
 from robustkit.cli.shared.progress import Bar, progress
 from robustkit.cli.shared.resume import keeping
 from robustkit.data.labels import names_of_classes
@@ -72,6 +72,7 @@ def _protocol(plan: Plan, loaded: ModelAndData) -> Protocol:
     if plan.surrogate_options is None:
         return protocol
     surrogate = plan.surrogate_options.load().classifier
+    refuse_other_order("--surrogate", surrogate, loaded.classifier)
     return protocol.plus(Transfer(surrogate=surrogate, norm=plan.norm, eps=plan.eps))
 
 

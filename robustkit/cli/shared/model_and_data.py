@@ -41,7 +41,8 @@ class ModelAndData:
             ConfigurationError: If the data can be read only once.
             InvalidEvaluation: If the doctor refuses data or model.
         """
-        from robustkit.checks.doctor import ROWS, examine
+        from robustkit.checks.doctor import examine
+        from robustkit.checks.first_pass import ROWS
         from robustkit.data.dataset import batches
 
         classifier = self.classifier
@@ -93,6 +94,8 @@ class ModelOptions:
     draws: int = 1
     batch_size: int = 256
     replace_head: bool = False
+    class_map: str | None = None
+    select_classes: str | None = None
 
     def load(self) -> ModelAndData:
         """Returns the model on its device and the data.
@@ -104,20 +107,43 @@ class ModelOptions:
 
         device = find_device(self.device)
         dataset = self._load_data()
-        names = tuple(name.strip() for name in self.class_names.split(",")) if self.class_names else dataset.class_names
-        shape, classes = self._shape_and_classes(dataset, names)
+        names = self._names()
+        shape, classes = self._shape_and_classes(dataset, names or dataset.class_names)
         classifier = Classifier(
             _moved(self._load_module(shape, classes), device),
             bounds=dataset.bounds,
             mean=read_mean(self.mean),
             std=read_std(self.std),
             output=self.output,
-            num_classes=classes,
+            num_classes=self.classes or (classes if shape or not dataset.class_names else None),
             class_names=names,
             draws=self.draws,
             device=device,
         )
+        dataset = self._joined(classifier, dataset)
         return ModelAndData(classifier, dataset, self.model, self.weights, self.batch_size)
+
+    def _names(self) -> tuple[str, ...] | None:
+        """Returns what the user says the outputs are called."""
+        from robustkit.cli.shared.option_types import NAMES
+        from robustkit.data.classes import refuse_repeated
+
+        names = None if self.class_names is None else NAMES.read("--class-names", self.class_names)
+        refuse_repeated(names or (), "in --class-names")
+        return names
+
+    def _joined(self, classifier: Classifier, dataset: Dataset) -> Dataset:
+        """Returns the data with the outputs of the model as labels; one without names for its outputs takes theirs."""
+        from robustkit.checks.joining import join_classes
+        from robustkit.cli.shared.option_types import NAMES
+        from robustkit.data.classes import real_names
+        from robustkit.loading.class_map import read_class_map
+
+        class_map = None if self.class_map is None else read_class_map(self.class_map)
+        selected = None if self.select_classes is None else NAMES.read("--select", self.select_classes)
+        joined: Dataset = join_classes(classifier, dataset, class_map, selected)
+        classifier.class_names = real_names(classifier.class_names) or joined.class_names
+        return joined
 
     def load_tuning(self, data: str | None) -> Dataset | str | None:
         """Returns the data that --tuning-data names, as it is where it is a hash, None for None."""
@@ -153,7 +179,13 @@ class ModelOptions:
         from robustkit.loading.model import load_model
 
         built_for = None if self.replace_head else classes
-        module = load_model(self.model, self.weights, shape, built_for, self.trust_checkpoint)
+        try:
+            module = load_model(self.model, self.weights, shape, built_for, self.trust_checkpoint)
+        except ConfigurationError:
+            # Weights know how many classes they are for better than data, which may hold some of them only.
+            if shape or self.weights is None or self.classes or self.class_names or built_for is None:
+                raise
+            module = load_model(self.model, self.weights, shape, None, self.trust_checkpoint)
         if self.replace_head:
             assert classes is not None
             replace_head(module, classes)
@@ -187,7 +219,21 @@ class SeveralModels:
                 f"--weights: expected one for each of {len(names)} models, got {len(files)}; give as many, or none"
             )
         pairs = zip(names, files, strict=True)
-        return [ModelOptions(model=name, weights=file, **self.common).load() for name, file in pairs]
+        loaded = [ModelOptions(model=name, weights=file, **self.common).load() for name, file in pairs]
+        for other in loaded[1:]:
+            refuse_other_order(other.spec, other.classifier, loaded[0].classifier)
+        return loaded
+
+
+def refuse_other_order(who: str, classifier: Classifier, first: Classifier) -> None:
+    """Raises ConfigurationError if two models call outputs with the same number by different names."""
+    from robustkit.data.classes import same_order
+
+    if not same_order(classifier.class_names, first.class_names):
+        raise ConfigurationError(
+            f"{who}: expected outputs in the order of the other model's, got classes in another order; wrap it so that"
+            " both agree"
+        )
 
 
 def _moved(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:

@@ -79,10 +79,32 @@ def _about(text: str) -> About:
     return read_about(text)
 
 
+def _class_map(text: str) -> str:
+    """Returns a class map as it is written into a manifest: what the file says, not where it was."""
+    import json
+
+    from robustkit.loading.class_map import read_class_map
+
+    found = read_class_map(text)
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    import csv
+
+    (names,) = csv.reader([text], skipinitialspace=True, strict=True)
+    found = tuple(name.strip() for name in names)
+    if not all(found):
+        raise ValueError(text)
+    return found
+
+
 NUMBERS = Typed("numbers", "comma-separated numbers", _numbers)
 FRACTION = Typed("fraction", "a fraction such as 2% or 0.02", _fraction)
 TIME = Typed("time", "a time such as 90s, 10m or 1h", _seconds)
 RADII = Typed("eps,eps,...", "comma-separated radii", _radii)
 REQUIREMENT = Typed("rule", "NAME>=LIMIT or NAME<=LIMIT", _requirement)
 GROUPS = Typed("file", "a CSV file", _groups)
+CLASS_MAP = Typed("FILE", "a .csv or .json file", _class_map)
+NAMES = Typed("name,name,...", "comma-separated names, those with a comma in quotes", _names)
 ABOUT = Typed("file", "a TOML file", _about)

@@ -13,7 +13,7 @@ import click
 from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.model_and_data import ModelOptions, SeveralModels
 from robustkit.cli.shared.old_spellings import Renamed
-from robustkit.cli.shared.option_types import REQUIREMENT
+from robustkit.cli.shared.option_types import CLASS_MAP, REQUIREMENT
 from robustkit.cli.shared.preprocessing import BOUNDS, MEAN, STD
 from robustkit.cli.shared.recorded import Recorded
 
@@ -35,6 +35,8 @@ _EOT_SAMPLES = click.option(
     "--eot-samples", "draws", cls=Renamed, type=click.IntRange(1), default=1, show_default=True,
     help="For a randomised model: passes that are averaged for each prediction.",
 )  # fmt: skip
+_SELECT = click.option("--select", "--select-classes", "select_classes", metavar="CLASS,...",
+                       help="Only these classes of the data, by name or index.")  # fmt: skip
 _OPTIONS = [
     click.option("--weights", type=click.Path(path_type=Path), help="Weights: .safetensors, or .pt without pickles."),
     click.option("--trust-checkpoint", is_flag=True, help="Also read files that can run code."),
@@ -47,7 +49,11 @@ _OPTIONS = [
     click.option("--output", default="auto", show_default=True,
                  help="What the model returns: auto, logits, probabilities, log_probabilities, binary_logit."),
     click.option("--classes", type=click.IntRange(2), help="Number of classes  [default: inferred]"),
-    click.option("--class-names", help="Comma-separated names, in the order of the outputs."),
+    click.option("--class-names", help="Comma-separated names of the outputs, in their order; classes of the data are "
+                 "joined to them by name."),
+    click.option("--class-map", type=CLASS_MAP, help="Which class is which output: .csv with lines class,output or "
+                 ".json; or position, from-1 or text-order."),
+    _SELECT,
     _EOT_SAMPLES,
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
     _BATCH_SIZE,
@@ -91,8 +97,10 @@ def training_options(function: Command) -> Command:
     """Adds the options but those of passes: the training split is the default and the recipe has the batch size."""
     split = click.option("--split", default="train", show_default=True, help="Part of the data to train on.")
     fresh = click.option("--replace-head", is_flag=True, help="Give the loaded network a new last layer.")
-    kept = [option for option in _OPTIONS if option not in (_SPLIT, _EOT_SAMPLES, _BATCH_SIZE)]
-    options = [click.argument("model"), _data(required=True), *kept, split, fresh]
+    # A recipe's --select says how the best epoch is chosen.
+    classes = click.option("--select-classes", metavar="CLASS,...", help="Only these classes of the data.")
+    kept = [option for option in _OPTIONS if option not in (_SPLIT, _EOT_SAMPLES, _BATCH_SIZE, _SELECT)]
+    options = [click.argument("model"), _data(required=True), *kept, split, fresh, classes]
     return _gathered(function, options, lambda values: ModelOptions(**values), names=NAMES - {"draws", "batch_size"})
 
 
