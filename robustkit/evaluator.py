@@ -29,8 +29,9 @@ from robustkit.checks.doctor import examine
 from robustkit.checks.expected_accuracy import expect_clean_accuracy
 from robustkit.checks.first_pass import ROWS
 from robustkit.checks.joining import join_classes
-from robustkit.data.dataset import Batch, Dataset, count_samples, samples_sha256, samples_sum, shuffled
+from robustkit.data.dataset import Batch, Dataset, count_samples, samples_sha256, samples_sum
 from robustkit.data.labels import as_labels
+from robustkit.data.sampling import sampled, shuffled
 from robustkit.evaluation.attack_run import common_threat
 from robustkit.evaluation.checkpoint import Parts
 from robustkit.evaluation.chunk import Chunk
@@ -53,6 +54,7 @@ def evaluate(
     *,
     batch_size: int = 256,
     limit: int | None = None,
+    first: int | None = None,
     seed: int = 0,
     expected_clean_accuracy: float | None = None,
     until: float | None = None,
@@ -74,7 +76,8 @@ def evaluate(
         data: Whatever `robustkit.data.batches` reads: a Dataset, a pair (x, y), a loader, any iterable of (x, y[, id]).
         attacks: Attacks of one and the same threat, or a protocol.
         batch_size: Rows the model sees at once; halved when memory runs out.
-        limit: At most so many samples, the first ones unless `until` or `budget` make the order random.
+        limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
+        first: Only the first so many samples instead.
         seed: Seed of all random numbers, and of the bootstrap.
         expected_clean_accuracy: Fraction that must lie in the 95 % interval; checked first, so data are read twice.
         until: Stop once the robust accuracy is known to this half-width, a fraction; see `anytime_interval`.
@@ -94,20 +97,19 @@ def evaluate(
         InvalidEvaluation: If the doctor refuses data or model, or the clean accuracy is not the expected one.
         ThreatViolation: If an attack left its threat.
     """
-    classifier = as_classifier(classifier)
-    protocol = as_protocol(attacks)
-    dataset = join_classes(classifier, _as_dataset(data, classifier))
-    here, stopping, size = ranks(), EarlyStopping(until, budget), count_samples(dataset.source, limit)
+    classifier, protocol = as_classifier(classifier), as_protocol(attacks)
+    dataset = sampled(join_classes(classifier, _as_dataset(data, classifier)), limit, first, seed)
+    here, stopping, size = ranks(), EarlyStopping(until, budget), count_samples(dataset)
     share = Share(shard, here, stopping, folder is not None)
     probe = Probes(classifier, seed, probes, tuning, later=share.by_hand)
     meter = Meter(progress if here.first else None, 1 + len(protocol.attacks), probe.visits(size))
     threat = common_threat(protocol.attacks, classifier)
-    found = expect_clean_accuracy(classifier, dataset, batch_size, limit, expected_clean_accuracy)
+    found = expect_clean_accuracy(classifier, dataset, batch_size, expected_clean_accuracy)
     dataset = shuffled(dataset, seed) if stopping.early else dataset
-    stream = cut(dataset, batch_size, limit, size, stopping, meter)
+    stream = cut(dataset, batch_size, size, stopping, meter)
     head = next(stream)
     found += examine(classifier, head.x, head.y)
-    sizes = {"limit": limit, "batch size": batch_size, "examples": examples, "evidence": evidence}
+    sizes = {"limit": limit, "first": first, "batch size": batch_size, "examples": examples, "evidence": evidence}
     setup, search = _set_up(classifier, protocol, threat, dataset, head, seed, stopping.early, size, accelerate, sizes)
     parts = Parts(setup, Part.empty(setup, examples, evidence), folder, finished)
     known = here.told(parts.take_over)
@@ -124,8 +126,7 @@ def evaluate(
             probe.offer(batch, place)
             place += len(batch)
     whole = finish(setup, parts.whole(here), found=tuple(found), total=place, stopped=stopping.reason)
-    whole = probe.run(whole, chunk.batch_size, meter)
-    return dataclasses.replace(whole, seconds=meter.seconds)
+    return dataclasses.replace(probe.run(whole, chunk.batch_size, meter), seconds=meter.seconds)
 
 
 def _as_dataset(data: Any, classifier: Classifier) -> Dataset:
@@ -177,6 +178,7 @@ def _settings(setup: Setup, classifier: Classifier, head: Batch) -> dict[str, st
     surrogates = [attack.surrogate for attack in setup.protocol.attacks if isinstance(attack, Transfer)]
     constants = [None if c is None else c.flatten().tolist() for c in (classifier.mean, classifier.std)]
     return {
+        "seed": str(setup.seed),
         "protocol": f"{setup.protocol.label} {setup.fingerprint}",
         "model": f"{type(classifier.model).__name__} {weights_sha256(classifier.module)}",
         "surrogates": " ".join(weights_sha256(other.module) for other in surrogates if other),
@@ -185,7 +187,6 @@ def _settings(setup: Setup, classifier: Classifier, head: Batch) -> dict[str, st
         "draws": str(classifier.draws),
         "data": f"{setup.dataset.name} {setup.dataset.split}, {setup.planned} samples",
         "first samples": samples_sha256(_hash(classifier, head.rows(0, ROWS))),
-        "seed": str(setup.seed),
         "accelerated": str(setup.accelerated),
     }
 

@@ -34,6 +34,7 @@ def assert_robust(
     norm: Norm = "Linf",
     attacks: Sequence[Attack] | Protocol | None = None,
     limit: int | None = None,
+    first: int | None = None,
     batch_size: int = 256,
     seed: int = 0,
 ) -> Audit:
@@ -49,7 +50,8 @@ def assert_robust(
         eps: Perturbation radius of the protocol, in input units.
         norm: Norm of the protocol.
         attacks: Instead of the protocol "fast", with an eps and norm of their own.
-        limit: Only the first so many samples.
+        limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
+        first: Only the first so many samples instead.
         batch_size: Rows the model sees at once.
         seed: Seed of all random numbers.
 
@@ -70,8 +72,9 @@ def assert_robust(
     protocol = as_protocol(attacks)
     named = names_of_classes(classes, classifier.class_names, data.class_names if isinstance(data, Dataset) else None)
     check_names(rules, names(named, labels(protocol.attacks)))
-    found = evaluate(classifier, data, protocol, batch_size=batch_size, limit=limit, seed=seed, examples=0)
-    audit = judged(build_audit(found, classifier, name=type(classifier.model).__name__, limit=limit), rules)
+    settings: Any = {"batch_size": batch_size, "limit": limit, "first": first, "seed": seed, "examples": 0}
+    found = evaluate(classifier, data, protocol, **settings)
+    audit = judged(build_audit(found, classifier, name=type(classifier.model).__name__), rules)
     _check_reliable(audit)
     missed = [gate for gate in audit.gates if gate.status != "met"]
     if missed:

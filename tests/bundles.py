@@ -46,8 +46,7 @@ def write(folder: Path, attacks=ATTACKS, *, model=None, data=None, archive=False
     classifier = model if isinstance(model, Classifier) else Classifier(model or digits_cnn())
     settings = {"evidence": True, "batch_size": 64, **arguments}
     evaluation = robustkit.evaluate(classifier, digits(60) if data is None else data, attacks, **settings)
-    limit = arguments.get("limit")
-    report = build_report([build_audit(evaluation, classifier, name="mine", limit=limit)], title="mine")
+    report = build_report([build_audit(evaluation, classifier, name="mine")], title="mine")
     save_bundle(report, evaluation, folder, archive=archive)
     return evaluation
 

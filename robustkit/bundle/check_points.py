@@ -20,6 +20,7 @@ from robustkit.data.classes import real_names
 from robustkit.data.dataset import Batch, Dataset, batches, samples_sha256, samples_sum
 from robustkit.data.joined import joined
 from robustkit.data.labels import as_labels
+from robustkit.data.sampling import narrowed
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.evidence import Index, StoredEvidence
 from robustkit.evaluation.ledger import Mask
@@ -62,7 +63,7 @@ class Samples:
                 return [wrong]
         missing = set(self._places)
         try:
-            for batch in batches(self._joined(data), batch_size):
+            for batch in batches(narrowed(self._joined(data), missing), batch_size):
                 rows = [row for row, id in enumerate(batch.ids.tolist()) if id in missing]
                 if rows:
                     missing -= set(batch.ids[rows].tolist())

@@ -18,7 +18,7 @@ from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.result import Evaluation
 from robustkit.maths.calibration import ClasswiseBins
 from robustkit.model.classifier import Classifier
-from robustkit.report.build import assemble
+from robustkit.report.build import FROM, assemble
 from robustkit.report.document.environment import environment
 from robustkit.report.document.report import AttackResult, Audit
 from robustkit.report.requirements.gates import Requirement, judged
@@ -128,7 +128,8 @@ def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evalu
         num_classes=stated.subject.num_classes,
         input_shape=stated.data.input_shape,
         dataset=Dataset(
-            name=stated.data.name, source=(), split=stated.data.split, bounds=threat.bounds, notes=stated.data.notes
+            name=stated.data.name, source=(), split=stated.data.split, bounds=threat.bounds, notes=stated.data.notes,
+            selection=_selection(stated),
         ),
         seed=pair.clean.seed,
         draws=method.draws,
@@ -145,6 +146,12 @@ def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evalu
         planned=method.planned,
         examples=tuple(_examples(stated, ledger)),
     )  # fmt: skip
+
+
+def _selection(stated: Audit) -> str | None:
+    """Returns which samples of a larger set an audit says it looked at."""
+    said = stated.data.selection
+    return (said.partition(FROM)[2] if stated.method.early else said if said != "all samples" else None) or None
 
 
 def _examples(stated: Audit, ledger: Ledger) -> Iterator[Example]:
@@ -177,11 +184,9 @@ def derive(stated: Audit, evaluation: Evaluation) -> Audit:
     Only what no ledger can tell is as stated: the model, costs, the curve, groups, what was measured on the way, and
     pictures.
     """
-    whole = stated.data.selection == "all samples"
     audit = assemble(
         evaluation,
         stated.subject,
-        limit=None if whole else len(evaluation.ledger),
         curve=stated.curve,
         nearest=stated.nearest,
         ensemble=stated.ensemble,

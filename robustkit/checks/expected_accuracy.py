@@ -15,7 +15,7 @@ from robustkit.model.classifier import Classifier
 
 
 def expect_clean_accuracy(
-    classifier: Classifier, dataset: Dataset, batch_size: int, limit: int | None, expected: float | None
+    classifier: Classifier, dataset: Dataset, batch_size: int, expected: float | None
 ) -> list[Diagnostic]:
     """Returns Q01, the expected clean accuracy; nothing where none is expected.
 
@@ -23,7 +23,6 @@ def expect_clean_accuracy(
         classifier: The model.
         dataset: The samples, readable twice.
         batch_size: Rows the model sees at once.
-        limit: Only the first so many samples.
         expected: The accuracy, a fraction in 0..1, that must lie in the 95 % Clopper-Pearson interval.
 
     Raises:
@@ -41,7 +40,7 @@ def expect_clean_accuracy(
         )
     right = n = 0
     with classifier.frozen(), torch.no_grad():
-        for batch in batches(dataset, batch_size, limit):
+        for batch in batches(dataset, batch_size):
             logits = classifier.logits(classifier.accept(batch.x))
             y = as_labels(batch.y, logits.shape[1]).to(logits.device)
             right, n = right + int((logits.argmax(1) == y).sum()), n + len(y)

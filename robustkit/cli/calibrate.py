@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from robustkit.cli.shared.model_and_data import ModelOptions
-from robustkit.cli.shared.options import model_options
+from robustkit.cli.shared.options import model_options, sample_options
+from robustkit.cli.shared.samples import Choice
 
 
 @click.command("calibrate", short_help="Fit a calibrator on held-out samples.")
@@ -16,8 +17,8 @@ from robustkit.cli.shared.options import model_options
 @click.option(
     "--fit-share", default=0.5, show_default=True, help="Fraction of the samples to fit on; the others judge."
 )
-@click.option("--limit", type=click.IntRange(2), help="Only the first so many samples.")
-@click.option("--seed", default=0, show_default=True, help="Decides which samples are fitted on.")
+@sample_options(least=2)
+@click.option("--seed", default=0, show_default=True, help="Decides which samples are drawn and which are fitted on.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -25,7 +26,7 @@ from robustkit.cli.shared.options import model_options
     show_default=True,
     help="File that names the model and holds the calibrator.",
 )
-def command(model: ModelOptions, method: str, fit_share: float, limit: int | None, seed: int, out: Path) -> None:
+def command(model: ModelOptions, method: str, fit_share: float, samples: Choice, seed: int, out: Path) -> None:
     """Fit a calibrator for MODEL on some of the samples and judge it by the others.
 
     Give samples that the model was not trained on. The file that is written is a model: audit it like any other, on
@@ -37,16 +38,17 @@ def command(model: ModelOptions, method: str, fit_share: float, limit: int | Non
           --weights resnet18.safetensors --data held-out.npz
       robustkit audit calibrated.json --data test.npz
     """
-    from robustkit.cli.shared import samples, screen
+    from robustkit.cli.shared import screen
+    from robustkit.cli.shared.samples import halves, read
     from robustkit.defenses.calibrators import calibrate
     from robustkit.defenses.logits import held_out
     from robustkit.loading.composed import Composition, write_composition
     from robustkit.maths.calibration import columns, measure
     from robustkit.model.classifier import Classifier
 
-    loaded = model.load()
+    loaded = model.load().only(samples, seed)
     classifier = loaded.classifier
-    fit, judge = samples.halves(samples.read(loaded.dataset, limit), fit_share, seed)
+    fit, judge = halves(read(loaded.dataset), fit_share, seed)
     calibrated = calibrate(classifier, fit.x, fit.y, method, loaded.batch_size)
     headings = ("", "accuracy, 95 % interval", "ECE", "NLL", "Brier", "mean confidence")
     table = screen.plain_table(*headings, left=["", "accuracy, 95 % interval"])

@@ -12,7 +12,8 @@ import click
 
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.option_types import NUMBERS
-from robustkit.cli.shared.options import model_options
+from robustkit.cli.shared.options import model_options, sample_options
+from robustkit.cli.shared.samples import Choice
 
 if TYPE_CHECKING:
     from robustkit.cli.shared.model_and_data import ModelAndData
@@ -28,7 +29,7 @@ class Plan:
     n0: int
     alpha: float
     radii: tuple[float, ...]
-    limit: int | None
+    samples: Choice
     seed: int
     out: Path
     quiet: bool
@@ -55,8 +56,8 @@ class Row:
 @click.option(
     "--radii", type=NUMBERS, default="0,0.25,0.5,0.75,1,1.25,1.5", show_default=True, help="L2 radii in the table."
 )
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the noise.")
+@sample_options()
+@click.option("--seed", default=0, show_default=True, help="Seed of the draw and of the noise.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -79,9 +80,10 @@ def command(**options: Any) -> None:
     from robustkit.base.csv_table import csv_line
     from robustkit.base.write_file import written_in_steps
     from robustkit.cli.shared.progress import progress
+    from robustkit.data.dataset import count_samples
 
     plan = Plan(**options)
-    loaded = plan.model.load()
+    loaded = plan.model.load().only(plan.samples, plan.seed)
     rows: list[Row] = []
     with progress(plan.quiet) as bar, written_in_steps(plan.out) as add:
         for row in certified(plan, loaded):
@@ -90,7 +92,7 @@ def command(**options: Any) -> None:
             rows.append(row)
             right = row.prediction == row.label
             add(csv_line((row.id, row.label, row.prediction, row.radius, row.votes, right, f"{row.seconds:.3f}")))
-            bar.count("certify", len(rows), plan.limit, f"radius {row.radius:.3f}")
+            bar.count("certify", len(rows), count_samples(loaded.dataset), f"radius {row.radius:.3f}")
     print_radii(plan, loaded.spec, rows)
     click.echo(f"  table {plan.out}")
 
@@ -102,7 +104,7 @@ def certified(plan: Plan, loaded: ModelAndData) -> Iterator[Row]:
 
     smoothed = Smoothed(loaded.classifier, plan.sigma, seed=plan.seed)
     settings: Any = {"n0": plan.n0, "n": plan.n, "alpha": plan.alpha, "batch_size": loaded.batch_size}
-    for sample in batches(loaded.dataset, 1, plan.limit):
+    for sample in batches(loaded.dataset, 1):
         start = time.perf_counter()
         found = smoothed.certify(sample.x, ids=sample.ids, **settings)
         yield Row(

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.options import sample_options
 from robustkit.cli.shared.preprocessing import BOUNDS, read_bounds
 from robustkit.cli.shared.report_files import check_folder
+from robustkit.cli.shared.samples import Choice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +52,7 @@ class Plan:
     near: float
     outlier: float
     probabilities: Path | None
-    limit: int | None
+    samples: Choice
     seed: int
     show: int
     report: Path
@@ -88,8 +90,8 @@ class Plan:
               help="Outliers: robust z-score.")  # fmt: skip
 @click.option("--probabilities", type=click.Path(path_type=Path), help="For label errors: .npy (N, K) that a model"
               " gives to samples it was not trained on  [default: logistic regression, 5 folds]")  # fmt: skip
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples of each split.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the folds behind the label errors.")
+@sample_options()
+@click.option("--seed", default=0, show_default=True, help="Seed of the draw and of the folds behind the label errors.")
 @click.option("--show", type=click.IntRange(0), default=5, show_default=True, help="Samples to show of each kind.")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("robustkit-cleaning"), show_default=True,
               help="Folder for cleaning.json and cleaning.csv.")  # fmt: skip
@@ -131,10 +133,11 @@ def read_data(plan: Plan) -> tuple[Dataset, Batch, Batch | None]:
     source = load_data(plan.data, plan.data_root, plan.split, plan.image_size)
     has_test_split = source.split is not None and source.split != plan.test_split
     test_data = plan.test_data or (plan.data if has_test_split else None)
-    train = read(source, plan.limit)
+    train = read(plan.samples.of(source, plan.seed))
     if test_data is None:
         return source, train, None
-    return source, train, read(load_data(test_data, plan.data_root, plan.test_split, plan.image_size), plan.limit)
+    test = load_data(test_data, plan.data_root, plan.test_split, plan.image_size)
+    return source, train, read(plan.samples.of(test, plan.seed))
 
 
 def find(plan: Plan, source: Dataset, train: Batch, test: Batch | None) -> Cleaning:

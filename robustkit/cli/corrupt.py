@@ -10,7 +10,8 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.model_and_data import ModelOptions
-from robustkit.cli.shared.options import model_options
+from robustkit.cli.shared.options import model_options, sample_options
+from robustkit.cli.shared.samples import Choice
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +29,7 @@ class Plan:
     severities: tuple[int, ...]
     corrupted: Path | None
     baseline: str | None
-    limit: int | None
+    samples: Choice
     seed: int
     quiet: bool
     out: Path
@@ -44,7 +45,7 @@ class Plan:
     help="Folder of published images, as CIFAR-10-C is laid out, made from the same samples.",
 )
 @click.option("--baseline", help="Also print mCE against alexnet, or a JSON file with name, clean and errors.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
+@sample_options()
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
@@ -101,7 +102,8 @@ def run(plan: Plan, loaded: ModelAndData) -> Shift:
             plan.names or None,
             plan.severities or SEVERITIES,
             batch_size=loaded.batch_size,
-            limit=plan.limit,
+            limit=plan.samples.limit,
+            first=plan.samples.first,
             seed=plan.seed,
             folder=plan.corrupted,
             progress=show,

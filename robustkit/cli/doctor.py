@@ -9,7 +9,8 @@ import click
 
 from robustkit.base.exit_codes import ExitCode
 from robustkit.cli.shared.model_and_data import ModelOptions
-from robustkit.cli.shared.options import model_options, tuning_option
+from robustkit.cli.shared.options import model_options, sample_options, tuning_option
+from robustkit.cli.shared.samples import Choice
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 @click.command("doctor", short_help="Check a model and its data before any attack.")
 @model_options
 @tuning_option
-def command(model: ModelOptions, tuning: str | None) -> ExitCode:
+@sample_options()
+@click.option("--seed", default=0, show_default=True, help="Seed of the draw.")
+def command(model: ModelOptions, tuning: str | None, samples: Choice, seed: int) -> ExitCode:
     """Check MODEL and its data before any attack.
 
     Looks at the input range, labels, mode, determinism, batches, gradients and duplicates.
@@ -34,7 +37,7 @@ def command(model: ModelOptions, tuning: str | None) -> ExitCode:
     from robustkit.cli.shared import screen
     from robustkit.report.document.environment import environment
 
-    loaded = model.load().in_eval_mode()
+    loaded = model.load().only(samples, seed).in_eval_mode()
     found = checkup(loaded.classifier, loaded.dataset, model.load_tuning(tuning), loaded.batch_size)
     console = screen.out()
     console.print(diagnostics_table(found))

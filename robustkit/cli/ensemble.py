@@ -11,7 +11,8 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.model_and_data import SeveralModels
-from robustkit.cli.shared.options import attack_options, several_models_options
+from robustkit.cli.shared.options import attack_options, sample_options, several_models_options
+from robustkit.cli.shared.samples import Choice
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +42,7 @@ class Plan:
     norm: Norm
     eps: str
     attacks: tuple[str, ...]
-    limit: int
+    samples: Choice
     seed: int
     out: Path
     quiet: bool
@@ -75,7 +76,7 @@ class Plan:
 )
 @click.option("--adversarial", is_flag=True, help="With --train: PGD adversarial training within eps.")
 @attack_options(f"May be repeated; see `robustkit attacks`.  [default: {' '.join(DEFAULT_ATTACKS)}]")
-@click.option("--limit", type=click.IntRange(2), default=500, show_default=True, help="Only the first so many samples.")
+@sample_options(least=2, default=500)
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
 @click.option(
     "--out",
@@ -110,7 +111,7 @@ def command(**options: Any) -> None:
         members = trained(plan, bar).load() if plan.train else plan.models.load()
         if len(members) < 2:
             raise ConfigurationError("ensemble: expected two or more members, got one; name more models or --weights")
-        batch = samples.read(members[0].dataset, plan.limit)
+        batch = samples.read(plan.samples.of(members[0].dataset, plan.seed))
         settings, batch = combination(plan, members, batch)
         found = transfer(
             models(members, settings),
@@ -151,7 +152,7 @@ def trained(plan: Plan, bar: Bar) -> SeveralModels:
             f"--train: expected data with a training split, got '{member.dataset.name}', which would train and judge"
             " on the same samples; train the members one by one and give their --weights"
         )
-    batch, files, objective = samples.read(member.dataset, None), list[Path](), plan.objective()
+    batch, files, objective = samples.read(member.dataset), list[Path](), plan.objective()
     for number, module in enumerate(fresh_copies(member.classifier.module.cpu(), plan.train, plan.seed), 1):
         classifier = member.classifier.replace(model=module.to(member.classifier.device))
         progress = bar.training(f"member {number} of {plan.train}")

@@ -10,8 +10,9 @@ import click
 
 from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.cli.shared.model_and_data import ModelOptions
-from robustkit.cli.shared.options import training_options
+from robustkit.cli.shared.options import sample_options, training_options
 from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, read_config, recipe_of
+from robustkit.cli.shared.samples import Choice
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -34,7 +35,7 @@ class Plan:
         norm: Of the attack, as `eps`.
         eps: Perturbation radius.
         recipe: All other settings of the training.
-        limit: Use only the first so many samples.
+        samples: Which samples to use.
         out: Folder for weights, checkpoint and log.
         resume: Whether to go on from the checkpoint.
         quiet: Whether to show no progress.
@@ -45,7 +46,7 @@ class Plan:
     norm: Norm
     eps: str
     recipe: Recipe
-    limit: int | None
+    samples: Choice
     out: Path
     resume: bool
     quiet: bool
@@ -74,7 +75,7 @@ class Plan:
 @click.option(
     "--eps", default="8/255", show_default=True, help="Perturbation radius in input units, a number or a fraction."
 )
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
+@sample_options()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("robustkit-training"), show_default=True,
               help="Folder for weights.safetensors, checkpoint.safetensors, log.csv and log.jsonl.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Resume from the checkpoint in --out.")
@@ -126,10 +127,10 @@ def run(plan: Plan, loaded: ModelAndData) -> Training:
     """Trains as planned."""
     from robustkit.base.processes import ranks
     from robustkit.cli.shared.progress import progress
-    from robustkit.data.dataset import batches
+    from robustkit.cli.shared.samples import read
     from robustkit.defenses import fit
 
-    samples = next(batches(loaded.dataset, 1 << 40, plan.limit))
+    samples = read(plan.samples.of(loaded.dataset, plan.recipe.seed))
     with progress(plan.quiet or not ranks().first) as bar:
         return fit(
             loaded.classifier,

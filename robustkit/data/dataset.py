@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class Dataset:
         labelled_by_name: Whether samples were labelled by name (folders, texts), so that indices only follow the order
             of the names and say nothing about the outputs of a model.
         notes: What was done to the stored data on the way, one sentence each.
+        first: How many samples from the start of `source` belong to it; None for all.
+        selection: Which samples of a larger set these are, in words; None for all. See `robustkit.data.sampled`.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     labelled_by_name: bool = False
     notes: tuple[str, ...] = ()
+    first: int | None = None
+    selection: str | None = None
 
     def __post_init__(self) -> None:
         if not self.bounds[0] < self.bounds[1]:
@@ -92,57 +96,18 @@ def batches(source: Any, batch_size: int, limit: int | None = None) -> Iterator[
         ConfigurationError: If `batch_size` or `limit` is below 1.
         InvalidEvaluation: If the source is empty, repeats an id, or holds something that is no sample.
     """
-    for name, value in (("batch_size", batch_size), ("limit", limit)):
-        if value is not None and value < 1:
-            raise ConfigurationError(f"data: expected {name} of at least 1, got {value}")
-    source = source.source if isinstance(source, Dataset) else source
+    check_count("batch_size", batch_size)
+    if limit is not None:
+        check_count("limit", limit)
+    if isinstance(source, Dataset):
+        limit, source = min((n for n in (limit, source.first) if n is not None), default=None), source.source
     return _stream(source, batch_size, limit)
 
 
-def shuffled(dataset: Dataset, seed: int) -> Dataset:
-    """Returns the data in random order, ids staying with their samples; unchanged where they cannot be indexed.
-
-    Args:
-        dataset: What to shuffle; arrays, map-style data sets and lists of samples can be.
-        seed: Of the order.
-    """
-    source = dataset.source
-    arrays = isinstance(source, (tuple, list)) and bool(source) and isinstance(source[0], (Tensor, np.ndarray))
-    if not arrays and not _holds_samples(source):
-        note = "samples came in the order given, so the interval holds only if that is random"
-        return dataclasses.replace(dataset, notes=(*dataset.notes, note))
-    order = np.random.default_rng(seed).permutation(len(source[0]) if arrays else len(source))
-    mixed: Any
-    if arrays:
-        ids = source[2] if len(source) == 3 else np.arange(len(order))
-        mixed = (source[0][order], source[1][order], ids[order])
-    else:
-        mixed = _Reordered(source, order)
-    return dataclasses.replace(dataset, source=mixed, notes=(*dataset.notes, f"in random order (seed {seed})"))
-
-
-def _holds_samples(source: Any) -> bool:
-    """Whether `source[i]` is sample i; a list may as well hold batches."""
-    if _is_map_style(source):
-        return True
-    if not (hasattr(source, "__getitem__") and hasattr(source, "__len__") and len(source)):
-        return False
-    label = _fields(source[0])[1]
-    return isinstance(label, (int, float, str)) or getattr(label, "ndim", None) == 0
-
-
-class _Reordered:
-    """A map-style data set in another order; samples without an id get the number of their old place."""
-
-    def __init__(self, source: Any, order: Any) -> None:
-        self.source, self.order = source, order
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
-        x, y, id = _fields(self.source[int(self.order[index])])
-        return x, y, int(self.order[index]) if id is None else id
+def check_count(name: str, value: Any) -> None:
+    """Raises ConfigurationError unless `value`, an argument called `name`, is a whole number from 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+        raise ConfigurationError(f"data: expected {name} of at least 1, a whole number, got {value!r}; correct it")
 
 
 def text_id(name: str) -> int:
@@ -197,12 +162,27 @@ def _stream(source: Any, batch_size: int, limit: int | None) -> Iterator[Batch]:
         )
 
 
+def are_columns(source: Any) -> bool:
+    """Returns whether `source` is a pair (x, y) or triple (x, y, ids) of arrays rather than a list of samples."""
+    return isinstance(source, (tuple, list)) and len(source) > 0 and isinstance(source[0], (Tensor, np.ndarray))
+
+
+def _holds_samples(source: Any) -> bool:
+    """Whether `source[i]` is sample i; a list may as well hold batches."""
+    if _is_map_style(source):
+        return True
+    if isinstance(source, (Mapping, str)) or not (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
+        return False
+    label = _fields(source[0])[1] if len(source) else None
+    return isinstance(label, (int, float, str)) or getattr(label, "ndim", None) == 0
+
+
 def _is_map_style(source: Any) -> bool:
     return hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "__iter__")
 
 
 def _items(source: Any, batch_size: int) -> Iterator[Any]:
-    if isinstance(source, (tuple, list)) and source and isinstance(source[0], (Tensor, np.ndarray)):
+    if are_columns(source):
         lengths = [len(part) for part in source]
         if len(source) not in (2, 3) or len(set(lengths)) > 1:
             raise InvalidEvaluation(f"data: expected equally long arrays (x, y[, ids]), got lengths {lengths}")
@@ -279,12 +259,13 @@ def _join(pieces: list[Batch], seen: set[int]) -> Batch:
     return Batch(torch.cat([p.x for p in pieces]), torch.cat([p.y for p in pieces]), ids, names)
 
 
-def count_samples(source: Any, limit: int | None = None) -> int | None:
-    """Returns how many samples a source has, `limit` at most; None where it does not know its length."""
-    if isinstance(source, tuple | list) and len(source) in (2, 3) and hasattr(source[0], "shape"):
+def count_samples(source: Any) -> int | None:
+    """Returns how many samples a source has; None where it does not know its length."""
+    first = source.first if isinstance(source, Dataset) else None
+    source = source.source if isinstance(source, Dataset) else source
+    if are_columns(source):
         size: int | None = len(source[0])
     else:
         counted = getattr(source, "dataset", source)  # a loader's own length counts batches
         size = len(counted) if isinstance(counted, Sized) else None
-    known = [n for n in (size, limit) if n is not None]
-    return min(known) if known else None
+    return min((n for n in (size, first) if n is not None), default=None)

@@ -18,7 +18,8 @@ from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
 from robustkit.checks.joining import join_classes
-from robustkit.data.dataset import Batch, batches
+from robustkit.data.dataset import Batch, Dataset, batches
+from robustkit.data.sampling import sampled
 from robustkit.evaluation.progress import Progress
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.maths.norms import Norm
@@ -83,6 +84,7 @@ def security_curve(
     *,
     batch_size: int = 256,
     limit: int | None = None,
+    first: int | None = None,
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Curve:
@@ -98,8 +100,9 @@ def security_curve(
         attacks: Their own eps is replaced by every radius.
         radii: In units of the input; in any order.
         batch_size: Rows the model sees at once.
-        limit: Only the first so many samples.
-        seed: Of all random numbers.
+        limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
+        first: Only the first so many samples instead.
+        seed: Of all random numbers, and of the draw.
         progress: Called after every attack on a batch.
 
     Raises:
@@ -114,7 +117,7 @@ def security_curve(
         (parse_eps(eps), [dataclasses.replace(attack, eps=eps) for attack in protocol.attacks]) for eps in ordered
     ]
     here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
-    for turn, batch in enumerate(batches(join_classes(classifier, data), CHUNK * batch_size, limit)):
+    for turn, batch in enumerate(batches(_chosen(classifier, data, limit, first, seed), CHUNK * batch_size)):
         if turn % here.count != here.rank:
             continue
         broken_at = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
@@ -148,6 +151,7 @@ def minimal_distances(
     *,
     batch_size: int = 256,
     limit: int | None = None,
+    first: int | None = None,
     seed: int = 0,
 ) -> Distances:
     """Returns for every sample the size of the minimal adversarial perturbation that any of the attacks finds.
@@ -157,8 +161,9 @@ def minimal_distances(
         data: As for `robustkit.evaluate`.
         attacks: Minimal attacks (FMN, DDN, FAB) of one norm; with eps "inf" they search the whole input range.
         batch_size: Rows the model sees at once.
-        limit: Only the first so many samples.
-        seed: Of all random numbers.
+        limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
+        first: Only the first so many samples instead.
+        seed: Of all random numbers, and of the draw.
 
     Raises:
         ConfigurationError: If an attack is not minimal or the norms differ.
@@ -171,7 +176,7 @@ def minimal_distances(
             "for example FMN(norm='L2', eps='inf')"
         )
     here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
-    for turn, batch in enumerate(batches(join_classes(classifier, data), CHUNK * batch_size, limit)):
+    for turn, batch in enumerate(batches(_chosen(classifier, data, limit, first, seed), CHUNK * batch_size)):
         if turn % here.count != here.rank:
             continue
         nearest = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
@@ -187,6 +192,12 @@ def minimal_distances(
         ids=ids,
         attacks=tuple(attack.label for attack in attacks),
     )
+
+
+def _chosen(classifier: Classifier, data: Any, limit: int | None, first: int | None, seed: int) -> Dataset:
+    """Returns the samples that `evaluate` looks at with the same arguments."""
+    dataset = data if isinstance(data, Dataset) else Dataset(name="data", source=data)
+    return sampled(join_classes(classifier, dataset), limit, first, seed)
 
 
 def _right(classifier: Classifier, batch: Batch) -> Tensor:

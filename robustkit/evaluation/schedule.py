@@ -126,13 +126,11 @@ def batches_per_piece(size: int | None, batch_size: int) -> int:
     return CHUNK if size is None else min(CHUNK, -(-size // (FEWEST * batch_size)))
 
 
-def cut(
-    dataset: Dataset, batch_size: int, limit: int | None, size: int | None, stopping: EarlyStopping, meter: Meter
-) -> Iterator[Batch]:
+def cut(dataset: Dataset, batch_size: int, size: int | None, stopping: EarlyStopping, meter: Meter) -> Iterator[Batch]:
     """Yields the pieces: a few batches each, or what the stopping says."""
     most = CHUNK * batch_size if stopping.early else batches_per_piece(size, batch_size) * batch_size
     unit = min(batch_size, FIRST) if stopping.early else batch_size
-    stream = batches(dataset, unit, limit)
+    stream = batches(dataset, unit)
     while True:
         wanted = stopping.next(meter.robust, meter.seen, unit, most) if stopping.early else most
         held = list(islice(stream, -(-wanted // unit)))

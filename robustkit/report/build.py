@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 import uuid
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +50,8 @@ from robustkit.report.figures.pictures import gallery_item
 
 WHITE_BOX = "white-box: weights, architecture and defences are known"
 ANY_ACCESS = "gradients, scores and labels; no limit on queries"
+FROM = "; drawn from "  # parts the samples of a run that may stop early from those they were drawn from
+NAMED = 10  # classes without samples that are named, of more the number is said
 EXCLUDED = (
     "physical changes and patches",
     "changes of meaning such as rotation or weather",
@@ -64,11 +68,11 @@ def build_audit(
     source: str | None = None,
     weights: str | Path | None = None,
     defences: Sequence[str] = (),
-    limit: int | None = None,
     curve: Curve | None = None,
     distances: Distances | None = None,
     members: Transfer | None = None,
     groups: Groups | None = None,
+    limit: int | None = None,
 ) -> Audit:
     """Returns everything the evaluation found about one model, as a report holds it.
 
@@ -79,22 +83,30 @@ def build_audit(
         source: Where it came from, as one would type it.
         weights: The weight file, to be hashed.
         defences: What was done to make it robust, one phrase each.
-        limit: The limit that was given to `evaluate`, if any.
         curve: From `robustkit.evaluation.curve.security_curve`, if it was run.
         distances: From `robustkit.evaluation.curve.minimal_distances`, if it was run.
         members: From `robustkit.evaluation.ensemble_members.members_of`, where the model is an ensemble.
         groups: Slices and origins of the samples, from `robustkit.evaluation.slices.read_groups`.
+        limit: Deprecated and without effect: the evaluation knows which samples it looked at.
     """
+    if limit is not None:
+        told = "build_audit: limit has no effect, evaluation.dataset.selection replaces it"
+        warnings.warn(told, DeprecationWarning, stacklevel=2)
     names = names_of_classes(evaluation.num_classes, classifier.class_names, evaluation.dataset.class_names)
     audit = assemble(
         evaluation,
         build_subject(classifier, names, name, source, weights, defences),
-        limit=limit,
         curve=None if curve is None else _curve(curve),
         nearest=None if distances is None else _nearest(distances),
         ensemble=None if members is None else ensemble_of(members, classifier),
     )
-    return _grouped(audit, evaluation, groups) if groups else audit
+    audit = _grouped(audit, evaluation, groups) if groups else audit
+    empty = [row.name for row in audit.per_class if not row.clean.n]
+    if not empty:
+        return audit
+    more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
+    note = f"classes without samples: {', '.join(empty[:NAMED])}{more}"
+    return dataclasses.replace(audit, data=dataclasses.replace(audit.data, notes=(*audit.data.notes, note)))
 
 
 def _grouped(audit: Audit, evaluation: Evaluation, groups: Groups) -> Audit:
@@ -117,7 +129,6 @@ def assemble(
     evaluation: Evaluation,
     subject: Subject,
     *,
-    limit: int | None = None,
     curve: AccuracyCurve | None = None,
     nearest: Nearest | None = None,
     ensemble: Ensemble | None = None,
@@ -130,7 +141,7 @@ def assemble(
         data=Data(
             name=evaluation.dataset.name,
             split=evaluation.dataset.split,
-            selection=_selection(evaluation, limit),
+            selection=_selection(evaluation),
             n=clean.n,
             input_shape=evaluation.input_shape,
             ids_sha256=evaluation.ids_sha256,
@@ -215,12 +226,14 @@ def build_report(
     )
 
 
-def _selection(evaluation: Evaluation, limit: int | None) -> str:
-    n = len(evaluation.ledger)
+def _selection(evaluation: Evaluation) -> str:
+    n, selection = len(evaluation.ledger), evaluation.dataset.selection
     if not evaluation.early:
-        return "all samples" if limit is None else f"the first {n} samples"
+        # The count that was asked for is replaced by that of the samples there were.
+        return "all samples" if selection is None else re.sub(r"\d+", str(n), selection, count=1)
     of = "" if evaluation.planned is None else f" of {evaluation.planned}"
-    return f"{n}{of} samples in random order" + (f"; {evaluation.stopped}" if evaluation.stopped else "")
+    stopped = f"; {evaluation.stopped}" if evaluation.stopped else ""
+    return f"{n}{of} samples in random order{stopped}" + (f"{FROM}{selection}" if selection else "")
 
 
 def _not_tested(evaluation: Evaluation) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.checks.joining import join_classes
-from robustkit.data.dataset import batches
+from robustkit.data.dataset import Dataset, batches, count_samples
 from robustkit.data.labels import as_labels
+from robustkit.data.sampling import sampled
 from robustkit.maths.calibration import Columns, Estimate, columns, measure
 from robustkit.maths.intervals import bootstrap
 from robustkit.model.classifier import Classifier, as_classifier
@@ -35,6 +37,7 @@ def evaluate_shift(
     *,
     batch_size: int = 256,
     limit: int | None = None,
+    first: int | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
     progress: Callable[[str, int], None] | None = None,
@@ -49,7 +52,8 @@ def evaluate_shift(
         corruptions: Names, in the order of the result; all of `CORRUPTIONS` if None.
         severities: From 1 to 5.
         batch_size: Images the model sees at once.
-        limit: Only the first so many samples.
+        limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
+        first: Only the first so many samples instead.
         seed: Of corruptions and bootstrap; nothing depends on batch size or order.
         folder: Folder in the layout of CIFAR-10-C (`robustkit.shift.published_sets`), of the same samples.
         progress: Called with a name and a number of rows after every pass.
@@ -59,6 +63,8 @@ def evaluate_shift(
         InvalidEvaluation: If the data are no images in 0..1, or `folder` holds other samples than `data`.
     """
     classifier = as_classifier(classifier)
+    dataset = data if isinstance(data, Dataset) else Dataset(name="data", source=data)
+    chosen = sampled(join_classes(classifier, dataset), limit, first, seed)
     names = tuple(dict.fromkeys(corruptions)) if corruptions is not None else tuple(CORRUPTIONS)
     levels = tuple(sorted(set(severities)))
     if not names or not levels or not set(levels) <= set(SEVERITIES):
@@ -76,9 +82,8 @@ def evaluate_shift(
     cells = [("clean", 0), *((name, level) for name in names for level in levels)]
     found: dict[tuple[str, int], list[Columns]] = {cell: [] for cell in cells}
     labels: list[Tensor] = []
-    data = join_classes(classifier, data)
     with classifier.frozen(), torch.no_grad():
-        for batch in batches(data, batch_size, limit):
+        for batch in batches(chosen, batch_size):
             x = classifier.accept(batch.x)
             labels.append(batch.y)
             for name, level in cells if folder is None else cells[:1]:
@@ -88,7 +93,9 @@ def evaluate_shift(
                     progress(name, len(x))
         for name, level in cells[1:] if folder is not None else ():
             assert folder is not None
-            for x, y in _published(folder, name, level, batch_size, torch.cat(labels)):
+            published = dataclasses.replace(load_corrupted(folder, name, level), first=count_samples(dataset))
+            published = sampled(published, None if chosen.first else limit, chosen.first, seed)
+            for x, y in _published(published, f"{name} in '{folder}'", batch_size, torch.cat(labels)):
                 found[name, level].append(_judge(classifier, classifier.accept(x), y))
                 if progress:
                     progress(name, len(x))
@@ -106,20 +113,18 @@ def _judge(classifier: Classifier, x: Tensor, y: Tensor) -> Columns:
     return columns(logits.softmax(1).cpu().numpy(), as_labels(y, logits.shape[1]).cpu().numpy())
 
 
-def _published(
-    folder: str | Path, name: str, level: int, batch_size: int, labels: Tensor
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _published(published: Dataset, name: str, batch_size: int, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     seen = 0
-    for batch in batches(load_corrupted(folder, name, level), batch_size, len(labels)):
+    for batch in batches(published, batch_size, len(labels)):
         if not batch.y.equal(labels[seen : seen + len(batch)].to(batch.y)):
             raise InvalidEvaluation(
-                f"shift: expected '{folder}' to hold the samples of the data in their order, got other labels for"
-                f" {name}; give both the same test set"
+                f"shift: expected the samples of the data in their order, got other labels for {name}; give both the"
+                " same test set"
             )
         seen += len(batch)
         yield batch.x, batch.y
     if seen < len(labels):
-        raise InvalidEvaluation(f"shift: expected {len(labels)} images of {name} in '{folder}', got {seen}; set limit")
+        raise InvalidEvaluation(f"shift: expected {len(labels)} images of {name}, got {seen}; set first={seen}")
 
 
 def _mean(right: NDArray[np.float64], seed: int) -> Estimate:

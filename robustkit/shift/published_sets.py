@@ -58,17 +58,25 @@ def load_corrupted(folder: str | Path, corruption: str, severity: int) -> Datase
 
 
 class _Blocks:
-    """Batches (x, y, ids) of images that stay on disk; can be gone through again and again."""
+    """Samples whose images stay on disk; gone through, they come in batches (x, y, ids), again and again."""
 
     def __init__(self, images: NDArray[np.uint8], labels: Tensor) -> None:
-        self._images, self._labels = images, labels
+        self._images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int, int]:
+        x, y, ids = self._block(slice(place, place + 1))
+        return x[0], int(y[0]), int(ids[0])
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        ids = torch.arange(len(self._labels))
-        for start in range(0, len(ids), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            x = torch.from_numpy(np.array(self._images[part])).float() / 255
-            yield (x[:, None] if x.ndim == 3 else x.movedim(-1, 1).contiguous()), self._labels[part], ids[part]
+        return (self._block(slice(start, start + _BLOCK)) for start in range(0, len(self), _BLOCK))
+
+    def _block(self, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        x = torch.from_numpy(np.array(self._images[part])).float() / 255
+        x = x[:, None] if x.ndim == 3 else x.movedim(-1, 1).contiguous()
+        return x, self.labels[part], torch.arange(len(self))[part]
 
 
 def _read(folder: Path, name: str) -> NDArray[Any]:

@@ -183,7 +183,7 @@ def test_foreign_networks_and_true_idx_files_through_the_command_line(shared_dat
         idx(raw / f"{name}-labels-idx1-ubyte", part["labels"])
     model = str(shared_data / "models/mnist_cnn_a_adv")
     (in_folder / "foreign.py").write_text(FOREIGN.format(folder=str(shared_data), model=model))
-    command = ["audit", "foreign:net", "--eps", "0.3", "--limit", "200", "--attack", "pgd:steps=20,random_start=false"]
+    command = ["audit", "foreign:net", "--eps", "0.3", "--first", "200", "--attack", "pgd:steps=20,random_start=false"]
     found = []
     for source in (
         ["--data", "mnist", "--data-root", str(in_folder)],
@@ -200,7 +200,7 @@ def test_foreign_networks_and_true_idx_files_through_the_command_line(shared_dat
 
 def test_an_audit_takes_the_same_rules_and_keeps_them(in_folder, capsys):
     Path("groups.csv").write_text("id,light\n" + "".join(f"{i},{'day' if i % 3 else 'night'}\n" for i in range(40)))
-    command = ["audit", "mlp", "--data", "digits", "--limit", "40", "--attack", "fgsm", "--groups", "groups.csv"]
+    command = ["audit", "mlp", "--data", "digits", "--first", "40", "--attack", "fgsm", "--groups", "groups.csv"]
     assert run([*command, "--require", "robust_accuracy<=0.5", "--require", "clean_accuracy[light=night]>=0.9"]) == 1
     assert "clean_accuracy[light=night] >= 0.9" in capsys.readouterr().err
     (found,) = from_json(Path("robustkit-report/report.json").read_text()).audits

@@ -17,7 +17,7 @@ QUICK = ["--eps", "0.15", "--attack", "pgd:steps=4"]
 
 
 def test_certify_writes_a_row_for_each_sample_and_prints_the_radii(two_weights, capsys):
-    command = ["certify", "cnn", "--weights", "a.safetensors", "--classes", "10", *DATA, "--limit", "6", "--n", "200"]
+    command = ["certify", "cnn", "--weights", "a.safetensors", "--classes", "10", *DATA, "--first", "6", "--n", "200"]
     assert run([*command, "--sigma", "0.05", "--radii", "0,0.05,9"]) == 0
     out = capsys.readouterr().out
     rows = list(csv.DictReader(Path("certify.csv").read_text().splitlines()))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from nets import digits, digits_cnn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 import robustkit
 from robustkit.attacks import FGSM, Noise
 from robustkit.base.errors import ConfigurationError
-from robustkit.data.dataset import Dataset, batches, shuffled
+from robustkit.data.dataset import Dataset, batches
+from robustkit.data.sampling import shuffled
 from robustkit.evaluation.early_stopping import EarlyStopping
 from robustkit.maths.intervals import confidence_sequence
 
@@ -68,8 +69,9 @@ class TestEarlyStop:
             lambda x, y: (x, y),
             lambda x, y: TensorDataset(x, y),
             lambda x, y: [(x[i], int(y[i])) for i in range(len(y))],
+            lambda x, y: DataLoader(TensorDataset(x, y), batch_size=7),
         ],
-        ids=["arrays", "map", "list"],
+        ids=["arrays", "map", "list", "loader"],
     )
     def test_whatever_can_be_indexed_is_shuffled(self, make):
         x, y = digits(30)
@@ -81,7 +83,7 @@ class TestEarlyStop:
 
     def test_what_cannot_be_indexed_comes_as_it_is_with_a_note(self):
         x, y = digits(30)
-        loader = DataLoader(TensorDataset(x, y), batch_size=7)
+        loader = DataLoader(TensorDataset(x, y), batch_size=7, collate_fn=lambda items: default_collate(items))
         for source in (loader, [(x[:10], y[:10]), (x[10:], y[10:])]):
             mixed = shuffled(Dataset(name="d", source=source), seed=1)
             assert mixed.source is source

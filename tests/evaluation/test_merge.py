@@ -122,14 +122,14 @@ def test_parts_are_written_once_a_minute_and_at_the_end(tmp_path, monkeypatch):
 
 
 def test_parts_of_another_evaluation_are_refused_and_a_new_run_removes_them(tmp_path):
-    run(folder=tmp_path, limit=40)
+    run(folder=tmp_path, first=40)
     with pytest.raises(ConfigurationError, match=r"expected seed '0' as in .*part-000000000.* got '3'; repeat it"):
-        run(finished=[tmp_path], limit=40, seed=3)
+        run(finished=[tmp_path], first=40, seed=3)
     x, y = digits(96)
     x = x.clone()
     x[30] = 1 - x[30]
     with pytest.raises(InvalidEvaluation, match="expected the samples of the finished parts, got others"):
-        evaluate(Classifier(digits_cnn()), (x, y), ATTACKS, batch_size=4, examples=5, limit=40, finished=[tmp_path])
+        evaluate(Classifier(digits_cnn()), (x, y), ATTACKS, batch_size=4, examples=5, first=40, finished=[tmp_path])
     (tmp_path / "part-000000032.safetensors").write_bytes(b"half")
     run(folder=tmp_path, limit=20)
     assert [path.name for path in tmp_path.iterdir()] == ["part-000000000.safetensors"]

@@ -10,7 +10,14 @@ import click
 from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import ABOUT, FRACTION, GROUPS, RADII, TIME
-from robustkit.cli.shared.options import REQUIRE, attack_options, model_options, probe_options, tuning_option
+from robustkit.cli.shared.options import (
+    REQUIRE,
+    attack_options,
+    model_options,
+    probe_options,
+    sample_options,
+    tuning_option,
+)
 
 
 @click.command("audit", short_help="Measure a model and write the report.", epilog=listed())
@@ -26,7 +33,7 @@ from robustkit.cli.shared.options import REQUIRE, attack_options, model_options,
 @click.option("--minimal", cls=Renamed, is_flag=True, help="Also the minimal adversarial perturbation of each sample.")
 @REQUIRE
 @click.option("--groups", type=GROUPS, help="CSV of id, cluster and slices: accuracy by slice.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
+@sample_options()
 @click.option("--until", type=FRACTION, help="Stop when the robust accuracy is known to, say, 2%; in random order.")
 @click.option("--time-limit", cls=Renamed, type=TIME, help="Stop after, say, 10m; in random order.")
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")

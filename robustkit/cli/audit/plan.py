@@ -12,6 +12,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.report_files import check_folder, check_out
 from robustkit.cli.shared.resume import check_resume
+from robustkit.cli.shared.samples import Choice
 from robustkit.cli.shared.shards import read_shard
 from robustkit.evaluation.slices import Groups
 from robustkit.maths.norms import Norm
@@ -41,7 +42,7 @@ class Plan:
     minimal: bool
     requirements: tuple[Requirement, ...]
     groups: Groups | None
-    limit: int | None
+    samples: Choice
     until: float | None
     time_limit: float | None
     seed: int

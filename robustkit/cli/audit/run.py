@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from robustkit.cli.shared.model_and_data import ModelAndData, refuse_other_order
 from robustkit.cli.shared.progress import Bar, progress
 from robustkit.cli.shared.resume import keeping
 from robustkit.data.labels import names_of_classes
+from robustkit.data.sampling import sampled
 from robustkit.defenses import Ensemble
 from robustkit.evaluation.attack_run import labels
 from robustkit.evaluation.curve import Curve, Distances, minimal_distances, security_curve
@@ -48,21 +50,22 @@ class Results:
 
 def run(plan: Plan) -> Results:
     """Loads, attacks and measures as planned."""
-    loaded = plan.model.load().in_eval_mode()
+    loaded = plan.model.load().only(plan.samples, plan.seed).in_eval_mode()
     protocol = _protocol(plan, loaded)
     _check_requirements(plan, loaded, protocol)
     with keeping(plan.parts_folder), progress(plan.quiet or not ranks().first) as bar:
         evaluation = _evaluate(plan, loaded, protocol, bar)
         if plan.share:
             return Results(loaded, evaluation)
-        # Where the run stopped early, the extras are content with as many samples.
-        common = {"batch_size": loaded.batch_size, "limit": len(evaluation.ledger), "seed": plan.seed}
+        # Where the run stopped early, the extras look at the same samples: the first ones of its random order.
+        seen = dataclasses.replace(loaded, dataset=sampled(evaluation.dataset, first=len(evaluation.ledger)))
+        common = {"batch_size": loaded.batch_size, "seed": plan.seed}
         return Results(
             loaded,
             evaluation,
-            _curve(plan, loaded, protocol, bar, common) if plan.curve else None,
-            _distances(plan, loaded, common) if plan.minimal else None,
-            _members(plan, loaded, bar, common) if isinstance(loaded.classifier.module, Ensemble) else None,
+            _curve(plan, seen, protocol, bar, common) if plan.curve else None,
+            _distances(plan, seen, common) if plan.minimal else None,
+            _members(plan, seen, bar) if isinstance(loaded.classifier.module, Ensemble) else None,
         )
 
 
@@ -93,7 +96,6 @@ def _evaluate(plan: Plan, loaded: ModelAndData, protocol: Protocol, bar: Bar) ->
         loaded.dataset,
         protocol,
         batch_size=loaded.batch_size,
-        limit=plan.limit,
         seed=plan.seed,
         expected_clean_accuracy=plan.expected_clean_accuracy,
         until=plan.until,
@@ -117,10 +119,10 @@ def _distances(plan: Plan, loaded: ModelAndData, common: dict[str, Any]) -> Dist
     return minimal_distances(loaded.classifier, loaded.dataset, [FMN(norm=plan.norm, eps="inf")], **common)
 
 
-def _members(plan: Plan, loaded: ModelAndData, bar: Bar, common: dict[str, Any]) -> Members | None:
+def _members(plan: Plan, loaded: ModelAndData, bar: Bar) -> Members | None:
     if not ranks().first:
         return None
-    some = samples.read(loaded.dataset, min(MEMBER_SAMPLES, common["limit"]))
+    some = samples.read(sampled(loaded.dataset, MEMBER_SAMPLES, seed=plan.seed))
     return members_of(
         loaded.classifier,
         some.x,

@@ -47,7 +47,6 @@ def _audit(plan: Plan, results: Results) -> Audit:
         name=plan.name or loaded.spec,
         source=loaded.spec,
         weights=loaded.weights,
-        limit=plan.limit,
         curve=results.curve or results.evaluation.curve,
         distances=results.distances,
         members=results.members,

@@ -14,6 +14,7 @@ from robustkit.cli.shared.preprocessing import read_bounds, read_mean, read_std
 if TYPE_CHECKING:
     import torch
 
+    from robustkit.cli.shared.samples import Choice
     from robustkit.data.dataset import Dataset
     from robustkit.loading.composed import Part
     from robustkit.model.classifier import Classifier
@@ -33,6 +34,10 @@ class ModelAndData:
         """Returns the same with the model in eval mode; one that was just built has no mode worth a report."""
         self.classifier.module.eval()
         return self
+
+    def only(self, samples: Choice, seed: int) -> ModelAndData:
+        """Returns the same with the chosen samples alone."""
+        return dataclasses.replace(self, dataset=samples.of(self.dataset, seed))
 
     def count_classes(self) -> int:
         """Returns how many classes the model has, asking it about some samples if nobody said.

@@ -16,6 +16,7 @@ from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import CLASS_MAP, REQUIREMENT
 from robustkit.cli.shared.preprocessing import BOUNDS, MEAN, STD
 from robustkit.cli.shared.recorded import Recorded
+from robustkit.cli.shared.samples import Choice
 
 Command = Callable[..., Any]
 NAMES = {field.name for field in dataclasses.fields(ModelOptions)}
@@ -150,6 +151,27 @@ def tuning_option(function: Command) -> Command:
         "report; samples found in both are counted.",
     )
     return _added(function, [option])
+
+
+def sample_options(least: int = 1, default: int | None = None) -> Callable[[Command], Command]:
+    """Returns a decorator that adds --limit and --first, at least `least`; the command gets `samples`, a `Choice`.
+
+    Args:
+        least: The smallest number of samples that makes sense.
+        default: The limit where neither was typed.
+    """
+    few = click.IntRange(least)
+    options = [
+        click.option("--limit", type=few, help="Only so many samples, a random sample with every class in proportion"
+                     + (f"  [default: {default}]" if default else ".")),
+        click.option("--first", type=few, help="Only the first so many samples."),
+    ]  # fmt: skip
+
+    def gather(values: dict[str, Any]) -> Choice:
+        limit, first = values["limit"], values["first"]
+        return Choice(limit or (None if first else default), first)
+
+    return lambda function: _gathered(function, options, gather, "samples", {"limit", "first"})
 
 
 def _added(function: Command, options: list[Any]) -> Command:

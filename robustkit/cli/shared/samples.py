@@ -1,7 +1,8 @@
-"""Samples for the commands that fit something: some to fit on, others to judge by."""
+"""Which samples a command looks at; for those that fit something, some to fit on and others to judge by."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from robustkit.base.errors import ConfigurationError
@@ -10,11 +11,33 @@ if TYPE_CHECKING:
     from robustkit.data.dataset import Batch, Dataset
 
 
-def read(dataset: Dataset, limit: int | None) -> Batch:
-    """Returns all samples, or the first `limit`, as one batch."""
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What --limit and --first say: the same samples for every command with the same seed.
+
+    Raises:
+        ConfigurationError: If both were typed.
+    """
+
+    limit: int | None = None
+    first: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.first is not None:
+            raise ConfigurationError("expected --limit (drawn at random) or --first, got both; give one of them")
+
+    def of(self, dataset: Dataset, seed: int) -> Dataset:
+        """Returns the chosen samples of the data."""
+        from robustkit.data.sampling import sampled
+
+        return sampled(dataset, self.limit, self.first, seed)
+
+
+def read(dataset: Dataset) -> Batch:
+    """Returns all samples as one batch."""
     from robustkit.data.dataset import batches
 
-    return next(iter(batches(dataset, limit or 2**31, limit)))
+    return next(batches(dataset, 2**31))
 
 
 def halves(batch: Batch, share: float, seed: int) -> tuple[Batch, Batch]:

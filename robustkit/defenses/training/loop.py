@@ -93,7 +93,7 @@ def fit(
     recipe = (recipe or Recipe()).having(changes)
     samples, classes = read_samples(classifier, x, y, ids, recipe)
     train, held_out = samples.split(recipe.held_out, recipe.seed)
-    validation = held_out.first(recipe.val_limit) if len(held_out) else train.first(PROBES)
+    validation = held_out.sample(recipe.val_limit, recipe.seed) if len(held_out) else train.sample(PROBES, recipe.seed)
 
     run = TrainingState(classifier, objective, recipe, train, attack or measuring_attack(objective, recipe))
     augmented = BatchAugmentation(run, classes, augment)

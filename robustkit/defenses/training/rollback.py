@@ -17,12 +17,12 @@ class Guard:
 
     Args:
         run: The run.
-        samples: The fixed set to measure on; between epochs its first `PROBES`.
+        samples: The fixed set to measure on; between epochs `PROBES` of them.
     """
 
     def __init__(self, run: TrainingState, samples: Samples) -> None:
         recipe = run.recipe
-        self.run, self.probes, self.shares = run, samples.first(PROBES), run.train.shares()
+        self.run, self.probes, self.shares = run, samples.sample(PROBES, run.recipe.seed), run.train.shares()
         self.active = run.defends and recipe.on_catastrophic != "ignore"
         self.safe: tuple[Tensors, Facts] | None = None
         self.mark_safe()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.data.labels import as_labels
+from robustkit.data.sampling import codes, stratified
 from robustkit.defenses.training.recipe import Recipe
 from robustkit.defenses.training.training_mode import memory_format
 from robustkit.maths.random_numbers import Stream
@@ -31,9 +32,11 @@ class Samples:
         """Returns the samples at these positions."""
         return Samples(self.x[index], self.y[index], self.ids[index])
 
-    def first(self, count: int) -> Samples:
-        """Returns the first `count` samples, or all."""
-        return Samples(self.x[:count], self.y[:count], self.ids[:count])
+    def sample(self, count: int, seed: int) -> Samples:
+        """Returns `count` samples drawn with every class in proportion, or all."""
+        if count >= len(self):
+            return self
+        return self.take(torch.from_numpy(stratified(codes(self.y), count, seed)).to(self.y.device))
 
     def split(self, share: float, seed: int) -> tuple[Samples, Samples]:
         """Returns the samples to train on and those held out; (seed, id) decides where one goes."""
