@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation
 
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 INTEGERS = (
     *(torch.int8, torch.int16, torch.int32, torch.int64),
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
@@ -50,11 +53,94 @@ def as_labels(y: Any, num_classes: int | None = None) -> Tensor:
         outside |= labels >= num_classes
     if outside.any():
         expected = "0 or more" if num_classes is None else f"0..{num_classes - 1} for {num_classes} classes"
+        least, most = int(labels.min()), int(labels.max())
         raise InvalidEvaluation(
-            f"labels: expected {expected}, got {int(labels.min())}..{int(labels.max())}"
-            f" (first at position {int(outside.nonzero()[0])}); match data and model"
+            f"labels: expected {expected}, got {least}..{most} (first at position {int(outside.nonzero()[0])});"
+            f" {_repair(least, most, num_classes)}"
         )
     return labels
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Class indices (N,) with the names of their classes, if samples were labelled by name, and what was done."""
+
+    y: Tensor
+    names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_labels(y: Any, names: Sequence[str] | None = None) -> Labels:
+    """Returns labels as they stand in files and tables: integers, or what has one plain reading as such.
+
+    Texts are class names, ordered by name, unless all are integers. Floats must be whole numbers or one-hot rows.
+    False is class 0 and True class 1.
+
+    Args:
+        y: Labels (N,), (N, 1) or one-hot (N, K).
+        names: The classes in the order of their indices, where they are known; texts must be among them.
+
+    Raises:
+        InvalidEvaluation: For anything else; a missing label is named by its row, counted from 0.
+    """
+    table = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    table = table[:, 0] if table.ndim == 2 and table.shape[1] == 1 else table
+    if table.dtype.kind in "OUST":
+        table = _typed(table)
+    if table.dtype.kind == "U":
+        return _named(table, names)
+    if table.dtype.kind == "b":
+        notes = ("labels False and True were read as classes 0 and 1",) if table.ndim == 1 else ()
+        return Labels(as_labels(table.astype(np.int64)), notes=notes)
+    if table.dtype.kind != "f":
+        return Labels(as_labels(table))
+    broken = np.argwhere(~np.isfinite(table) | (table != np.floor(table)))
+    if len(broken):
+        row = int(broken[0][0])
+        raise InvalidEvaluation(
+            f"labels: expected whole numbers or one-hot rows, got {table[row].tolist()} in row {row}; use class indices"
+        )
+    return Labels(as_labels(table.astype(np.int64)), notes=("labels were stored as floating-point numbers",))
+
+
+def _typed(table: Any) -> Any:
+    """Returns an array of objects as what all of them are; raises InvalidEvaluation for missing and mixed labels."""
+    cells = [cell.decode() if isinstance(cell, bytes) else cell for cell in table.reshape(-1).tolist()]
+    for row, cell in enumerate(cells):
+        if cell is None or cell != cell or (isinstance(cell, str) and not cell.strip()):
+            raise InvalidEvaluation(f"labels: expected one for every sample, got none in row {row}; add it")
+    kinds = {type(cell) for cell in cells}
+    if kinds == {str}:
+        return np.array([cell.strip() for cell in cells], dtype=str).reshape(table.shape)
+    if not kinds <= {int, bool} and not kinds <= {int, float}:
+        found = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise InvalidEvaluation(f"labels: expected integers or class names, got {found}; use one kind")
+    return np.array(cells).reshape(table.shape)
+
+
+def _named(table: Any, names: Sequence[str] | None) -> Labels:
+    """Reads texts (N,)."""
+    if table.ndim != 1:
+        raise _not_labels(f"texts of shape {table.shape}")
+    found = sorted(set(table.tolist()))
+    if names is None and all(_INTEGER.fullmatch(name) for name in found):
+        return Labels(as_labels(table.astype(np.int64)), notes=("labels were stored as texts",))
+    order = list(names or found)
+    if strangers := [name for name in found if name not in order]:
+        raise InvalidEvaluation(
+            f"labels: expected one of the classes {', '.join(order[:8])}, got {strangers[0]!r}; correct it"
+        )
+    y = torch.tensor([order.index(name) for name in table.tolist()], dtype=torch.int64)
+    shown = ", ".join(order[:8]) + (f" and {len(order) - 8} more" if len(order) > 8 else "")
+    return Labels(y, tuple(order), (f"labels are class names; they were read as the classes {shown}",))
+
+
+def _repair(least: int, most: int, num_classes: int | None) -> str:
+    if (least, most) == (-1, 1):
+        return "of two classes, use 0 and 1: (y + 1) // 2"
+    if least >= 1 and most == num_classes:
+        return "they count from 1: use y - 1, or --class-map from-1"
+    return "match data and model"
 
 
 def as_tensor(value: Any) -> Tensor:

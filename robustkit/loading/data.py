@@ -66,7 +66,7 @@ def load_data(
     if path.is_dir():
         return read_image_folder(path, split, image_size)
     if path.suffix == ".npz":
-        return read_npz(path)
+        return read_npz(path, split)
     if ":" in name or DATASETS.offers(name):
         made = call_factory(name, DATASETS)
         return made if isinstance(made, Dataset) else Dataset(name=name, source=made)

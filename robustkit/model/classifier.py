@@ -205,6 +205,15 @@ class Classifier:
             )
         return scores
 
+    def takes(self, x: Tensor) -> bool:
+        """Returns whether the model gives a row of scores for every input of `x` (N, ...); no pass is counted."""
+        asked = self.replace()
+        try:
+            with asked.frozen(), torch.no_grad():
+                return len(asked.logits(asked.accept(x))) == len(x)
+        except Exception:
+            return False
+
     def gradient(self, x: Tensor, y: Tensor, loss: Loss) -> Gradient:
         """Returns logits, loss and the loss gradient with respect to `x`, each row up to a positive factor.
 

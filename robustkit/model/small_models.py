@@ -50,6 +50,14 @@ def is_small(name: str) -> bool:
     return split(name)[0] in SMALL_MODELS
 
 
+def fits(name: str, input_shape: Shape) -> bool:
+    """Returns whether a model of this name can be made for such inputs."""
+    try:
+        return bool(create(name, input_shape, num_classes=2))
+    except ConfigurationError:
+        return False
+
+
 @contextmanager
 def initial_weights(seed: int) -> Iterator[None]:
     """Context in which modules are built on the CPU with weights decided by `seed`.

@@ -382,7 +382,7 @@ def test_float_arrays_are_taken_as_they_are(tmp_path: Path, dtype: Any) -> None:
         ({"pictures": np.zeros((2, 3))}, "expected arrays 'images' .* got pictures; rename them"),
         ({}, "got no array"),
         ({"x": np.zeros((2, 3)), "y": [0, 1, 2]}, "one label per image, got 2 images and 3 labels"),
-        ({"x": np.zeros((2, 3)), "y": [0.0, 1.0]}, "data.npz': labels: expected integers"),
+        ({"x": np.zeros((2, 3)), "y": [0.0, 1.5]}, "data.npz': labels: expected whole numbers"),
         (
             {"x": np.array([None, 1]), "y": [0, 1]},
             "plain arrays, got ValueError: Object arrays cannot be loaded",

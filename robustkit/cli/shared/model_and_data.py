@@ -108,10 +108,14 @@ class ModelOptions:
         Raises:
             ConfigurationError: If an option cannot be used as given.
         """
+        from robustkit.loading.arrays import with_fitting_axes
         from robustkit.model.classifier import Classifier
+        from robustkit.model.small_models import fits, is_small
 
         device = find_device(self.device)
         dataset = self._load_data()
+        if is_small(self.model):
+            dataset = with_fitting_axes(dataset, lambda x: fits(self.model, tuple(x.shape[1:])))
         names = self._names()
         shape, classes = self._shape_and_classes(dataset, names or dataset.class_names)
         classifier = Classifier(
@@ -125,7 +129,7 @@ class ModelOptions:
             draws=self.draws,
             device=device,
         )
-        dataset = self._joined(classifier, dataset)
+        dataset = self._joined(classifier, with_fitting_axes(dataset, classifier.takes))
         return ModelAndData(classifier, dataset, self.model, self.weights, self.batch_size)
 
     def _names(self) -> tuple[str, ...] | None:
