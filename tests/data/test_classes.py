@@ -16,8 +16,9 @@ from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.class_names import sorted_names
 from robustkit.data.class_readings import Classes
 from robustkit.data.classes import join, real_names, same_order, select
-from robustkit.data.dataset import Dataset, batches, shuffled
+from robustkit.data.dataset import Dataset, batches
 from robustkit.data.joined import joined, relabelled
+from robustkit.data.sampling import shuffled
 
 WORDS = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay")
 
