@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from robustkit.cli import run
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-MODEL = ["nets_of_mine:cnn", "--weights", "cnn.safetensors"]
+MODEL = ["nets_for_folders:cnn", "--weights", "cnn.safetensors"]
 QUICK = ["--eps", "0.001", "--attack", "fgsm", "--probes", "0", "--quiet"]
 N = 40
 
@@ -23,6 +23,7 @@ N = 40
 @pytest.fixture
 def folder(case: Path) -> Path:
     """The first digits as image files, each in a folder with the name of its class."""
+    Path("nets_for_folders.py").write_text(Path("nets_of_mine.py").read_text())
     x, y = digits()
     for i, label in enumerate(y[:N].tolist()):
         path = Path("photos", WORDS[label], f"{i:02}.png")
