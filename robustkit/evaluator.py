@@ -30,6 +30,7 @@ from robustkit.checks.expected_accuracy import expect_clean_accuracy
 from robustkit.checks.first_pass import ROWS
 from robustkit.checks.joining import join_classes
 from robustkit.data.dataset import Batch, Dataset, count_samples, samples_sha256, samples_sum
+from robustkit.data.given import as_dataset
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import sampled, shuffled
 from robustkit.evaluation.attack_run import common_threat
@@ -131,7 +132,7 @@ def evaluate(
 
 def _as_dataset(data: Any, classifier: Classifier) -> Dataset:
     """Returns the data with a name; raises ConfigurationError where their bounds are not those of the model."""
-    dataset = data if isinstance(data, Dataset) else Dataset(name="data", source=data, bounds=classifier.bounds)
+    dataset = as_dataset(data, classifier.bounds)
     if dataset.bounds != classifier.bounds:
         raise ConfigurationError(
             f"evaluate: expected data in the model's bounds {classifier.bounds}, got {dataset.bounds}; make them agree"

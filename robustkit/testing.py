@@ -13,6 +13,7 @@ from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.checks.joining import join_classes
 from robustkit.data.dataset import Dataset, batches
+from robustkit.data.given import as_dataset
 from robustkit.data.labels import names_of_classes
 from robustkit.evaluation.attack_run import labels
 from robustkit.evaluator import evaluate
@@ -63,6 +64,7 @@ def assert_robust(
     """
     __tracebackhide__ = True  # pytest then shows the line of the test, not ours
     classifier = as_classifier(model)
+    data = as_dataset(data, classifier.bounds)
     rules = [Requirement.parse(text) for text in requirements]
     if not rules:
         raise ConfigurationError("assert_robust: expected a requirement, got none; such as 'robust_accuracy>=0.45'")

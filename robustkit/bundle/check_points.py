@@ -18,6 +18,7 @@ from robustkit.bundle.mismatch import Findings, Mismatch, same_number
 from robustkit.bundle.stored_points import Chosen
 from robustkit.data.classes import real_names
 from robustkit.data.dataset import Batch, Dataset, batches, samples_sha256, samples_sum
+from robustkit.data.given import as_dataset
 from robustkit.data.joined import joined
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import narrowed
@@ -75,12 +76,12 @@ class Samples:
             return [Mismatch("the data", "samples like those of the audit", str(error))]
         return [*self.found, *self._whole(missing)]
 
-    def _joined(self, data: Any) -> Any:
+    def _joined(self, data: Any) -> Dataset:
         """Returns the data with the labels of the audit, whose report names the outputs."""
-        names = self.stated.subject.class_names
-        if not isinstance(data, Dataset) or data.class_names in (None, names):
-            return data
-        return joined(data, len(names), names) if real_names(names) else data
+        dataset, names = as_dataset(data, self.evaluation.threat.bounds), self.stated.subject.class_names
+        if dataset.class_names in (None, names) or not real_names(names):
+            return dataset
+        return joined(dataset, len(names), names)
 
     def _columns(self, evidence: StoredEvidence) -> Mismatch | None:
         """Returns why the points cannot belong to this ledger, if they cannot."""

@@ -12,13 +12,14 @@ import torch
 from robustkit.checks.first_pass import ROWS, first_pass
 from robustkit.data.classes import ClassMap
 from robustkit.data.dataset import Dataset, batches
+from robustkit.data.given import as_dataset
 from robustkit.data.joined import joined
 from robustkit.model.classifier import Classifier, Tally
 
 
 def join_classes(
     classifier: Classifier, data: Any, class_map: ClassMap | None = None, selected: Sequence[str] | None = None
-) -> Any:
+) -> Dataset:
     """Returns the data with labels that are outputs of the model, as they are where nobody named a class.
 
     Names that data and model both have decide; see `robustkit.data.classes.join` for what does otherwise. Samples keep
@@ -34,12 +35,12 @@ def join_classes(
         ConfigurationError: If a class has no output, or could be more than one; the message says what could be meant.
         InvalidEvaluation: If the model cannot be asked.
     """
+    dataset = as_dataset(data, classifier.bounds)
     asked = class_map is not None or selected is not None
-    names = tuple(data.class_names) if isinstance(data, Dataset) and data.class_names else None
+    names = tuple(dataset.class_names) if dataset.class_names else None
     same = names == classifier.class_names and classifier.num_classes in (None, len(names or ()))
     if not asked and (names is None or same):
-        return data
-    dataset = data if isinstance(data, Dataset) else Dataset(name="data", source=data, bounds=classifier.bounds)
+        return dataset
     dataset, count = _outputs(classifier, dataset)
     return joined(dataset, count, classifier.class_names, class_map, selected)
 

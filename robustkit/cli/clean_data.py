@@ -130,13 +130,14 @@ def read_data(plan: Plan) -> tuple[Dataset, Batch, Batch | None]:
     from robustkit.cli.shared.samples import read
     from robustkit.loading.data import load_data
 
-    source = load_data(plan.data, plan.data_root, plan.split, plan.image_size)
+    bounds = read_bounds(plan.bounds)
+    source = load_data(plan.data, plan.data_root, plan.split, plan.image_size, bounds=bounds)
     has_test_split = source.split is not None and source.split != plan.test_split
     test_data = plan.test_data or (plan.data if has_test_split else None)
     train = read(plan.samples.of(source, plan.seed))
     if test_data is None:
         return source, train, None
-    test = load_data(test_data, plan.data_root, plan.test_split, plan.image_size)
+    test = load_data(test_data, plan.data_root, plan.test_split, plan.image_size, bounds=bounds)
     return source, train, read(plan.samples.of(test, plan.seed))
 
 

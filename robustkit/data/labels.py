@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation
 
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INTEGER, _NUMBER = re.compile(r"[+-]?[0-9]+"), re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.I)
 INTEGERS = (
     *(torch.int8, torch.int16, torch.int32, torch.int64),
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
@@ -73,7 +73,7 @@ class Labels:
 def read_labels(y: Any, names: Sequence[str] | None = None) -> Labels:
     """Returns labels as they stand in files and tables: integers, or what has one plain reading as such.
 
-    Texts are class names, ordered by name, unless all are integers. Floats must be whole numbers or one-hot rows.
+    Texts are class names, ordered by name, unless all are numbers. Floats must be whole numbers or one-hot rows.
     False is class 0 and True class 1.
 
     Args:
@@ -107,7 +107,7 @@ def _typed(table: Any) -> Any:
     """Returns an array of objects as what all of them are; raises InvalidEvaluation for missing and mixed labels."""
     cells = [cell.decode() if isinstance(cell, bytes) else cell for cell in table.reshape(-1).tolist()]
     for row, cell in enumerate(cells):
-        if cell is None or cell != cell or (isinstance(cell, str) and not cell.strip()):
+        if cell is None or str(cell).strip().lower() in ("", "nan", "<na>", "nat"):
             raise InvalidEvaluation(f"labels: expected one for every sample, got none in row {row}; add it")
     kinds = {type(cell) for cell in cells}
     if kinds == {str}:
@@ -123,8 +123,9 @@ def _named(table: Any, names: Sequence[str] | None) -> Labels:
     if table.ndim != 1:
         raise _not_labels(f"texts of shape {table.shape}")
     found = sorted(set(table.tolist()))
-    if names is None and all(_INTEGER.fullmatch(name) for name in found):
-        return Labels(as_labels(table.astype(np.int64)), notes=("labels were stored as texts",))
+    if names is None and all(map(_NUMBER.fullmatch, found)):
+        read = read_labels(table.astype(np.int64 if all(map(_INTEGER.fullmatch, found)) else np.float64))
+        return Labels(read.y, notes=("labels were stored as texts", *read.notes))
     order = list(names or found)
     if strangers := [name for name in found if name not in order]:
         raise InvalidEvaluation(

@@ -18,7 +18,7 @@ from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
 from robustkit.checks.joining import join_classes
-from robustkit.data.dataset import Batch, Dataset, batches
+from robustkit.data.dataset import Batch, batches
 from robustkit.data.sampling import sampled
 from robustkit.evaluation.progress import Progress
 from robustkit.maths.intervals import Proportion, proportion
@@ -117,7 +117,8 @@ def security_curve(
         (parse_eps(eps), [dataclasses.replace(attack, eps=eps) for attack in protocol.attacks]) for eps in ordered
     ]
     here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
-    for turn, batch in enumerate(batches(_chosen(classifier, data, limit, first, seed), CHUNK * batch_size)):
+    dataset = sampled(join_classes(classifier, data), limit, first, seed)
+    for turn, batch in enumerate(batches(dataset, CHUNK * batch_size)):
         if turn % here.count != here.rank:
             continue
         broken_at = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
@@ -176,7 +177,8 @@ def minimal_distances(
             "for example FMN(norm='L2', eps='inf')"
         )
     here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
-    for turn, batch in enumerate(batches(_chosen(classifier, data, limit, first, seed), CHUNK * batch_size)):
+    dataset = sampled(join_classes(classifier, data), limit, first, seed)
+    for turn, batch in enumerate(batches(dataset, CHUNK * batch_size)):
         if turn % here.count != here.rank:
             continue
         nearest = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
@@ -192,12 +194,6 @@ def minimal_distances(
         ids=ids,
         attacks=tuple(attack.label for attack in attacks),
     )
-
-
-def _chosen(classifier: Classifier, data: Any, limit: int | None, first: int | None, seed: int) -> Dataset:
-    """Returns the samples that `evaluate` looks at with the same arguments."""
-    dataset = data if isinstance(data, Dataset) else Dataset(name="data", source=data)
-    return sampled(join_classes(classifier, dataset), limit, first, seed)
 
 
 def _right(classifier: Classifier, batch: Batch) -> Tensor:

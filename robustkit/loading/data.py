@@ -18,6 +18,7 @@ from robustkit.data.labels import as_labels
 from robustkit.loading.arrays import read_npz
 from robustkit.loading.factories import call_factory
 from robustkit.loading.image_folder import read_image_folder
+from robustkit.loading.tables import SUFFIXES, read_table
 
 DIGITS_TEST_SIZE = 500
 DIGIT_NAMES = tuple("0123456789")
@@ -38,7 +39,12 @@ DATASETS: Registry[Any] = Registry(
 
 
 def load_data(
-    spec: str | Path, root: str | Path | None = None, split: str = "test", image_size: int | None = None
+    spec: str | Path,
+    root: str | Path | None = None,
+    split: str = "test",
+    image_size: int | None = None,
+    label_column: str | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Dataset:
     """Returns the data set that `spec` names; images are decoded one at a time, as float32 in [0, 1].
 
@@ -47,12 +53,15 @@ def load_data(
     Args:
         spec: `digits`; `mnist`, `fashion-mnist`, `cifar10`, `cifar100` or `svhn`, read by torchvision from
             `root`; a folder with one sub-folder of images per class; an `.npz` file with `images` (or `x`)
-            and `labels` (or `y`); or `package.module:factory` or the name of a plug-in, a function that returns a
-            `Dataset` or anything `robustkit.data.batches` takes; arguments may follow, as for `load_model`.
+            and `labels` (or `y`), or usual names like these; a `.csv`, `.tsv` or `.parquet` file; or
+            `package.module:factory` or the name of a plug-in, a function that returns a `Dataset` or anything
+            `robustkit.data.batches` takes; arguments may follow, as for `load_model`.
         root: Folder that holds the files of a named data set; nothing is ever downloaded.
         split: "test" or "train"; a file or a function has only the one it holds.
         image_size: Resize the shorter side of a folder's images to this many pixels, then cut
             out the centre square.
+        label_column: The column of a table that has the labels, if it is not called label, y, target or class.
+        bounds: Lowest and highest legal value of a table, if that is not 0..1.
 
     Raises:
         ConfigurationError: If the name is unknown, or files are missing, damaged or not what they should be.
@@ -67,18 +76,26 @@ def load_data(
         return read_image_folder(path, split, image_size)
     if path.suffix == ".npz":
         return read_npz(path, split)
+    if path.suffix in SUFFIXES:
+        return read_table(path, label_column, bounds)
+    if path.suffix == ".npy":
+        raise ConfigurationError(
+            f"data '{path}': expected inputs and labels, got a file with one array; save both in one:"
+            " np.savez('data.npz', x=x, y=y)"
+        )
     if ":" in name or DATASETS.offers(name):
         made = call_factory(name, DATASETS)
         return made if isinstance(made, Dataset) else Dataset(name=name, source=made)
     raise ConfigurationError(
-        f"data: expected a known name, a folder, an .npz file or package.module:factory, got"
+        f"data: expected a known name, a folder, an .npz, .csv or .parquet file or package.module:factory, got"
         f" '{name}'{suggest(name, DATASETS.names())}"
     )
 
 
 def loads_only(spec: str) -> bool:
     """Returns whether `load_data` takes `spec` for one of our names or a file, and calls no function."""
-    return spec in ("digits", *READERS) or Path(spec).is_dir() or (Path(spec).is_file() and Path(spec).suffix == ".npz")
+    path = Path(spec)
+    return spec in ("digits", *READERS) or path.is_dir() or (path.is_file() and path.suffix in (".npz", *SUFFIXES))
 
 
 def _checked_split(name: str, split: str, splits: tuple[str, ...]) -> str:

@@ -63,8 +63,7 @@ def evaluate_shift(
         InvalidEvaluation: If the data are no images in 0..1, or `folder` holds other samples than `data`.
     """
     classifier = as_classifier(classifier)
-    dataset = data if isinstance(data, Dataset) else Dataset(name="data", source=data)
-    chosen = sampled(join_classes(classifier, dataset), limit, first, seed)
+    chosen = sampled(join_classes(classifier, data), limit, first, seed)
     names = tuple(dict.fromkeys(corruptions)) if corruptions is not None else tuple(CORRUPTIONS)
     levels = tuple(sorted(set(severities)))
     if not names or not levels or not set(levels) <= set(SEVERITIES):

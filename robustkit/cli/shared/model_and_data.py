@@ -101,6 +101,7 @@ class ModelOptions:
     replace_head: bool = False
     class_map: str | None = None
     select_classes: str | None = None
+    label_column: str | None = None
 
     def load(self) -> ModelAndData:
         """Returns the model on its device and the data.
@@ -161,13 +162,15 @@ class ModelOptions:
 
         if data is None or is_hash(data):
             return data
-        return load_data(data, self.data_root, "train", self.image_size)
+        return load_data(data, self.data_root, "train", self.image_size, self.label_column, read_bounds(self.bounds))
 
     def _load_data(self) -> Dataset:
+        from robustkit.data.given import as_dataset
         from robustkit.loading.data import load_data
 
-        dataset = load_data(self.data, self.data_root, self.split, self.image_size)
         bounds = read_bounds(self.bounds)
+        settings: dict[str, Any] = {"label_column": self.label_column, "bounds": bounds}
+        dataset = as_dataset(load_data(self.data, self.data_root, self.split, self.image_size, **settings))
         return dataset if bounds is None else dataclasses.replace(dataset, bounds=bounds)
 
     def _shape_and_classes(

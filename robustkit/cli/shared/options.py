@@ -43,6 +43,7 @@ _OPTIONS = [
     click.option("--trust-checkpoint", is_flag=True, help="Also read files that can run code."),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the files of a named data set."),
     _SPLIT,
+    click.option("--label-column", help="Column of a table with the labels  [default: the one called label, y, ...]"),
     click.option("--image-size", type=click.IntRange(1), help="Resize and crop the images of a folder."),
     BOUNDS,
     MEAN,
@@ -201,8 +202,8 @@ def _data(required: bool) -> Any:
     return click.option(
         "--data",
         required=required,
-        help="digits, mnist, fashion-mnist, cifar10, cifar100, svhn, a folder of images, an .npz file, or "
-        "package.module:factory.",
+        help="digits, mnist, fashion-mnist, cifar10, cifar100, svhn, a folder of images, an .npz, .csv, .tsv or "
+        ".parquet file, or package.module:factory.",
     )
 
 

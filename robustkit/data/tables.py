@@ -1,0 +1,180 @@
+"""Tables as data: a column of labels, perhaps one of ids, and numbers in all the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.data.dataset import Dataset
+from robustkit.data.labels import read_labels
+
+LABELS, IDS = ("label", "labels", "y", "target", "targets", "class"), ("id", "ids")
+Columns = Mapping[str, NDArray[Any]]
+_SHOWN = 6  # columns that a note names
+
+
+def is_frame(value: Any) -> bool:
+    """Returns whether `value` is a pandas DataFrame, without importing pandas."""
+    return all(hasattr(value, name) for name in ("columns", "iloc", "to_numpy"))
+
+
+def from_frame(
+    frame: Any, label_column: str | None = None, bounds: tuple[float, float] | None = None, name: str = "table"
+) -> Dataset:
+    """Returns a DataFrame as data; samples are called by its index where that is not just their number.
+
+    Args:
+        frame: A pandas DataFrame.
+        label_column: As for `from_columns`, and so on.
+        bounds: See there.
+        name: See there.
+
+    Raises:
+        ConfigurationError: As `from_columns` does.
+    """
+    columns = _columns_of(frame, name)
+    index = frame.index.tolist()
+    named = index != list(range(len(index))) and len(set(index)) == len(index)
+    texts, numbers = (all(isinstance(id, kind) for id in index) for kind in (str, int))
+    if named and not set(columns) & set(IDS) and (texts or (numbers and min(index) >= 0)):
+        columns["id"] = np.array(index, dtype=object)
+    return from_columns(columns, label_column, bounds, name)
+
+
+def from_columns(
+    columns: Columns,
+    label_column: str | None = None,
+    bounds: tuple[float, float] | None = None,
+    name: str = "table",
+) -> Dataset:
+    """Returns a table as data, its features as float32 in the order of the columns.
+
+    Args:
+        columns: Values by name, all equally many.
+        label_column: The column of labels, read as by `robustkit.data.labels.read_labels`; by default the one called
+            as in `LABELS`. A column called id has the ids.
+        bounds: Lowest and highest legal value; by default 0..1, if all values lie there.
+        name: What reports call it.
+
+    Raises:
+        ConfigurationError: If there is no such column or several, a cell is no number, or values leave the bounds; the
+            message names row and column.
+    """
+    label = _label(columns, label_column, name)
+    id = next((column for column in columns if column.lower() in IDS and column != label), None)
+    features = {column: values for column, values in columns.items() if column not in (label, id)}
+    x = numbers(features, name)
+    try:
+        y = read_labels(columns[label])
+    except InvalidEvaluation as error:
+        raise ConfigurationError(f"data '{name}', column '{label}': {error}") from error
+    bounds = _checked_bounds(x, bounds, name)
+    shown = ", ".join([*features][:_SHOWN]) + (", ..." if len(features) > _SHOWN else "")
+    note = f"features are the {len(features)} columns {shown}, all perturbed within one eps; labels are '{label}'"
+    ids = () if id is None else (_ids(columns[id]),)
+    return Dataset(
+        name=name,
+        source=(x, y.y, *ids),
+        bounds=bounds,
+        class_names=y.names,
+        labelled_by_name=y.names is not None,
+        notes=(note, *y.notes),
+    )
+
+
+def numbers(columns: Columns, name: str = "table") -> Tensor:
+    """Returns columns of numbers as float32 (N, F).
+
+    Raises:
+        ConfigurationError: If there is no column, or a cell is missing or no finite number.
+    """
+    if not columns:
+        raise ConfigurationError(f"data '{name}': expected columns of numbers beside the labels, got none; add them")
+    table = np.stack([_numbers(column, values, name) for column, values in columns.items()], axis=1)
+    return torch.from_numpy(table.astype(np.float32))
+
+
+def frame_numbers(frame: Any, name: str = "table") -> Tensor:
+    """Returns a DataFrame of numbers alone as float32 (N, F); raises ConfigurationError as `numbers` does."""
+    return numbers(_columns_of(frame, name), name)
+
+
+def _columns_of(frame: Any, name: str) -> dict[str, NDArray[Any]]:
+    names = [str(column) for column in frame.columns]
+    refuse_repeated(names, name)
+    return {column: frame.iloc[:, place].to_numpy() for place, column in enumerate(names)}
+
+
+def refuse_repeated(names: Sequence[str], name: str) -> None:
+    """Raises ConfigurationError if two columns have one name."""
+    twice = next((column for column in names if names.count(column) > 1), None)
+    if twice is not None:
+        raise ConfigurationError(f"data '{name}': expected different names of columns, got {twice!r} twice; rename one")
+
+
+def _label(columns: Columns, label_column: str | None, name: str) -> str:
+    there = ", ".join(columns)
+    if label_column is not None:
+        if label_column not in columns:
+            raise ConfigurationError(f"data '{name}': expected a column '{label_column}', got {there}; correct it")
+        return label_column
+    found = [column for column in columns if column.strip().lower() in LABELS]
+    if len(found) != 1:
+        got = ", ".join(found) or there
+        raise ConfigurationError(
+            f"data '{name}': expected one column of labels, called {' or '.join(LABELS)}, got {got}; name it:"
+            " --label-column, or label_column= in Python"
+        )
+    return found[0]
+
+
+def _numbers(column: str, values: NDArray[Any], name: str) -> NDArray[np.float64]:
+    if values.dtype.kind in "biuf":
+        read = values.astype(np.float64)
+    else:
+        read = np.array([_number(cell) for cell in values.tolist()], dtype=np.float64)
+    bad = np.flatnonzero(~(np.abs(read) <= np.finfo(np.float32).max))
+    if len(bad):
+        row = int(bad[0])
+        more = f" and {len(bad) - 1} more rows" if len(bad) > 1 else ""
+        raise ConfigurationError(
+            f"data '{name}': expected a finite number in row {row + 1} of column '{column}', got"
+            f" {str(values[row])[:40]!r}{more}; fill it in, or leave out the column or the rows"
+        )
+    return read
+
+
+def _number(cell: Any) -> float:
+    if isinstance(cell, (bool, int, float)):
+        return float(cell)
+    try:
+        return float(cell) if isinstance(cell, str) and "_" not in cell else math.nan
+    except ValueError:
+        return math.nan
+
+
+def _ids(values: NDArray[Any]) -> list[str | int]:
+    """Returns ids as integers where all are, else as text."""
+    texts = [str(id).strip() for id in values.tolist()]
+    return [int(text) for text in texts] if all(text.isdecimal() for text in texts) else list(texts)
+
+
+def _checked_bounds(x: Tensor, bounds: tuple[float, float] | None, name: str) -> tuple[float, float]:
+    """Returns the bounds; raises ConfigurationError if values leave them, which is how attacks could go on."""
+    low, high = bounds or (0.0, 1.0)
+    if not len(x) or (float(x.min()) >= low and float(x.max()) <= high):
+        return low, high
+    least, most = float(x.min()), float(x.max())
+    step = 10.0 ** math.floor(math.log10(max(most - least, abs(most), 1e-30)) - 1)
+    wide = f"{math.floor(least / step) * step:.6g}", f"{math.ceil(most / step) * step:.6g}"
+    raise ConfigurationError(
+        f"data '{name}': expected values within {low:g}..{high:g}, got {least:.6g}..{most:.6g}; say what values can be,"
+        f" such as --bounds={wide[0]},{wide[1]}, or Classifier(model, bounds=({wide[0]}, {wide[1]})) in Python"
+    )
