@@ -63,7 +63,8 @@ def evaluate_shift(
         InvalidEvaluation: If the data are no images in 0..1, or `folder` holds other samples than `data`.
     """
     classifier = as_classifier(classifier)
-    chosen = sampled(join_classes(classifier, data), limit, first, seed)
+    dataset = join_classes(classifier, data)
+    chosen = sampled(dataset, limit, first, seed)
     names = tuple(dict.fromkeys(corruptions)) if corruptions is not None else tuple(CORRUPTIONS)
     levels = tuple(sorted(set(severities)))
     if not names or not levels or not set(levels) <= set(SEVERITIES):

@@ -31,7 +31,7 @@ def quickly():
 def case(in_folder):
     """A folder with a trained network, 40 digits, and the bundle of an audit."""
     write_digits(in_folder, 40)
-    Path("nets_of_mine.py").write_text(
+    Path("nets_that_tell.py").write_text(
         "from pathlib import Path\nfrom robustkit.model.small_models import create\n"
         "def cnn():\n    Path('called').touch()\n    return create('cnn', (1, 8, 8), 10)\n"
     )
@@ -54,7 +54,7 @@ def case(in_folder):
         == 0
     )
     yield in_folder
-    sys.modules.pop("nets_of_mine", None)
+    sys.modules.pop("nets_that_tell", None)
 
 
 def out(capsys, *arguments: str, code: int = 0) -> str:
@@ -92,14 +92,14 @@ def test_what_is_not_here_is_left_out_and_told(case, capsys):
 
 
 def test_a_function_is_called_only_if_it_is_typed(case, capsys):
-    mine = [AUDIT[0], "nets_of_mine:cnn", *AUDIT[2:]]
+    mine = [AUDIT[0], "nets_that_tell:cnn", *AUDIT[2:]]
     assert run([*mine, "--attack", "fgsm", "--probes", "0", "--out", "c", "--quiet"]) == 0
     called = Path("called")
     called.unlink()
     text = out(capsys, "c")
-    assert "not checked: 'nets_of_mine:cnn' is a function, called only if you name it: give --model" in text
+    assert "not checked: 'nets_that_tell:cnn' is a function, called only if you name it: give --model" in text
     assert not called.exists()
-    assert "not checked" not in out(capsys, "c", "--model", "nets_of_mine:cnn")
+    assert "not checked" not in out(capsys, "c", "--model", "nets_that_tell:cnn")
     assert called.exists()
 
 
