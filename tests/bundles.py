@@ -20,13 +20,13 @@ import robustkit
 from robustkit.attacks import FGSM, PGD, Noise
 from robustkit.attacks.base import Attack
 from robustkit.bundle import save_bundle
-from robustkit.bundle.manifest import NAME, PAGES, from_text, to_text
 from robustkit.bundle.restore import derive, restore
 from robustkit.bundle.save import illustrations, pages
 from robustkit.evaluation.ledger import Ledger
 from robustkit.model.classifier import Classifier
 from robustkit.report import load, result_sha256
 from robustkit.report.build import build_audit, build_report
+from robustkit.report.document.manifest import NAME, PAGES, from_text, to_text
 
 EPS = 0.1
 X, Y = digits(60)

@@ -11,6 +11,7 @@ MOVED = {
     "augmentations": "defenses.augment.steps",
     "bench": "evaluation.chunk",
     "bpda": "model.bpda",
+    "bundle.manifest": "report.document.manifest",
     "calibration": "maths.calibration",
     "card": "evaluation.notebook_card",
     "chance": "model.per_sample_randomness",

@@ -14,13 +14,13 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.check_points import Samples
 from robustkit.bundle.check_predictions import RULE, Answers, check_subject
 from robustkit.bundle.check_report import check_audit, read_ledger
-from robustkit.bundle.manifest import Part
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.restore import measured_on_the_way, unknown_attacks
 from robustkit.bundle.verification_result import Notes
 from robustkit.evaluation.evidence import StoredEvidence
 from robustkit.evaluation.result import Evaluation
 from robustkit.model.classifier import Classifier
+from robustkit.report.document.manifest import Part
 from robustkit.report.document.report import Audit, Report
 
 Model = Classifier | nn.Module | Callable[[Tensor], Any]

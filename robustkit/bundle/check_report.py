@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.check_ledger import check_ledger
-from robustkit.bundle.manifest import PAGES, Manifest, build_manifest, with_files
 from robustkit.bundle.mismatch import Mismatch, compare, compare_audits
 from robustkit.bundle.restore import derive, restore, same_versions
 from robustkit.bundle.save import illustrations, pages
@@ -19,6 +18,7 @@ from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.result import Evaluation
 from robustkit.report import Report, from_json, result_sha256
 from robustkit.report.document.environment import DRAWN_WITH
+from robustkit.report.document.manifest import PAGES, Manifest, build_manifest, with_files
 from robustkit.report.document.report import SCHEMA, Audit
 
 _MANIFEST = TypeAdapter(Manifest)

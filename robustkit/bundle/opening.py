@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.bundle.manifest import NAME, Manifest, from_text
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.save import files_in
 from robustkit.model.weights import sha256
+from robustkit.report.document.manifest import NAME, Manifest, from_text
 
 
 @contextmanager

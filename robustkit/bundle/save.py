@@ -16,9 +16,10 @@ from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import Scalar
-from robustkit.bundle.manifest import NAME, PAGES, build_manifest, to_text, with_files
 from robustkit.evaluation.result import Evaluation
 from robustkit.report import Artefact, Report, render_html, render_markdown, to_json
+from robustkit.report.document.manifest import NAME, PAGES, build_manifest, to_text, with_files
+from robustkit.report.document.open_audit import disagreement
 
 ILLUSTRATED = 4  # samples of each audit that are also there as pictures
 _REPORT = re.compile(r"report\.(json|html|md)|ledger(-\w+)?\.csv")
@@ -59,6 +60,12 @@ def save_bundle(
             f"bundle: expected the evaluations that the {len(report.audits)} audits of the report were built from, got "
             f"{len(found)} others; give them in the same order"
         )
+    for audit, evaluation in zip(report.audits, found, strict=True):
+        if differs := disagreement(audit, evaluation.ledger):
+            raise ConfigurationError(
+                f"bundle: expected the evaluation of '{audit.subject.name}', got one with {differs}; give them in the"
+                " order of the audits"
+            )
     kept = [e.evidence is not None for e in found]
     manifest = build_manifest(report, loads or [{}] * len(found), kept)
     try:

@@ -9,10 +9,10 @@ from typing import Any
 from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.check_audit import AuditCheck, Model
 from robustkit.bundle.check_report import check_pages, check_report, read_report
-from robustkit.bundle.manifest import NAME, Manifest
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.opening import check_files, opened
 from robustkit.bundle.verification_result import Notes, Verification
+from robustkit.report.document.manifest import NAME, Manifest
 from robustkit.report.document.report import Report
 
 

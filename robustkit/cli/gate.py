@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.cli.shared.options import REQUIRE
 
@@ -90,11 +90,10 @@ def chosen(report: Report, name: str | None) -> tuple[Audit, ...]:
     """Returns the audits of a report, or only the one called `name`.
 
     Raises:
-        ConfigurationError: If no audit has that name.
+        ConfigurationError: If no audit, or more than one, has that name.
     """
+    from robustkit.report.document.open_audit import place_of
+
     if name is None:
         return report.audits
-    known = [audit.subject.name for audit in report.audits]
-    if name not in known:
-        raise ConfigurationError(f"--audit: expected the name of a model in it, got {name!r}{suggest(name, known)}")
-    return (report.audits[known.index(name)],)
+    return (report.audits[place_of(report, name, "the report", "--audit")],)

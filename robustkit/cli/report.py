@@ -90,7 +90,7 @@ def command(
 
 def _place(path: Path, name: str) -> Path:
     """Returns the folder of an export by default: never a bundle's own, unless the bundle has a file of that name."""
-    from robustkit.bundle.manifest import NAME, PAGES
+    from robustkit.report.document.manifest import NAME, PAGES
 
     folder = path.parent
     if name in PAGES or not (folder / NAME).exists():

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from robustkit.bundle import Verification
-    from robustkit.bundle.manifest import Manifest
     from robustkit.cli.shared.model_and_data import ModelAndData
+    from robustkit.report.document.manifest import Manifest
 
 
 @click.command("verify", short_help="Check a report and its evidence; no attack is run.")

@@ -55,3 +55,10 @@ def test_what_is_no_bundle_is_refused(folder, tmp_path):
     assert not (tmp_path.parent / "evil").exists()
     with pytest.raises(ConfigurationError, match="mean of 1 draws"):
         robustkit.verify(folder, Classifier(digits_cnn(), draws=2))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[", '{"schema": "robustkit.bundle/9.0"}', "\udcff"])
+def test_a_manifest_that_is_none_is_named(folder, content):
+    (folder / "manifest.json").write_bytes(content.encode(errors="surrogateescape"))
+    result = robustkit.verify(folder)
+    assert [m.where for m in result.false] == ["manifest.json"]

@@ -14,8 +14,8 @@ from nets import digits_cnn, write_digits
 from plugins import install
 from safetensors.torch import save_file
 
-from robustkit.bundle.manifest import from_text, to_text
 from robustkit.cli import run
+from robustkit.report.document.manifest import from_text, to_text
 
 AUDIT = ["audit", "cnn", "--weights", "cnn.safetensors", "--data", "digits.npz", "--classes", "10", "--eps", "0.1"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
-from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.errors import ConfigurationError
 from robustkit.evaluation.ledger import Ledger, Mask
 from robustkit.maths.confidence_ranking import bin_of
 from robustkit.maths.intervals import Proportion, bootstrap, holm, proportion
 from robustkit.maths.mcnemar import Paired, paired
-from robustkit.report.document.io import load
-from robustkit.report.document.report import AccuracyCurve, Audit, Report
+from robustkit.report.document.open_audit import OpenedAudit, open_audit
+from robustkit.report.document.report import AccuracyCurve, Audit
 from robustkit.report.text.attack_names import attack_name
 from robustkit.report.text.sentences import doubtful
 
@@ -101,13 +100,6 @@ class Comparison:
     seed: int
 
 
-@dataclass(frozen=True)
-class _Part:
-    report: Report
-    audit: Audit
-    ledger: Ledger
-
-
 def compare(
     before: str | Path,
     after: str | Path,
@@ -126,9 +118,10 @@ def compare(
         seed: Of the bootstrap.
 
     Raises:
-        ConfigurationError: If a file is missing or was changed, or the two did not see the same samples.
+        ConfigurationError: If a file is missing, was changed or is another model's, or the two did not see the same
+            samples.
     """
-    first, second = _read(before, before_name, "before"), _read(after, after_name, "after")
+    first, second = open_audit(before, before_name, "--before"), open_audit(after, after_name, "--after")
     one, two = first.audit.data, second.audit.data
     if one.sha256 != two.sha256:
         same = "the same ids with other inputs or labels" if one.ids_sha256 == two.ids_sha256 else "other ids"
@@ -167,34 +160,7 @@ def comparison_json(comparison: Comparison) -> str:
     return TypeAdapter(Comparison).dump_json(comparison, indent=2).decode() + "\n"
 
 
-def _read(source: str | Path, name: str | None, side: str) -> _Part:
-    path = Path(source)
-    path = path / "report.json" if path.is_dir() else path
-    report = load(path)
-    known = [audit.subject.name for audit in report.audits]
-    if name is None and len(known) > 1:
-        raise ConfigurationError(
-            f"compare: expected the name of one of the models in '{path}', got none; add --{side} '{known[0]}'"
-        )
-    if name is not None and name not in known:
-        raise ConfigurationError(f"--{side}: expected a model in '{path}', got {name!r}{suggest(name, known)}")
-    number = known.index(name) if name is not None else 0
-    ledgers = [file for file in report.artefacts if Path(file.path).name.startswith("ledger")]
-    if len(ledgers) != len(known):
-        raise ConfigurationError(f"compare: expected a ledger for each model of '{path}', got {len(ledgers)}")
-    file = path.parent / ledgers[number].path
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"compare: expected the ledger '{file}' beside the report, got {error.strerror}; keep them together"
-        ) from None
-    if hashlib.sha256(content).hexdigest() != ledgers[number].sha256:
-        raise ConfigurationError(f"compare: expected '{file}' as the audit wrote it, got another file; audit again")
-    return _Part(report, report.audits[number], Ledger.from_csv(content.decode(), str(file)))
-
-
-def _side(part: _Part) -> Side:
+def _side(part: OpenedAudit) -> Side:
     audit = part.audit
     return Side(
         name=audit.subject.name,
@@ -210,7 +176,7 @@ def _side(part: _Part) -> Side:
     )
 
 
-def _caveats(first: _Part, second: _Part, common: Sequence[str]) -> list[str]:
+def _caveats(first: OpenedAudit, second: OpenedAudit, common: Sequence[str]) -> list[str]:
     """Returns what a fair reader would want to be told."""
     a, b = first.audit, second.audit
     said = []

@@ -6,16 +6,8 @@ import dataclasses
 
 import pytest
 
-import robustkit
 from robustkit.base.errors import ConfigurationError
-from robustkit.bundle.manifest import SCHEMA, Manifest, Part, file_endings, from_text, to_text, with_files
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[", '{"schema": "robustkit.bundle/9.0"}', "\udcff"])
-def test_a_manifest_that_is_none_is_named(folder, content):
-    (folder / "manifest.json").write_bytes(content.encode(errors="surrogateescape"))
-    result = robustkit.verify(folder)
-    assert [m.where for m in result.false] == ["manifest.json"]
+from robustkit.report.document.manifest import SCHEMA, Manifest, Part, file_endings, from_text, to_text, with_files
 
 
 def test_files_of_several_audits_are_told_apart_by_a_word_or_a_number():
