@@ -46,6 +46,15 @@ class Verification:
         """Whether nothing that was checked is false."""
         return not self.false
 
+    @property
+    def unchecked(self) -> tuple[Check, ...]:
+        """What was not held against data or model, for want of them; with none of it, all has been checked that can be.
+
+        Files and figures alone show no more than that a bundle agrees with itself. Texts of another version of
+        robustkit are not counted: their figures are checked.
+        """
+        return tuple(c for c in self.checks if c.level in ("geometry", "model") and c.status == "not checked")
+
 
 @dataclass
 class Notes:

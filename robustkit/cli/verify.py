@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 @click.command("verify", short_help="Check a report and its evidence; no attack is run.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @recorded_options
-def command(model: Recorded, bundle: Path) -> ExitCode:
+@click.option(
+    "--allow-unchecked",
+    is_flag=True,
+    help="Exit 0 even where model or data are not here, so that a bundle was only compared with itself.",
+)
+def command(model: Recorded, bundle: Path, allow_unchecked: bool) -> ExitCode:
     """Check what `robustkit audit` wrote: a folder, or its .zip archive.
 
     Four checks: the files are those that were written; every figure follows from the ledger; every adversarial example
@@ -33,9 +38,11 @@ def command(model: Recorded, bundle: Path) -> ExitCode:
 
     \b
     Exit codes:
-      0    all that was checked holds
+      0    everything holds, model and data included
       1    a claim is false
       2    no bundle, or model or data cannot be used
+      4    nothing is false, but points or predictions were not checked,
+           because model or data are not here (0 with --allow-unchecked)
 
     \b
     Example:
@@ -53,10 +60,18 @@ def command(model: Recorded, bundle: Path) -> ExitCode:
     reasons = [missing for missing in loaded if isinstance(missing, str)]
     for note in verification_notes(result, reasons):
         console.print(note, soft_wrap=True)
-    if result.holds:
+    if not result.holds:
+        click.echo(f"robustkit: '{bundle}' is not what it claims: {len(result.false)} claims are false", err=True)
+        return ExitCode.NOT_MET
+    if not result.unchecked or allow_unchecked:
         return ExitCode.OK
-    click.echo(f"robustkit: '{bundle}' is not what it claims: {len(result.false)} claims are false", err=True)
-    return ExitCode.NOT_MET
+    open_ones = ", ".join(check.what for check in result.unchecked)
+    click.echo(
+        f"robustkit: undecided: nothing is false, but '{bundle}' was not held against its model and data ({open_ones});"
+        " give what is not here, or --allow-unchecked",
+        err=True,
+    )
+    return ExitCode.UNDECIDED
 
 
 def load_recorded(model: Recorded, manifest: Manifest | None, folder: Path) -> list[ModelAndData | str]:

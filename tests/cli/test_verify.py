@@ -84,8 +84,10 @@ def test_the_manifest_says_how_to_load_model_and_data(case):
 
 def test_what_is_not_here_is_left_out_and_told(case, capsys):
     Path("cnn.safetensors").rename("elsewhere.safetensors")
-    text = out(capsys, "b")
+    text = out(capsys, "b", code=4)
     assert "model weights and predictions not checked" in text
+    assert "robustkit: undecided: nothing is false, but 'b' was not held against its model and data" in text
+    assert "model weights and predictions not checked" in out(capsys, "b", "--allow-unchecked")
     assert "not checked: 'cnn.safetensors' is not here: give --weights" in text
     text = out(capsys, "b", "--weights", "elsewhere.safetensors", "--batch-size", "7", "--device", "cpu")
     assert "not checked" not in text
@@ -96,7 +98,7 @@ def test_a_function_is_called_only_if_it_is_typed(case, capsys):
     assert run([*mine, "--attack", "fgsm", "--probes", "0", "--out", "c", "--quiet"]) == 0
     called = Path("called")
     called.unlink()
-    text = out(capsys, "c")
+    text = out(capsys, "c", code=4)
     assert "not checked: 'nets_that_tell:cnn' is a function, called only if you name it: give --model" in text
     assert not called.exists()
     assert "not checked" not in out(capsys, "c", "--model", "nets_that_tell:cnn")
@@ -126,9 +128,19 @@ def test_nothing_that_a_bundle_names_is_imported(case, capsys, monkeypatch):
     for name, value in (("data", "evil:make"), ("data", "evil-data"), ("model", "evil:net"), ("model", "evil-net")):
         part = dataclasses.replace(whole.audits[0], load={**whole.audits[0].load, name: value})
         manifest.write_text(to_text(dataclasses.replace(whole, audits=(part,))))
-        assert f"not checked: '{value}' is" in out(capsys, "b")
+        assert f"not checked: '{value}' is" in out(capsys, "b", code=4)
         assert "evil" not in sys.modules
         assert not Path("was_here").exists()
+
+
+def test_a_false_claim_outweighs_what_was_not_checked(case, capsys):
+    Path("cnn.safetensors").rename("elsewhere.safetensors")
+    report = Path("b/report.md")
+    report.write_text(report.read_text() + "\n")
+    for more in ([], ["--allow-unchecked"]):
+        text = out(capsys, "b", *more, code=1)
+        assert "false: report.md: expected SHA-256" in text
+        assert "undecided" not in text
 
 
 def test_falsehoods_are_named_one_a_line_and_exit_1(case, capsys):
