@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.option_types import NUMBERS
 from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
 
 if TYPE_CHECKING:
-    from robustkit.cli.shared.model_and_data import ModelAndData
+    from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.model_and_data import ModelAndData
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,17 @@ class Plan:
     seed: int
     out: Path
     quiet: bool
+
+    def __post_init__(self) -> None:
+        if self.out.suffix == ".json":
+            raise ConfigurationError(
+                f"--out: expected a name for the table, got '{self.out}', which the model takes; such as certify.csv"
+            )
+
+    @property
+    def model_file(self) -> Path:
+        """Where the smoothed model is written."""
+        return self.out.with_suffix(".json")
 
 
 @dataclass(frozen=True)
@@ -70,12 +83,14 @@ def command(**options: Any) -> None:
     """Certify MODEL under Gaussian noise (Cohen et al. 2019): the model should have been trained under the same noise.
 
     A sample counts at a radius if the vote under noise is correct, does not abstain, and is certified that far. Each
-    certificate holds with probability 1 - alpha.
+    certificate holds with probability 1 - alpha. The smoothed model is written beside the table, as FILE.json: audit it
+    like any other. An audit attacks the mean probability over a few noisy copies, not the vote that is certified.
 
     \b
     Example:
       robustkit certify cnn --weights noisy.safetensors --data mnist \\
           --sigma 0.25 --n 100000 --limit 500
+      robustkit audit certify.json --data mnist --norm L2 --eps 0.25
     """
     from robustkit.base.csv_table import csv_line
     from robustkit.base.write_file import written_in_steps
@@ -95,6 +110,17 @@ def command(**options: Any) -> None:
             bar.count("certify", len(rows), count_samples(loaded.dataset), f"radius {row.radius:.3f}")
     print_radii(plan, loaded.spec, rows)
     click.echo(f"  table {plan.out}")
+    click.echo(f"  model {write_model(plan, loaded)}")
+
+
+def write_model(plan: Plan, loaded: ModelAndData) -> Path:
+    """Writes the smoothed model as a composition that can be loaded wherever a model is named; returns its path."""
+    from robustkit.data.dataset import batches
+    from robustkit.loading.composed import Composition, write_composition
+
+    part = loaded.part(next(batches(loaded.dataset, 1, 1)).x)
+    settings = {"sigma": plan.sigma, "seed": plan.seed}
+    return write_composition(plan.model_file, Composition(kind="smoothed", settings=settings, parts=(part,)))
 
 
 def certified(plan: Plan, loaded: ModelAndData) -> Iterator[Row]:
@@ -122,17 +148,22 @@ def print_radii(plan: Plan, name: str, rows: list[Row]) -> None:
     import torch
 
     from robustkit.cli.shared import screen
-    from robustkit.defenses.smoothing import ABSTAIN, Certificates, certified_accuracy
+    from robustkit.defenses.smoothing import ABSTAIN, Certificates, certified_accuracy, largest_radius
 
     predictions = torch.tensor([row.prediction for row in rows])
     radii = torch.tensor([row.radius for row in rows], dtype=torch.float64)
-    found = Certificates(predictions, radii, torch.tensor([row.votes for row in rows]))
-    shares = certified_accuracy(found, torch.tensor([row.label for row in rows]), plan.radii)
+    certificates = Certificates(predictions, radii, torch.tensor([row.votes for row in rows]))
+    shares = certified_accuracy(certificates, torch.tensor([row.label for row in rows]), plan.radii)
     table = screen.plain_table("L2 radius", "certified accuracy, 95 % interval", "samples")
     table.columns[1].justify = "left"
+    most = largest_radius(plan.n, plan.sigma, plan.alpha)
     for radius, share in zip(plan.radii, shares, strict=True):
-        table.add_row(f"{radius:g}", screen.accuracy(share), screen.counts(share))
+        if radius <= most:
+            table.add_row(f"{radius:g}", screen.accuracy(share), screen.counts(share))
+        else:
+            table.add_row(f"{radius:g}", f"not reachable with n = {plan.n}")
     console = screen.out()
     screen.print_titled(console, f"{name} on {len(rows)} samples, sigma {plan.sigma:g}, n {plan.n}", table)
     abstained = int((predictions == ABSTAIN).sum())
     console.print(f"  abstained from {abstained}; each certificate may be wrong with probability {plan.alpha:g}")
+    console.print(f"  n = {plan.n} noisy copies can prove no more than {most:.3g}, where all of them agree")

@@ -57,10 +57,12 @@ def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[st
 def refuse_calls(words: Sequence[str]) -> None:
     """Raises ConfigurationError where a command line, which a folder from elsewhere may hold, would run other code."""
     from robustkit.cli import audit
+    from robustkit.loading.model import loads_only
 
     named = audit.command.make_context("audit", [*words[1:]], resilient_parsing=True).params
-    calls = [str(named[name]) for name in ("model", "surrogate", "data") if ":" in str(named.get(name))]
-    risky = [call for call in calls if not call.startswith(("torchvision:", "timm:")) and not Path(call).exists()]
+    models = [str(named[name]) for name in ("model", "surrogate") if ":" in str(named.get(name))]
+    risky = [name for name in models if not (loads_only(name) or Path(name).exists())]
+    risky += [str(named["data"])] if ":" in str(named.get("data")) and not Path(named["data"]).exists() else []
     if risky or TRUST in words:
         raise ConfigurationError(
             f"merge: expected shards that run no foreign code, got {risky[0] if risky else TRUST!r}; {TRUST} runs it"

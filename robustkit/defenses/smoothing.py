@@ -187,6 +187,14 @@ def certified_radius(votes: int, n: int, sigma: float, alpha: float = 0.001) -> 
     return max(0.0, sigma * float(norm.ppf(lower)))
 
 
+def largest_radius(n: int, sigma: float, alpha: float = 0.001) -> float:
+    """Returns the largest L2 radius that `n` noisy copies can prove, sigma Phi^-1(alpha^(1/n)), where all agree.
+
+    No accuracy is known beyond it, however robust the model. Source: Cohen et al. 2019, section 3.2.2.
+    """
+    return certified_radius(n, n, sigma, alpha)
+
+
 def certified_accuracy(certificates: Certificates, y: Tensor, radii: Sequence[float]) -> tuple[Proportion, ...]:
     """Returns for each radius the share of all samples that are right, not abstained from and proven that far.
 

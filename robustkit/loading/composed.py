@@ -135,7 +135,7 @@ def _part(path: Path, part: Part, load: Callable[..., nn.Module], trusted: bool)
     named = path.parent / part.model
     if named.is_file() and named.resolve() == path.resolve():
         raise ConfigurationError(f"composition '{path}': expected other models as parts, got itself; correct it")
-    harmless = named.is_file() or is_small(part.model) or part.model.startswith("torchvision:")
+    harmless = named.is_file() or is_small(part.model) or part.model.startswith(("torchvision:", "timm:"))
     if not harmless and not trusted and (":" in part.model or MODELS.offers(part.model)):
         raise ConfigurationError(
             f"composition '{path}': expected a trusted file, got one that calls '{part.model}'; --trust-checkpoint"
