@@ -9,7 +9,7 @@ from robustkit.checks.diagnostic import check_name
 from robustkit.report.document.report import Audit, Report
 from robustkit.report.text import sentences
 from robustkit.report.text.failed_checks import failed_checks
-from robustkit.report.text.risks import confident_share
+from robustkit.report.text.risks import found
 from robustkit.report.text.words import percent, shorten
 
 
@@ -17,19 +17,21 @@ def actions(audit: Audit) -> list[str]:
     """Returns what the findings suggest, most pressing first."""
     said = []
     if failed := failed_checks(audit):
-        named = ", ".join(name for name, _ in failed)
-        said.append(f"Fix the evaluation before using any of its numbers. Failed: {named}.")
+        checks = ", ".join(name for name, _ in failed)
+        said.append(f"Fix the evaluation before using any of its numbers. Failed: {checks}.")
     if remarks := [check_name(check.id) for check in audit.diagnostics if check.status == "remark"]:
         said.append(f"Read the remarks and repeat the run if they ask for it: {', '.join(remarks)}.")
     if missed := [gate.rule for gate in audit.gates if gate.status == "not met"]:
         said.append(f"Improve the model or limit its use until this holds: {'; '.join(missed[:3])}.")
     more = [gate for gate in audit.gates if gate.status == "undecided" and gate.needed]
     said += [f"Evaluate about {gate.needed:,} samples to decide {shorten(gate.rule, 80)}." for gate in more[:3]]
-    share = confident_share(audit)
-    if share.value is not None and share.value > 0.1:
+    named = {risk.name for risk in found(audit)}
+    if "Classes without samples" in named:
+        said.append("Add samples of every class before relying on the total: some classes have none.")
+    if "Confident errors under attack" in named:
         said.append("Do not rely on the model's confidence to detect attacks: many wrong predictions are confident.")
     ranked = sentences.ranked(audit)
-    if ranked and ranked[0].robust.wilson[1] < (audit.worst_case.accuracy.value or 0):
+    if ranked and "One class is weaker than the rest" in named:
         said.append(f"Start with the training data of class {shorten(ranked[0].name, 40)}, the weakest one.")
     kinds = [part for part in audit.verdict.coverage if "attacks" in part]
     said += [f"Before relying on this number, also run {shorten(part, 80)}." for part in kinds]

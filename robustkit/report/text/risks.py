@@ -5,34 +5,66 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from robustkit.maths.intervals import Proportion, proportion
+from scipy.stats import binom, hypergeom
+
+from robustkit.maths.intervals import Proportion, holm, proportion
 from robustkit.report.document.report import Audit
 from robustkit.report.text import sentences
 from robustkit.report.text.failed_checks import failed_checks
 from robustkit.report.text.words import counts, interval, percent, shorten
 
 MOST = 5
+_LEVEL = 0.05
+_CONFIDENT = 0.1  # of the errors: fewer are no reason to distrust the confidence
 _SHORT = 40  # letters of somebody's own words inside a sentence
 
 
 @dataclass(frozen=True)
 class Risk:
-    """A short name, one sentence from the data, and the section with the evidence."""
+    """A short name, one sentence from the data, and the section with the evidence.
+
+    `p_value` is the probability that samples show as much where there is nothing; None where the sentence is about
+    these samples alone.
+    """
 
     name: str
     text: str
     evidence: str
+    p_value: float | None = None
 
 
 def risks(audit: Audit) -> list[Risk]:
     """Returns at most five risks, the ones that weigh most on a decision first; each follows from a stated condition.
 
-    In order: an evaluation that failed its checks, requirements not met, adversarial examples, confident errors, a
-    radius at which half is lost, classes and slices below the total, members that fail together, too few samples.
+    In order: an evaluation that failed its checks, requirements not met, adversarial examples, classes without samples,
+    confident errors, a radius at which half is lost, classes and slices below the total, members that fail together,
+    too few samples.
     """
+    return found(audit)[:MOST]
+
+
+def found(audit: Audit) -> list[Risk]:
+    """Returns all risks, one of each name.
+
+    What the choice of samples may bring about is a risk only where chance is ruled out. Of those with one name, such as
+    the classes, the clearest counts, its p value times how many were looked at; what remains below 5 % with Holm's
+    correction over all names is stated.
+    """
+    by_name: dict[str, list[Risk]] = {}
+    for risk in considered(audit):
+        by_name.setdefault(risk.name, []).append(risk)
+    clearest = [min(same, key=lambda risk: risk.p_value or 0.0) for same in by_name.values()]
+    tested = [risk for risk in clearest if risk.p_value is not None]
+    looks = [min((risk.p_value or 0.0) * len(by_name[risk.name]), 1.0) for risk in tested]
+    chance = {risk.name for risk, p_value in zip(tested, holm(looks), strict=True) if p_value >= _LEVEL}
+    return [risk for risk in clearest if risk.name not in chance]
+
+
+def considered(audit: Audit) -> list[Risk]:
+    """Returns everything that was looked at, whether or not it is more than chance."""
     # Where the evaluation failed, nothing may be said that repeats its numbers.
     sources = _IN_DOUBT if sentences.doubtful(audit) else _SOURCES
-    return [risk for source in sources for risk in source(audit)][:MOST]
+    return [risk for source in sources for risk in source(audit)]
 
 
 def confident_share(audit: Audit, attacked: bool = True) -> Proportion:
@@ -71,69 +103,104 @@ def _adversarial_examples(audit: Audit) -> Iterator[Risk]:
         )
 
 
+def _empty_classes(audit: Audit) -> Iterator[Risk]:
+    empty = [row.name for row in audit.per_class if not row.clean.n]
+    if empty:
+        named = ", ".join(shorten(name, _SHORT) for name in empty[:3]) + (", ..." if len(empty) > 3 else "")
+        yield Risk(
+            "Classes without samples",
+            f"{len(empty):,} of {len(audit.per_class):,} classes have no sample here ({named}): nothing is known of "
+            "them.",
+            "classes",
+        )
+
+
 def _confident_errors(audit: Audit) -> Iterator[Risk]:
     share = confident_share(audit)
-    if share.value is not None and share.value > 0.1:
+    if share.n:
         yield Risk(
             "Confident errors under attack",
             f"Under attack, {percent(share.value)} of the wrong predictions have more than 90\N{NO-BREAK SPACE}% "
             f"confidence ({counts(share)}): a confidence threshold would not catch them.",
             "confidence",
+            _p_above(audit, share.k, share.n, _CONFIDENT),
         )
 
 
 def _small_radius(audit: Audit) -> Iterator[Risk]:
-    allowed = audit.threat.eps_value
+    allowed, n, name = audit.threat.eps_value, audit.data.n, "A smaller eps is enough"
     if audit.nearest and (half := audit.nearest.deciles[4]) is not None and half < allowed:
         text = f"Half of the {sentences.noun(audit)} break within {half:.3g}, {percent(half / allowed)} of eps."
-        yield Risk("A smaller eps is enough", text, "curve")
+        inside = sum(decile is not None and decile < allowed for decile in audit.nearest.deciles)
+        yield Risk(name, text, "curve", _p_above(audit, inside * n // 10, n, 0.5))
     elif audit.curve:
         for point in audit.curve.points:
-            value = point.accuracy.value
-            if value is not None and point.eps_value < allowed and value < (audit.clean.value or 0) / 2:
+            k, n = point.accuracy.k, point.accuracy.n
+            if n and point.eps_value < allowed:
                 text = (
                     f"At {shorten(point.eps, 20)}, {percent(point.eps_value / allowed)} of eps, robust accuracy is "
-                    f"already down to {percent(value)}."
+                    f"already down to {percent(point.accuracy.value)}."
                 )
-                yield Risk("A smaller eps is enough", text, "curve")
-                return
+                yield Risk(name, text, "curve", _p_above(audit, n - k, n, 1 - (audit.clean.value or 0) / 2))
 
 
 def _weak_class(audit: Audit) -> Iterator[Risk]:
-    ranked, whole = sentences.ranked(audit), audit.worst_case.accuracy.value
-    if ranked and whole is not None and ranked[0].robust.wilson[1] < whole:
-        worst = ranked[0]
+    whole = audit.worst_case.accuracy
+    for row in sentences.ranked(audit):
+        k, n = row.robust.k, row.robust.n
+        inside, outside = _effective(audit, k, n), _effective(audit, whole.k - k, whole.n - n)
         yield Risk(
             "One class is weaker than the rest",
-            f"\N{LEFT DOUBLE QUOTATION MARK}{shorten(worst.name, _SHORT)}\N{RIGHT DOUBLE QUOTATION MARK} has "
-            f"{percent(worst.robust.value)} accuracy under attack ({interval(worst.robust)}), all classes together "
-            f"{percent(whole)}.",
+            f"\N{LEFT DOUBLE QUOTATION MARK}{shorten(row.name, _SHORT)}\N{RIGHT DOUBLE QUOTATION MARK} has "
+            f"{percent(row.robust.value)} accuracy under attack ({interval(row.robust)}), all classes together "
+            f"{percent(whole.value)}.",
             "classes",
+            float(hypergeom.cdf(inside[0], inside[1] + outside[1], inside[0] + outside[0], inside[1])),
         )
 
 
 def _weak_slice(audit: Audit) -> Iterator[Risk]:
-    clear = [row for row in audit.slices if row.p_holm is not None and row.p_holm < 0.05]
-    below = [row for row in clear if (row.robust.value or 0) < (audit.worst_case.accuracy.value or 0)]
-    if below:
-        worst = min(below, key=lambda row: row.robust.value or 0)
+    for row in sentences.ranked_slices(audit):
+        if row.p_value is None:
+            continue
+        below = (row.robust.value or 0) < (audit.worst_case.accuracy.value or 0)
         yield Risk(
             "One data slice is weaker than the rest",
-            f"{shorten(worst.column, _SHORT)} = {shorten(worst.value, _SHORT)}: {percent(worst.robust.value)} under "
-            f"attack ({interval(worst.robust)}; p = {worst.p_holm:.2g}, Holm-corrected for all slices).",
+            f"{shorten(row.column, _SHORT)} = {shorten(row.value, _SHORT)}: {percent(row.robust.value)} under "
+            f"attack ({interval(row.robust)}; p = {row.p_holm:.2g}, Holm-corrected for all slices).",
             "slices",
+            row.p_value if below else 1.0,
         )
 
 
 def _shared_failures(audit: Audit) -> Iterator[Risk]:
     if audit.ensemble is None:
         return
-    rows = audit.ensemble.transfer
+    rows, shares = audit.ensemble.transfer, zip(audit.ensemble.clean, audit.ensemble.robust, strict=True)
     across = [value for i, row in enumerate(rows) for j, value in enumerate(row) if i != j]
-    if across and sum(across) / len(across) > 0.5:
-        mean = sum(across) / len(across)
+    mean = sum(across) / len(across) if across else 0.0
+    if across:
+        # Pairs of members share their samples: the smallest number of broken ones counts, once.
+        broken = min(clean.k - robust.k for clean, robust in shares)
         text = f"On average, {percent(mean)} of one member's adversarial examples also break another member."
-        yield Risk("Ensemble members fail together", text, "ensemble")
+        p_value = _p_above(audit, int(mean * broken), broken, 0.5)
+        yield Risk("Ensemble members fail together", text, "ensemble", p_value)
+
+
+def _p_above(audit: Audit, k: int, n: int, limit: float) -> float:
+    """Returns the exact probability of `k` or more of `n` where the true share is no more than `limit`."""
+    k, n = _effective(audit, k, n)
+    return float(binom.sf(k - 1, n, limit))
+
+
+def _effective(audit: Audit, k: int, n: int) -> tuple[int, int]:
+    """Returns counts as large as samples that share origins are worth, by the interval that allows for that."""
+    worst = audit.worst_case
+    if worst.clustered is None:
+        return k, n
+    plain, wide = (high - low for low, high in (worst.accuracy.wilson, worst.clustered))
+    worth = min((plain / wide) ** 2, 1.0) if wide else 1.0
+    return int(k * worth), int(n * worth)
 
 
 def _few_samples(audit: Audit) -> Iterator[Risk]:
@@ -150,6 +217,7 @@ _SOURCES = (
     _unreliable,
     _requirements,
     _adversarial_examples,
+    _empty_classes,
     _confident_errors,
     _small_radius,
     _weak_class,
@@ -157,4 +225,4 @@ _SOURCES = (
     _shared_failures,
     _few_samples,
 )
-_IN_DOUBT = (_unreliable, _requirements, _adversarial_examples, _confident_errors, _few_samples)
+_IN_DOUBT = (_unreliable, _requirements, _adversarial_examples, _empty_classes, _confident_errors, _few_samples)
