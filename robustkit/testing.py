@@ -15,7 +15,6 @@ from robustkit.checks.joining import join_classes
 from robustkit.data.dataset import Dataset, batches
 from robustkit.data.given import as_dataset
 from robustkit.data.labels import names_of_classes
-from robustkit.evaluation.attack_run import labels
 from robustkit.evaluator import evaluate
 from robustkit.maths.norms import Norm
 from robustkit.model.classifier import Classifier, as_classifier
@@ -73,7 +72,7 @@ def assert_robust(
         attacks = get_protocol("fast", norm=norm, eps=eps, classes=classes)
     protocol = as_protocol(attacks)
     named = names_of_classes(classes, classifier.class_names, data.class_names if isinstance(data, Dataset) else None)
-    check_names(rules, names(named, labels(protocol.attacks)))
+    check_names(rules, names(named, protocol))
     settings: Any = {"batch_size": batch_size, "limit": limit, "first": first, "seed": seed, "examples": 0}
     found = evaluate(classifier, data, protocol, **settings)
     audit = judged(build_audit(found, classifier, name=type(classifier.model).__name__), rules)

@@ -13,6 +13,7 @@ import torch
 
 from robustkit.attacks import APGD, FAB, FGSM, Noise, Square
 from robustkit.attacks.base import CLOSE, Attack
+from robustkit.attacks.names import attack_name
 from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.registry import Registry
@@ -46,7 +47,7 @@ class Protocol:
 
     def plus(self, attack: Attack) -> Protocol:
         """Returns the protocol with one more attack at the end, which a published one then says in its changes."""
-        said = () if self.name == "custom" else (f"{attack.label} was added",)
+        said = () if self.name == "custom" else (f"{attack_name(attack.label)} was added",)
         return dataclasses.replace(self, attacks=(*self.attacks, attack), changes=(*self.changes, *said))
 
     def fingerprint(self, dtype: torch.dtype = torch.float32) -> str:

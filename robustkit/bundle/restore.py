@@ -22,6 +22,7 @@ from robustkit.report.build import FROM, assemble
 from robustkit.report.document.environment import environment
 from robustkit.report.document.report import AttackResult, Audit
 from robustkit.report.requirements.gates import Requirement, judged
+from robustkit.report.requirements.measures import measures
 
 
 class _Named(Attack):
@@ -202,8 +203,19 @@ def derive(stated: Audit, evaluation: Evaluation) -> Audit:
         clean_clustered=stated.clean_clustered,
         slices=stated.slices,
     )
+    if before_names := stated.attacks[0].success_of_attacked is None:  # a report before 1.4
+        unnamed = (dataclasses.replace(a, alone=None, remaining=None, success_of_attacked=None) for a in audit.attacks)
+        audit = dataclasses.replace(audit, attacks=tuple(unnamed))
     if stated.gates:
-        audit = judged(audit, [Requirement.parse(gate.rule) for gate in stated.gates])
+        rules = [Requirement.parse(gate.rule) for gate in stated.gates]
+        if before_names and not {rule.name for rule in rules} <= measures(audit).keys():
+            # It was judged by the accuracy of a single attack in a cascade, which nobody had measured.
+            verdict = dataclasses.replace(
+                audit.verdict, requirement=stated.verdict.requirement, rule=stated.verdict.rule
+            )
+            audit = dataclasses.replace(audit, gates=stated.gates, verdict=verdict)
+        else:
+            audit = judged(audit, rules)
     if unknown_attacks(evaluation):  # what an attack is worth as an alarm depends on its kind
         verdict = dataclasses.replace(audit.verdict, quality=stated.verdict.quality, coverage=stated.verdict.coverage)
         audit = dataclasses.replace(audit, verdict=verdict, diagnostics=stated.diagnostics)

@@ -63,7 +63,7 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
         pair = row.paired
         cells = [words.percent(row.before.value), words.percent(row.after.value)]
         cells += [points(pair.difference), interval(pair.interval), str(pair.b), str(pair.c)]
-        table.add_row(Text(row.name), *cells, words.p_value(pair.p_value))
+        table.add_row(Text(row.title), *cells, words.p_value(pair.p_value))
     screen.print_titled(console, title, table)
     for line in (headline(found), *found.caveats):
         console.print(Text(f"  {line}"))

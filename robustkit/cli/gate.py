@@ -29,9 +29,10 @@ def command(
 ) -> ExitCode:
     """Hold REPORT, a report.json or its folder, against requirements; those of the audit itself if none are given.
 
-    A rule is NAME>=LIMIT or NAME<=LIMIT. Names: clean_accuracy, robust_accuracy, attack_success_rate, accuracy[ATTACK],
-    robust_accuracy[CLASS], robust_accuracy[COLUMN=VALUE] for slices, robust_accuracy[eps=4/255] on the curve, ece,
-    brier, nll, aurc, confident_errors, ... and the same with _attacked.
+    A rule is NAME>=LIMIT or NAME<=LIMIT. Names: clean_accuracy, robust_accuracy, attack_success_rate, accuracy[ATTACK]
+    for an attack alone, robust_accuracy_after[ATTACK] in a cascade, robust_accuracy[CLASS],
+    robust_accuracy[COLUMN=VALUE] for slices, robust_accuracy[eps=4/255] on the curve, ece, brier, nll, aurc,
+    confident_errors, ... and the same with _attacked. What was not measured is refused (exit code 2).
 
     "At least" is met where the one-sided 95 % lower confidence bound reaches the limit, not met where even the upper
     bound is below it, and undecided in between.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from robustkit.attacks.names import attack_name
 from robustkit.attacks.protocols import Protocol
 from robustkit.checks.diagnostic import Diagnostic, diagnostic, judged
 from robustkit.checks.doctor import gradient_diagnostic
@@ -101,7 +102,7 @@ def _converged(moving: dict[str, float | None]) -> Diagnostic:
     best = min(moving, key=lambda label: moving[label] or 0.0)
     share = moving[best] or 0.0
     settled = share <= 0.05
-    message = f"{best} made {100 * share:.1f} % of its loss change in the last tenth of its steps"
+    message = f"{attack_name(best)} made {100 * share:.1f} % of its loss change in the last tenth of its steps"
     if not settled:
         message += ": not converged; use twice the steps, or apgd"
     limit = "at most 5 % for at least one attack"

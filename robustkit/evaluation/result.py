@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from robustkit.attacks.names import accuracy_name, measured_alone, strength
 from robustkit.checks.diagnostic import Diagnostic, Quality, complete, quality
+from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.checks_after_attacks import checks_after_attacks
 from robustkit.evaluation.curve import Curve
 from robustkit.evaluation.gallery import Example
@@ -76,7 +78,7 @@ class Evaluation(Setup, Part):
     def accuracy(self, attack: str) -> Proportion:
         """Returns the share of all samples that are right under one attack, given by its label.
 
-        In a cascade: under this attack and those before it.
+        In a cascade: under this attack and those before it, as `remaining` says; `alone` never means that.
         """
         return _share(self.ledger.right_under(attack))
 
@@ -89,6 +91,38 @@ class Evaluation(Setup, Part):
             for label in labels
         ]
         return _share(np.any(hits, axis=0)[ledger.right])
+
+    def attacked(self, attack: str) -> Mask:
+        """Returns which samples an attack, given by its label, went after.
+
+        In a cascade those that no earlier attack broke; of an attack on near-boundary samples, those it did not give up
+        after one look.
+        """
+        ledger, run = self.ledger, self._run(attack)
+        given: Mask = ledger.right & (ledger[f"{attack}/prediction"] >= 0)
+        if run.attack.close is None or (run.attack.minimal and not self.protocol.cascade):
+            return given
+        return given & ((ledger[f"{attack}/steps"] > 1) | ledger.broken_under(attack))
+
+    def alone(self, attack: str) -> Proportion | None:
+        """Returns the accuracy under one attack alone, given by its label; None where that was not measured.
+
+        A later attack of a cascade never saw what earlier ones broke, so nobody knows what it would do alone.
+        """
+        place = self.runs.index(run := self._run(attack))
+        alone = measured_alone(place, self.protocol.cascade, run.attack.settings())
+        return self.accuracy(attack) if alone else None
+
+    def remaining(self, attack: str) -> Proportion | None:
+        """Returns the accuracy that is left after one attack of a cascade and those before it; None without one."""
+        return self.accuracy(attack) if self.protocol.cascade else None
+
+    def success_of_attacked(self, attack: str) -> Proportion:
+        """Returns the share of the samples an attack went after that it brought to its goal."""
+        return proportion(self.attack_success(attack).k, int(self.attacked(attack).sum()))
+
+    def _run(self, attack: str) -> AttackRun:
+        return next(run for run in self.runs if run.label == attack)
 
     def per_class(self) -> list[tuple[int, Proportion, Proportion]]:
         """Returns class, clean accuracy and robust accuracy for every class; classes without samples have n = 0."""
@@ -132,9 +166,13 @@ class Evaluation(Setup, Part):
     def _repr_html_(self) -> str:
         """Returns the figures for a notebook."""
         doubt = f"{self.quality}: likely too high" if self.quality in ("unreliable", "invalid") else None
-        under = [(run.label, self.accuracy(run.label), True) for run in self.runs]
+        under = [
+            (accuracy_name(run.label, self.protocol.cascade and place > 0), self.accuracy(run.label), True)
+            for place, run in enumerate(self.runs)
+        ]
         notes = [
-            f"{self.threat.norm} {self.threat.eps} on {self.dataset.name}; attacks: {self.protocol.label}; evaluation "
+            f"{self.threat.norm} {self.threat.eps} on {self.dataset.name}; protocol {self.protocol.label}: "
+            f"{', '.join(strength(run.label, run.attack.settings()) for run in self.runs)}; evaluation "
             f"{self.quality}. Robust accuracy is an upper bound: a stronger attack can only lower it."
         ]
         shares = [("clean", self.clean_accuracy, False), *under, ("robust", self.robust_accuracy, True)]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
+from robustkit.attacks.names import attack_name
 from robustkit.attacks.threat import Threat
 from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
 from robustkit.model.classifier import Classifier
@@ -85,7 +86,7 @@ def discarded_successes(
         met += len(recorder.seen)
         lost = [number for number in recorder.seen if not bool(found.success[number])]
         if lost and (sure := _confirmed(classifier, threat, x[lost], y[lost], [recorder.seen[i] for i in lost])):
-            dropped[attack.label] = sure
+            dropped[attack_name(attack.label)] = sure
     count = sum(dropped.values())
     if not count:
         message = f"{len(attacks)} attacks on {len(x)} samples: {met} successes, all returned"

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robustkit.attacks import APGD, FGSM, PGD, Noise, Square
 from robustkit.attacks.base import Attack
+from robustkit.attacks.names import attack_name
 from robustkit.attacks.protocols import TARGETS
 from robustkit.attacks.threat import Eps, ThreatViolation, eps_text, parse_eps
 from robustkit.base.errors import ConfigurationError, RobustkitError
@@ -45,7 +46,7 @@ def no_radius(subset: Subset) -> Outcome:
         try:
             found = still(few.classifier, few.x, few.y, ids=few.ids, seed=few.seed)
         except ThreatViolation:
-            moved.append(attack.label)
+            moved.append(attack_name(attack.label))
             continue
         except RobustkitError:
             if attack.kind != "adapter":  # a foreign attack may divide by its radius
@@ -55,7 +56,7 @@ def no_radius(subset: Subset) -> Outcome:
         told = found.success & (few.y != (-1 if attack.target is None else attack.target))
         steady = few.classifier.draws == 1 and _steady(few)
         if not torch.equal(found.x_adv, few.x) or (steady and bool(told.any())):
-            moved.append(attack.label)
+            moved.append(attack_name(attack.label))
     message = f"at eps 0, {tried} attacks return their input, and the model its clean prediction"
     if moved:
         message = f"at eps 0 {', '.join(moved)} changed inputs or predictions: the attack or the model is faulty"
@@ -90,7 +91,7 @@ def larger_radii(subset: Subset) -> Outcome:
         radii=tuple(radii),
         accuracy=tuple(proportion(int((broken_at > parse_eps(r)).sum()), len(broken_at)) for r in radii),
         broken_at=broken_at,
-        label=f"{search.label} with {STEPS} steps on {len(broken_at)} samples, last with unbounded eps",
+        label=f"{attack_name(search.label)} with {STEPS} steps on {len(broken_at)} samples, last with unbounded eps",
     )
     return Outcome((_falls(curve, int(early.sum()), int(subset.right.sum())), unbounded), curve)
 
@@ -164,12 +165,12 @@ def twice_the_steps(subset: Subset) -> Outcome:
         return Outcome((diagnostic("Q14", 0.0, limit, "pass", "no unbroken samples are left"),))
     few = left.first(max(WATCHED, len(subset) // best.starts))
     longer = int(few.attack(replace(best, steps=2 * best.steps)).sum())
-    message = f"{2 * best.steps} steps of {best.label} break {longer} of {len(few)} unbroken samples"
+    message = f"{2 * best.steps} steps of {attack_name(best.label)} break {longer} of {len(few)} unbroken samples"
     wider = 0
     if classes > 2 and subset.threat.target is None and not any(getattr(one, "targets", 0) for one in subset.attacks):
         aimed = APGD(**subset.common, steps=STEPS, loss="dlr", targets=min(TARGETS, classes - 1))
         wider = int(left.attack(aimed).sum())
-        message += f", {aimed.label} {wider} of {len(left)}"
+        message += f", {attack_name(aimed.label)} {wider} of {len(left)}"
     right = int(subset.right.sum())
     share = proportion(max(longer, wider), right)
     status = judged(share, *CHANGED)

@@ -298,4 +298,7 @@ def _attack(evaluation: Evaluation, run: AttackRun) -> AttackResult:
         rechecked_changes=run.rechecked_changes,
         zero_gradient_rows=run.zero_gradients,
         nonfinite_gradient_rows=run.nonfinite_gradients,
+        alone=evaluation.alone(run.label),
+        remaining=evaluation.remaining(run.label),
+        success_of_attacked=evaluation.success_of_attacked(run.label),
     )

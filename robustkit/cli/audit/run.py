@@ -17,7 +17,6 @@ from robustkit.cli.shared.resume import keeping
 from robustkit.data.labels import names_of_classes
 from robustkit.data.sampling import sampled
 from robustkit.defenses import Ensemble
-from robustkit.evaluation.attack_run import labels
 from robustkit.evaluation.curve import Curve, Distances, minimal_distances, security_curve
 from robustkit.evaluation.ensemble_members import Transfer as Members
 from robustkit.evaluation.ensemble_members import members_of
@@ -87,7 +86,7 @@ def _check_requirements(plan: Plan, loaded: ModelAndData, protocol: Protocol) ->
         slices = plan.groups.slices() if plan.groups else ()
         known = loaded.classifier.class_names, loaded.dataset.class_names
         classes = names_of_classes(loaded.count_classes(), *known)
-        check_names(plan.requirements, measures.names(classes, labels(protocol.attacks), slices, plan.curve or ()))
+        check_names(plan.requirements, measures.names(classes, protocol, slices, plan.curve or ()))
 
 
 def _evaluate(plan: Plan, loaded: ModelAndData, protocol: Protocol, bar: Bar) -> Evaluation:

@@ -11,9 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from robustkit.attacks.names import attack_name
 from robustkit.checks.diagnostic import reasons
 from robustkit.cli.shared.screen import STATUS_COLOURS, accuracy, counts, percent, plain_table, print_titled
 from robustkit.report.text import sentences, words
+from robustkit.report.text.attack_rows import attack_rows
 
 if TYPE_CHECKING:
     from robustkit.report import Audit
@@ -32,9 +34,12 @@ def audit_table(audit: Audit, width: int = 80) -> Table:
     wide = width >= 70
     columns = ("", "accuracy, 95 % interval", "correct", *(("success", "time") if wide else ()))
     table = plain_table(*columns, left=columns[:2], narrow=not wide)
+    table.columns[0].overflow = "fold"
     worst, seconds = audit.worst_case, sum(attack.seconds for attack in audit.attacks)
     table.add_row("clean", accuracy(audit.clean), counts(audit.clean))
-    rows = [(Text(run.name), run.accuracy, run.attack_success, run.seconds) for run in audit.attacks]
+    rows = [
+        (Text(row.accuracy_name), row.result.accuracy, row.success, row.result.seconds) for row in attack_rows(audit)
+    ]
     rows.append((Text("robust", style="bold"), worst.accuracy, worst.attack_success, seconds))
     for name, correct, success, time in rows:
         more = (percent(success.value), f"{time:.1f} s") if wide else ()
@@ -50,20 +55,26 @@ def notes(audit: Audit) -> Iterator[Text]:
         f"ECE {pair.clean.ece.value:.3f} clean, {pair.attacked.ece.value:.3f} under attack ", (calibrated, "dim")
     )
     colour = {"reliable": "green", "reliable with remarks": "yellow"}.get(quality, "bold red")
-    protocol = f"protocol {audit.method.protocol}"
-    yield Text.assemble(protocol, (f" ({audit.method.fingerprint})", "dim"), ", evaluation ", (quality, colour))
+    colour = colour if sentences.is_standard(audit) or sentences.doubtful(audit) else "yellow"
+    yield Text.assemble(
+        "evaluation ",
+        (sentences.reliable(audit), colour),
+        f". {sentences.basis(audit)}",
+    )
+    yield Text.assemble(f"attacks: {sentences.attacks_with_strength(audit)}", (f" ({audit.method.fingerprint})", "dim"))
     if audit.worst_case.anytime is not None:
         low, high = audit.worst_case.anytime
         yield Text(
             f"{audit.data.selection}; interval {100 * low:.1f}-{100 * high:.1f} %, corrected for optional stopping"
         )
     if audit.worst_case.stored is not None:
-        yield Text(f"rounded to 8 bits {audit.worst_case.stored}")
+        yield Text(f"robust accuracy with points rounded to 8 bits {audit.worst_case.stored}")
     if audit.curve:
         path = ", ".join(f"{percent(point.accuracy.value or 0)} at {point.eps}" for point in audit.curve.points)
-        yield Text(f"robustness curve on {audit.curve.points[0].accuracy.n} samples: {path}")
+        yield Text(f"robustness curve ({audit.curve.protocol}; {audit.curve.points[0].accuracy.n} samples): {path}")
     if audit.nearest and (median := audit.nearest.deciles[4]) is not None:
-        yield Text(f"half of the samples can be broken within {audit.nearest.norm} {median:.4g}")
+        by = ", ".join(map(attack_name, audit.nearest.attacks))
+        yield Text(f"half of the samples were broken within {audit.nearest.norm} {median:.4g} ({by})")
     for item in audit.diagnostics:
         if item.status in ("remark", "fail"):
             yield Text.assemble((f"{item.id} {item.title}, {item.status}: ", STATUS_COLOURS[item.status]), item.message)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
+from robustkit.attacks.names import accuracy_name, attack_name
 from robustkit.base.errors import ConfigurationError
 from robustkit.evaluation.ledger import Ledger, Mask
 from robustkit.maths.confidence_ranking import bin_of
@@ -19,10 +20,9 @@ from robustkit.maths.intervals import Proportion, bootstrap, holm, proportion
 from robustkit.maths.mcnemar import Paired, paired
 from robustkit.report.document.open_audit import OpenedAudit, open_audit
 from robustkit.report.document.report import AccuracyCurve, Audit
-from robustkit.report.text.attack_names import attack_name
 from robustkit.report.text.sentences import doubtful
 
-SCHEMA = "robustkit.comparison/1.0"
+SCHEMA = "robustkit.comparison/1.1"
 BINS = 15
 WORST = "worst case"
 
@@ -45,12 +45,21 @@ class Side:
 
 @dataclass(frozen=True)
 class Change:
-    """Accuracy before and after, without an attack, under one, or under all of them."""
+    """Accuracy before and after: without an attack, under one, or under all of them.
+
+    With `remaining` it is what an attack of a cascade and those before it left, not that attack's alone.
+    """
 
     name: str
     before: Proportion
     after: Proportion
     paired: Paired
+    remaining: bool = False
+
+    @property
+    def title(self) -> str:
+        """What to call it on a page."""
+        return accuracy_name(self.name, self.remaining)
 
 
 @dataclass(frozen=True)
@@ -133,9 +142,11 @@ def compare(
     order = {id: row for row, id in enumerate(b["id"].tolist())}
     at = np.array([order[id] for id in a["id"].tolist()], dtype=np.int64)
     common = [attack for attack in a.attacks if attack in b.attacks]
-    pairs = [("no attack", a.right, b.right[at])]
-    pairs += [(attack, a.right_under(attack), b.right_under(attack)[at]) for attack in common]
-    pairs += [(WORST, a.robust, b.robust[at])]
+    counted = [_counted(part) for part in (first, second)]
+    alike = [attack for attack in common if counted[0][attack] == counted[1][attack]]
+    pairs = [("no attack", a.right, b.right[at], False)]
+    pairs += [(name, a.right_under(name), b.right_under(name)[at], len(counted[0][name]) > 1) for name in alike]
+    pairs += [(WORST, a.robust, b.robust[at], False)]
     ids = np.array(a.names or a["id"].astype(str), dtype=object)
     return Comparison(
         schema=SCHEMA,
@@ -144,8 +155,8 @@ def compare(
         data=one.name,
         data_sha256=one.sha256,
         n=len(a),
-        caveats=tuple(_caveats(first, second, common)),
-        rows=tuple(Change(name, _share(x), _share(y), _paired(x, y)) for name, x, y in pairs),
+        caveats=tuple(_caveats(first, second, common, [attack for attack in common if attack not in alike])),
+        rows=tuple(Change(name, _share(x), _share(y), _paired(x, y), remaining) for name, x, y, remaining in pairs),
         classes=_classes(first.audit, a["label"], (a.right, b.right[at]), (a.robust, b.robust[at])),
         figures=tuple(_figures(a, b, at, seed)),
         lost=tuple(ids[a.robust & ~b.robust[at]].tolist()),
@@ -176,7 +187,13 @@ def _side(part: OpenedAudit) -> Side:
     )
 
 
-def _caveats(first: OpenedAudit, second: OpenedAudit, common: Sequence[str]) -> list[str]:
+def _counted(part: OpenedAudit) -> dict[str, tuple[str, ...]]:
+    """Returns for each attack whose successes its accuracy counts: its own, and in a cascade those of all before it."""
+    names = part.ledger.attacks
+    return {name: names[: place + 1] if part.audit.method.cascade else (name,) for place, name in enumerate(names)}
+
+
+def _caveats(first: OpenedAudit, second: OpenedAudit, common: Sequence[str], unlike: Sequence[str]) -> list[str]:
     """Returns what a fair reader would want to be told."""
     a, b = first.audit, second.audit
     said = []
@@ -202,9 +219,9 @@ def _caveats(first: OpenedAudit, second: OpenedAudit, common: Sequence[str]) -> 
     if other:
         said.append(f"The settings of {_named(other)} differ between the two.")
     if a.method.cascade or b.method.cascade:
-        said.append(
-            "In a cascade, an attack runs on what earlier ones did not break; its row counts their successes too."
-        )
+        said.append("In a cascade, an attack runs on what earlier ones did not break; rows after one count theirs.")
+    if unlike:
+        said.append(f"No row for {_named(unlike)}: the attacks that ran before it are not the same on both sides.")
     if a.method.draws != b.method.draws:
         said.append(f"Predictions are means of {a.method.draws} EOT samples before and {b.method.draws} after.")
     if a.method.early or b.method.early:

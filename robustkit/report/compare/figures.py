@@ -12,7 +12,6 @@ from robustkit.report.document.report import AccuracyCurve
 from robustkit.report.figures.curves import radii_under
 from robustkit.report.figures.svg import ATTACK, INK, TRACK, WIDTH, WORST_CASE, Anchor, Plot, Sheet
 from robustkit.report.text import words
-from robustkit.report.text.attack_names import attack_name
 
 
 def differences(rows: Sequence[Change], ident: str) -> Markup:
@@ -28,7 +27,7 @@ def differences(rows: Sequence[Change], ident: str) -> Markup:
         top, middle = number * each, number * each + 32
         low, high = row.paired.interval
         colour = ATTACK if low <= 0 <= high else WORST_CASE
-        plot.text(-reach, top + 11, words.shorten(attack_name(row.name), 48), size=12, colour=INK)
+        plot.text(-reach, top + 11, words.shorten(row.title, 48), size=12, colour=INK)
         plot.text(reach, top + 11, points(row.paired.difference), anchor="end")
         plot.line([(low, middle), (high, middle)], colour, 2.4)
         plot.dots([(row.paired.difference or 0.0, middle)], colour, 8)
@@ -40,7 +39,7 @@ def differences(rows: Sequence[Change], ident: str) -> Markup:
     for value, anchor, text in ends:
         plot.text(value, each * len(rows) + 16, text, size=10, anchor=anchor)
     said = "; ".join(
-        f"{words.shorten(attack_name(row.name), 60)} {points(row.paired.difference)} "
+        f"{words.shorten(row.title, 60)} {points(row.paired.difference)} "
         f"({points(row.paired.interval[0])} to {points(row.paired.interval[1])})"
         for row in rows
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from robustkit.report.compare.comparison import Change, Comparison, FigureChange
 from robustkit.report.compare.figures import curves, differences, points
 from robustkit.report.text import words
-from robustkit.report.text.attack_names import attack_name
 from robustkit.report.views.html import render_page
 
 CLASSES, IDS = 12, 40  # shown; the JSON holds all
@@ -93,7 +92,7 @@ def _most(rows: tuple[Change, ...]) -> tuple[Change, ...]:
 def _row(row: Change) -> str:
     pair = row.paired
     change = f"{points(pair.difference)} ({interval(pair.interval)})"
-    cells = [_text(attack_name(row.name), 60), words.percent(row.before.value), words.percent(row.after.value), change]
+    cells = [_text(row.title, 60), words.percent(row.before.value), words.percent(row.after.value), change]
     return f"| {' | '.join([*cells, f'{pair.b:,}', f'{pair.c:,}', _text(words.p_value(pair.p_value))])} |"
 
 

@@ -21,6 +21,7 @@ from robustkit.report.document.report import SCHEMA, Audit, Report
 
 _REPORT = TypeAdapter(Report)
 _AUDITS = TypeAdapter(tuple[Audit, ...])
+_LATER = ("alone", "remaining", "success_of_attacked")  # in the hash where known, so that it keeps for older reports
 _LINE = 110  # what fits on one line of the file stays on one line
 
 
@@ -120,6 +121,8 @@ def result_sha256(audits: Sequence[Audit]) -> str:
         del audit["subject"]["device"], audit["method"]["probe_seconds"]
         for attack in audit["attacks"]:
             del attack["seconds"]
+            for name in [name for name in _LATER if attack[name] is None]:
+                del attack[name]
         for shown in audit["gallery"]:  # pictures of gradients, which differ in the last bits between machines
             del shown["saliency"], shown["saliency_adversarial"]
     return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -17,7 +17,7 @@ from robustkit.report.document.about import About
 from robustkit.report.document.gallery import GalleryItem
 from robustkit.report.document.ledger_summaries import Confusion, Margins, RiskCoverage
 
-SCHEMA = "robustkit.report/1.3"
+SCHEMA = "robustkit.report/1.4"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,11 @@ class Method:
 class AttackResult:
     """One attack, every setting resolved: `accuracy` over all samples, `attack_success` over those initially correct.
 
-    In a cascade `accuracy` counts what the attacks before it broke, too, and `attack_success` only its own.
+    In a cascade `accuracy` counts what the attacks before it broke, too, and `attack_success` only its own. What was
+    measured is named by the last three fields: `alone` is the accuracy under this attack alone, None where nobody knows
+    it, because the attack never saw what earlier ones broke, or went after near-boundary samples only; `remaining` is
+    the accuracy left after this attack and those before it in a cascade, None without one; `success_of_attacked` counts
+    the samples it went after and no others. All three are None in reports before 1.4.
 
     `loss_path` is the mean of the best loss so far over the attacked rows after each step.
     `rechecked_changes` counts outcomes that a second pass over the stored adversarial input did not confirm.
@@ -130,6 +134,9 @@ class AttackResult:
     rechecked_changes: int
     zero_gradient_rows: int
     nonfinite_gradient_rows: int
+    alone: Proportion | None = None
+    remaining: Proportion | None = None
+    success_of_attacked: Proportion | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from robustkit.base.csv_table import Cell, write_csv
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.report import Audit, Report
 from robustkit.report.text import sentences, words
+from robustkit.report.text.attack_rows import attack_rows
 
 Row = Sequence[Cell]
 
@@ -91,8 +92,8 @@ def tables(report: Report) -> dict[str, str]:
             for figure in ("ece", "adaptive_ece", "classwise_ece", "mce", "brier", "nll", "signed_gap", "aurc")
             if (estimate := getattr(found, figure)) is not None]),
         "convergence.csv": (["model", "attack", "step", "loss"], [
-            [name, attack.name, step, loss] for name, audit in models for attack in audit.attacks
-            for step, loss in enumerate(attack.loss_path)]),
+            [name, row.name, step, loss] for name, audit in models for row in attack_rows(audit)
+            for step, loss in enumerate(row.result.loss_path)]),
         "gates.csv": (["model", "rule", "status", "value", "bound", "needed", "p", "p_holm", "message"], [
             [name, gate.rule, gate.status, gate.value, gate.bound, gate.needed, gate.p_value, gate.p_holm, gate.message]
             for name, audit in models for gate in audit.gates]),
@@ -138,9 +139,11 @@ def _table(audit: Audit) -> list[str]:
         f"| Clean accuracy | {words.percent(audit.clean.value)} ({words.interval(audit.clean)}) |",
         f"| Robust accuracy, an upper bound | {shown} |",
         f"| Threat | {audit.threat.norm} {words.markdown(audit.threat.eps)}, {words.markdown(audit.threat.goal)} |",
-        f"| Attacks | {words.markdown(audit.method.protocol)} ({audit.method.fingerprint}) |",
+        f"| Protocol | {words.markdown(audit.method.protocol)} ({audit.method.fingerprint}) |",
+        f"| Attacks | {words.markdown(sentences.attacks_with_strength(audit), 600)} |",
         f"| Data | {robust.n:,} samples of {words.markdown(audit.data.name)} |",
-        f"| Quality of the evaluation | {audit.verdict.quality} |",
+        f"| Quality of the evaluation | {sentences.reliable(audit)} |",
+        f"| Basis | {words.markdown(sentences.basis(audit), 200)} |",
         "",
         words.markdown(sentences.plain_sentence(audit), 10_000),
         "",
@@ -148,7 +151,7 @@ def _table(audit: Audit) -> list[str]:
 
 
 def _accuracies(audit: Audit) -> list[tuple[str, Proportion]]:
-    attacks = [(attack.name, attack.accuracy) for attack in audit.attacks]
+    attacks = [(row.accuracy_name, row.result.accuracy) for row in attack_rows(audit)]
     return [("no attack", audit.clean), *attacks, ("worst case", audit.worst_case.accuracy)]
 
 

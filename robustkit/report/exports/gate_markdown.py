@@ -41,7 +41,8 @@ def render_gates(report: Report, base: Report | None = None) -> str:
 def _audit(audit: Audit, rows: int) -> list[str]:
     doubt, threat = sentences.doubtful(audit), audit.threat
     about = f"{_text(audit.data.name, 40)}, n = {audit.data.n:,}, {threat.norm} {_text(threat.eps)}"
-    lines = [f"**{_text(audit.subject.name, 80)}** on {about}: {audit.verdict.requirement}"]
+    basis = _text(sentences.basis(audit), 200)
+    lines = [f"**{_text(audit.subject.name, 80)}** on {about}: {audit.verdict.requirement}. {basis}"]
     if doubt:
         failed = ", ".join(check.id for check in audit.diagnostics if check.status == "fail")
         lines += ["", f"**The evaluation is {doubt}** ({failed} failed): no requirement counts as met."]

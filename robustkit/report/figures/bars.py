@@ -24,7 +24,7 @@ from robustkit.report.figures.svg import (
     Sheet,
 )
 from robustkit.report.text import sentences, words
-from robustkit.report.text.attack_names import attack_name
+from robustkit.report.text.attack_rows import attack_rows
 
 MOST_CLASSES, WORST, BEST = 25, 12, 5
 
@@ -40,9 +40,9 @@ class _Row:
 
 
 def accuracy(audit: Audit, ident: str) -> Markup:
-    """Returns bars of the accuracy without attack, under each attack and under all of them."""
+    """Returns bars of the accuracy without attack, under each attack (in a cascade, after it) and in the worst case."""
     shown = [("no attack", audit.clean, CLEAN)]
-    shown += [(attack_name(attack.name), attack.accuracy, ATTACK) for attack in audit.attacks]
+    shown += [(row.accuracy_name, row.result.accuracy, ATTACK) for row in attack_rows(audit)]
     shown += [("worst case", audit.worst_case.accuracy, WORST_CASE)]
     doubtful = sentences.doubtful(audit) is not None
     rows = [

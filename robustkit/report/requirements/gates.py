@@ -20,12 +20,13 @@ from typing import Literal
 
 from scipy.stats import binom
 
+from robustkit.attacks.names import attack_name
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
 from robustkit.maths.intervals import holm
 from robustkit.maths.sample_size import samples_to_decide
 from robustkit.report.document.report import Audit, GateResult
-from robustkit.report.requirements.measures import FIGURES, Measure, measures
+from robustkit.report.requirements.measures import AFTER, FIGURES, Measure, measures
 from robustkit.report.text import words
 
 Answer = Literal["met", "not met", "undecided", "none given"]
@@ -71,15 +72,28 @@ class Requirement:
 
 
 def check_names(requirements: Iterable[Requirement], known: Iterable[str]) -> None:
-    """Raises ConfigurationError for the first requirement about a figure that is not `known`, naming the nearest."""
+    """Raises ConfigurationError for the first requirement about a figure that is not `known`, naming what is."""
     known = tuple(known)
     for requirement in requirements:
         if requirement.name not in known:
+            _refuse_unmeasured(requirement.name, known)
             near = difflib.get_close_matches(requirement.name, known, n=1)
             near += [name for name in known if name.startswith(requirement.name)]
             plain = ", ".join(name for name in known if "[" not in name)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {plain}, and accuracy[ATTACK], *_accuracy[CLASS]"
+            parts = f"accuracy[ATTACK], {AFTER}[ATTACK], *_accuracy[CLASS]"
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {plain}, and {parts}"
             raise ConfigurationError(f"--require: expected the name of a figure, got '{requirement.name}'; {hint}")
+
+
+def _refuse_unmeasured(name: str, known: Sequence[str]) -> None:
+    """Raises ConfigurationError where `name` is about an attack of a cascade that never attacked all samples."""
+    figure, _, attack = name.removesuffix("]").partition("[")
+    if figure in ("accuracy", "attack_success_rate") and (instead := f"{AFTER}[{attack}]") in known:
+        raise ConfigurationError(
+            f"--require: expected a figure that was measured, got '{name}': in a cascade {attack_name(attack)} attacks"
+            f" only what earlier attacks did not break; require '{instead}' or 'robust_accuracy', or audit with"
+            " --attack instead of --protocol, where every attack runs alone"
+        )
 
 
 def judge(audit: Audit, requirements: Sequence[Requirement]) -> tuple[GateResult, ...]:

@@ -6,12 +6,17 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from robustkit.attacks.names import measured_alone
+from robustkit.attacks.protocols import Protocol
+from robustkit.evaluation.attack_run import labels
 from robustkit.maths.calibration import Calibration, Estimate
 from robustkit.maths.intervals import Proportion, confidence_sequence, one_sided
 from robustkit.report.document.report import Audit, ClassRow, SliceRow
+from robustkit.report.text.attack_rows import attack_rows
 
 SHARES = ("clean_accuracy", "robust_accuracy", "robust_accuracy_stored", "attack_success_rate")
 FIGURES = ("ece", "adaptive_ece", "mce", "brier", "nll", "signed_gap", "aurc")
+AFTER = "robust_accuracy_after"  # an attack of a cascade and all those before it
 _EXACT = "one-sided 95 %"
 
 
@@ -44,25 +49,32 @@ class Measure:
 
 def names(
     classes: Iterable[str] = (),
-    attacks: Iterable[str] = (),
+    protocol: Protocol | None = None,
     slices: Iterable[tuple[str, str]] = (),
     radii: Iterable[str] = (),
 ) -> tuple[str, ...]:
     """Returns every name a requirement may use, for an audit with these classes, attacks, slices and radii.
 
+    Of an attack, only what it is sure to measure: in a cascade its own figures for the first, what remains for all.
+
+
     Args:
         classes: Names of the classes.
-        attacks: Labels of the attacks.
+        protocol: The attacks.
         slices: Columns and values of the groups file.
         radii: Of the curve, as typed.
     """
     figures = [f"{name}{side}" for side in ("", "_attacked") for name in (*FIGURES, "confident_errors")]
-    attacks = tuple(attacks)
+    attacks = protocol.attacks if protocol else ()
+    cascade = protocol is not None and protocol.cascade
+    called = labels(attacks) if attacks else []
+    alone = [c for i, c in enumerate(called) if measured_alone(i, cascade, attacks[i].settings())]
     parts = [*classes, *(f"{column}={value}" for column, value in slices)]
     return (
         *(*SHARES, *figures),
-        *(f"accuracy[{attack}]" for attack in attacks),
-        *(f"attack_success_rate[{attack}]" for attack in attacks),
+        *(f"accuracy[{attack}]" for attack in alone),
+        *(f"attack_success_rate[{attack}]" for attack in alone),
+        *(f"{AFTER}[{attack}]" for attack in called if cascade),
         *(f"{name}[{part}]" for name in ("clean_accuracy", "robust_accuracy") for part in parts),
         *(f"robust_accuracy[eps={radius}]" for radius in radii),
     )
@@ -80,9 +92,13 @@ def measures(audit: Audit) -> dict[str, Measure]:
     for side, calibration in (("", audit.calibration.clean), ("_attacked", audit.calibration.attacked)):
         found |= {f"{name}{side}": _figure(calibration, name) for name in FIGURES}
         found[f"confident_errors{side}"] = _share(calibration.confident_errors, early)
-    for attack in audit.attacks:
-        found[f"accuracy[{attack.name}]"] = _share(attack.accuracy, early)
-        found[f"attack_success_rate[{attack.name}]"] = _share(attack.attack_success, early)
+    for attack in attack_rows(audit):
+        one = attack.result
+        if attack.alone:
+            found[f"accuracy[{one.name}]"] = _share(attack.alone, early)
+            found[f"attack_success_rate[{one.name}]"] = _share(one.attack_success, early)
+        if audit.method.cascade:
+            found[f"{AFTER}[{one.name}]"] = _share(one.accuracy, early)
     parts: list[tuple[str, ClassRow | SliceRow]] = [(row.name, row) for row in audit.per_class]
     for name, row in [*parts, *((f"{row.column}={row.value}", row) for row in audit.slices)]:
         found[f"clean_accuracy[{name}]"] = _share(row.clean, early, family=True)

@@ -23,7 +23,7 @@ TITLES = {
     "glossary": "13 Revision history and glossary",
 }
 PARTS_OF_RESULTS = {
-    "attacks": "Accuracy under each attack",
+    "attacks": "Accuracy under attack",
     "curve": "Robustness curve (accuracy vs eps)",
     "classes": "Accuracy by class",
     "slices": "Accuracy by data slice",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robustkit.attacks.names import attack_name, strength
+from robustkit.attacks.protocols import PROTOCOLS
 from robustkit.checks.diagnostic import check_name
 from robustkit.report.document.report import Audit, ClassRow, Report, SliceRow, ThreatModel
-from robustkit.report.text.attack_names import attack_name
 from robustkit.report.text.words import EMPTY, interval, percent, shorten
 
 
@@ -74,7 +75,8 @@ def method(audit: Audit) -> str:
         said.append(f"Differences from the published protocol: {'; '.join(how.changes)}.")
     if how.cascade:
         said.append(
-            "Each attack runs only on samples that no earlier attack broke; its accuracy counts those losses too."
+            "Each attack runs only on samples that no earlier attack broke: the accuracy after an attack counts what "
+            "it and those before it broke. Only that of the first attack is its own."
         )
     if near := [attack_name(attack.name) for attack in audit.attacks if attack.params.get("close") is not None]:
         said.append(f"Second pass on near-boundary samples only: {', '.join(shorten(name, 60) for name in near)}.")
@@ -101,6 +103,39 @@ def method(audit: Audit) -> str:
             f"8 bits: {percent(worst.stored.value)}."
         )
     return " ".join(said)
+
+
+def attacks_with_strength(audit: Audit) -> str:
+    """Returns which attacks ran, with their steps, queries, targets and restarts."""
+    return ", ".join(strength(attack.name, attack.params) for attack in audit.attacks)
+
+
+def is_standard(audit: Audit) -> bool:
+    """Returns whether the attacks are those of a protocol that others can name and repeat."""
+    return audit.method.protocol.partition(" ")[0] in PROTOCOLS
+
+
+def basis(audit: Audit) -> str:
+    """Returns what a robust accuracy rests on: how many attacks of which kind, on how many samples, by which protocol.
+
+    "Reliable" means reliable for this and no more.
+    """
+    count, gradients = len(audit.attacks), sum(attack.backwards > 0 for attack in audit.attacks)
+    kinds = {count: "gradient ", 0: "gradient-free "}.get(gradients, "")
+    mixed = "" if kinds else f" ({gradients} with gradients, {count - gradients} without)"
+    which = f"protocol {audit.method.protocol}" if is_standard(audit) else "not a standard protocol"
+    return (
+        f"Upper bound from {count} {kinds}attack{'' if count == 1 else 's'}{mixed} on {audit.data.n:,} "
+        f"{noun(audit)}; {which}."
+    )
+
+
+def reliable(audit: Audit) -> str:
+    """Returns the quality of the evaluation; where it is good, for what."""
+    quality = audit.verdict.quality
+    if doubtful(audit) or is_standard(audit):
+        return quality
+    return quality.replace("reliable", "reliable for these attacks", 1)
 
 
 def doubtful(audit: Audit) -> str | None:
@@ -181,11 +216,10 @@ def limitations(audit: Audit) -> list[str]:
             f"Every sample was broken. With {worst.n:,} samples, a true robust accuracy of up to "
             f"{percent(worst.clopper_pearson[1])} is still compatible with that (exact interval)."
         )
-    sizes = [row.clean.n for row in audit.per_class]
+    sizes = [row.clean.n for row in audit.per_class if row.clean.n]
     if sizes and min(sizes) < 100:
-        said.append(
-            f"The smallest class has {min(sizes):,} samples: per-class numbers are much less precise than the total."
-        )
+        named = f"{min(sizes):,} sample{'' if min(sizes) == 1 else 's'}"
+        said.append(f"The smallest class has {named}: per-class numbers are much less precise than the total.")
     if "not run" in {check.status for check in audit.diagnostics}:
         left = [check_name(check.id) for check in audit.diagnostics if check.status == "not run"]
         said.append(f"These checks of the evaluation were not run: {', '.join(left)}.")

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from robustkit.attacks.names import attack_name
 from robustkit.checks.diagnostic import check_name
 from robustkit.evaluation.checks_after_attacks import last_tenth
 from robustkit.report.custom_sections import Section
@@ -16,7 +17,7 @@ from robustkit.report.document.gallery import GalleryItem
 from robustkit.report.document.report import Audit, Report
 from robustkit.report.figures import bars, curves, diagrams, matrices
 from robustkit.report.text import failed_checks, frameworks, recommendations, risks, sections, sentences, words
-from robustkit.report.text.attack_names import attack_name
+from robustkit.report.text.attack_rows import attack_rows
 from robustkit.report.views import tables
 
 _PICTURES = 1_500_000  # characters of base64 on the whole page, which keeps it below 3 MB
@@ -103,7 +104,9 @@ def _environment() -> Environment:
     )
     modules = (failed_checks, frameworks, recommendations, risks, sections, sentences, words)
     environment.globals.update({module.__name__.rsplit(".", 1)[1]: module for module in modules})
-    environment.globals.update(attack_name=attack_name, check_name=check_name, last_tenth=last_tenth)
+    environment.globals.update(
+        attack_name=attack_name, attack_rows=attack_rows, check_name=check_name, last_tenth=last_tenth
+    )
     environment.filters["attack_name"] = attack_name
     return environment
 

@@ -6,7 +6,7 @@ from robustkit.checks.diagnostic import check_name
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.report import Audit, Ensemble, Report
 from robustkit.report.text import sentences, words
-from robustkit.report.text.attack_names import attack_name
+from robustkit.report.text.attack_rows import attack_rows
 from robustkit.report.text.risks import risks
 
 _ATTACKS, _CHECKS, _MEMBERS, _SLICES, _GATES = 12, 6, 8, 8, 6  # rows shown, which keeps one audit below 60 lines
@@ -35,12 +35,15 @@ def _audit(audit: Audit) -> list[str]:
     sentence = _text(sentences.plain_sentence(audit), 10_000)
     rule = " `{}`".format(words.shorten(verdict.rule, 80).replace("`", "'")) if verdict.rule else ""
     gates = sorted(audit.gates, key=lambda gate: gate.status == "met")[:_GATES]
+    shown = [(_text(row.accuracy_name, 60), row.result.accuracy, row.success) for row in attack_rows(audit)[:_ATTACKS]]
     lines = [
         f"## {_text(audit.subject.name, 80)}",
         "",
         f"- **Requirement{rule}:** {verdict.requirement}",
         *[f"  - {gate.status}: {_text(gate.rule, 80)}: {_text(gate.message, 200)}" for gate in gates],
-        f"- **Quality of the evaluation:** {verdict.quality} ({sentences.checks(audit)})",
+        f"- **Quality of the evaluation:** {sentences.reliable(audit)} ({sentences.checks(audit)}). "
+        + _text(sentences.basis(audit), 200),
+        f"- **Attacks:** {_text(sentences.attacks_with_strength(audit), 600)}",
         f"- **Not tested:** {'; '.join(map(_text, verdict.coverage)) or 'no gaps stated'}",
         "",
         sentence.replace(_text(robust), f"~~{_text(robust)}~~", 1) if doubt else sentence,
@@ -49,10 +52,10 @@ def _audit(audit: Audit) -> list[str]:
         "",
         _text(sentences.method(audit), 10_000),
         "",
-        "| | Accuracy | Interval | Samples | Attack success |",
+        "| | Accuracy | Interval | Samples | Attack success, of those attacked |",
         "|---|--:|--:|--:|--:|",
         _row("Clean accuracy", audit.clean),
-        *[_row(_text(attack_name(one.name), 60), one.accuracy, one.attack_success) for one in audit.attacks[:_ATTACKS]],
+        *[_row(*cells) for cells in shown],
     ]
     if len(audit.attacks) > _ATTACKS:
         lines.append(f"| {len(audit.attacks) - _ATTACKS} more attacks | | | | |")

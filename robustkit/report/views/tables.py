@@ -11,6 +11,7 @@ from robustkit.base.csv_table import Cell, write_csv
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.report import Audit
 from robustkit.report.text import sentences
+from robustkit.report.text.attack_rows import attack_rows
 from robustkit.report.text.words import visible
 
 _SHARE = ("k", "n", "share", "low", "high")
@@ -24,7 +25,7 @@ def tables(audit: Audit) -> dict[str, str]:
             ("attack", *_SHARE),
             [
                 ("no attack", *_share(audit.clean)),
-                *((attack.name, *_share(attack.accuracy)) for attack in audit.attacks),
+                *((row.accuracy_name, *_share(row.result.accuracy)) for row in attack_rows(audit)),
                 ("worst case", *_share(audit.worst_case.accuracy)),
             ],
         ),
@@ -34,7 +35,7 @@ def tables(audit: Audit) -> dict[str, str]:
         ),
         "convergence": _csv(
             ("attack", "step", "loss"),
-            ((attack.name, *point) for attack in audit.attacks for point in _moves(attack.loss_path)),
+            ((row.name, *point) for row in attack_rows(audit) for point in _moves(row.result.loss_path)),
         ),
         "reliability": _csv(
             ("inputs", "above", "up to", "mean confidence", *_SHARE),

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from report_examples import HOSTILE, audit, report
 from scipy.stats import binomtest
 
+from robustkit.attacks import APGD, FGSM, PGD, Square
+from robustkit.attacks.protocols import custom
 from robustkit.base.errors import ConfigurationError
 from robustkit.maths.calibration import Estimate
 from robustkit.maths.intervals import confidence_sequence, one_sided, proportion
@@ -131,14 +133,40 @@ def test_an_undecided_ece_says_where_even_perfect_calibration_would_not_do():
 
 def test_every_figure_has_a_name_known_beforehand():
     slices = (SliceRow("light", "night", proportion(9, 10), proportion(5, 10), 0.5, 1.0),)
-    model = dataclasses.replace(MODEL, slices=slices)
-    attacks = [attack.name for attack in model.attacks]
+    model = dataclasses.replace(MODEL, slices=slices, method=dataclasses.replace(MODEL.method, cascade=False))
+    protocol = custom([FGSM(), PGD(), APGD(), APGD(loss="dlr"), Square()])
     radii = [point.eps for point in model.curve.points]
-    assert set(measures(model)) == set(names("abcd", attacks, [("light", "night")], radii))
+    assert set(measures(model)) == set(names("abcd", protocol, [("light", "night")], radii))
+    cascade = dataclasses.replace(MODEL, slices=slices)
+    known = names("abcd", dataclasses.replace(protocol, cascade=True), [("light", "night")], radii)
+    assert set(measures(cascade)) == set(known)
     assert one(model, "robust_accuracy[light=night]>=0.9").status == "not met"
     assert one(model, "robust_accuracy[eps=1/255]>=0.5").status == "met"
     assert one(model, "accuracy[pgd]>=0.5").value == next(a for a in model.attacks if a.name == "pgd").accuracy.value
     assert one(model, "robust_accuracy_stored>=0.5").message.startswith("not measured")
+
+
+@pytest.mark.parametrize("figure", ["accuracy", "attack_success_rate"])
+def test_in_a_cascade_only_the_first_attack_has_figures_of_its_own(figure):
+    first, *later = (attack.name for attack in MODEL.attacks)
+    assert one(MODEL, f"{figure}[{first}]>=0.01").value is not None
+    for attack in later:
+        with pytest.raises(ConfigurationError, match=rf"require 'robust_accuracy_after\[{attack}\]' or 'robust_acc"):
+            one(MODEL, f"{figure}[{attack}]>=0.9")
+    for attack in MODEL.attacks:
+        assert one(MODEL, f"robust_accuracy_after[{attack.name}]>=0.01").value == attack.accuracy.value
+    alone = dataclasses.replace(MODEL, method=dataclasses.replace(MODEL.method, cascade=False))
+    assert {one(alone, f"{figure}[{attack}]>=0.01").status for attack in later} == {"met"}
+    with pytest.raises(ConfigurationError, match="expected the name of a figure"):
+        one(alone, f"robust_accuracy_after[{first}]>=0.01")
+
+
+def test_an_attack_on_near_boundary_samples_has_no_figures_of_its_own():
+    few = dataclasses.replace(MODEL.attacks[2], name="apgd-ce-close", params={"close": 0.5})
+    method = dataclasses.replace(MODEL.method, cascade=False)
+    model = dataclasses.replace(MODEL, method=method, attacks=(*MODEL.attacks, few))
+    assert "accuracy[apgd-ce]" in measures(model)
+    assert "accuracy[apgd-ce-close]" not in measures(model)
 
 
 def test_a_class_may_be_called_anything():
@@ -150,7 +178,8 @@ def test_a_class_may_be_called_anything():
 
 @pytest.mark.parametrize(("text", "complaint"), [
     ("robust_acuracy>=0.4", "did you mean 'robust_accuracy'?"), ("robust>=0.4", "did you mean 'robust_accuracy'?"),
-    ("accuracy[pdg]>=0.4", "did you mean 'accuracy[pgd]'?"), ("xyz<=1", "known: clean_accuracy, "),
+    ("robust_accuracy_after[pdg]>=0.4", "did you mean 'robust_accuracy_after[pgd]'?"),
+    ("xyz<=1", "known: clean_accuracy, "),
     ("robust_accuracy>=45", "limit from 0 to 1"), ("robust_accuracy", "NAME>=LIMIT"), (">=0.4", "NAME>=LIMIT"),
     ("robust_accuracy>0.4", "NAME>=LIMIT"), ("robust_accuracy==0.4", "NAME>=LIMIT"), ("ece<=nan", "NAME>=LIMIT"),
     ("ece<=", "NAME>=LIMIT"), ("", "NAME>=LIMIT"),

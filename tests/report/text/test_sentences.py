@@ -6,13 +6,14 @@ import dataclasses
 import json
 
 import pytest
-from report_examples import audit
+from report_examples import audit, report
 from report_pages import EXAMPLES
 
 from robustkit.maths.intervals import proportion
-from robustkit.report import (
-    to_json,
-)
+from robustkit.report import render_html, render_markdown, report_card, to_json
+from robustkit.report.exports.exports import model_card
+from robustkit.report.exports.gate_markdown import render_gates
+from robustkit.report.requirements.gates import Requirement, judged
 from robustkit.report.text import sentences
 
 
@@ -71,3 +72,53 @@ class TestWords:
         assert "were not run: Q19" in said
         assert "The smallest class has 50 samples" in said
         assert "defended" not in " ".join(sentences.limitations(audit(n=3000)))
+
+
+class TestBasis:
+    """What "reliable" is said of: page 1 names attacks, their strength and the samples."""
+
+    def weak(self, quality="reliable"):
+        one = audit(n=48, quality=quality)
+        method = dataclasses.replace(one.method, protocol="custom", cascade=False)
+        pgd = dataclasses.replace(one.attacks[1], params={"steps": 20, "restarts": 1})
+        fgsm = dataclasses.replace(one.attacks[0], params={})
+        return dataclasses.replace(one, method=method, attacks=(pgd, fgsm))
+
+    def test_two_attacks_on_48_samples_are_not_reliable_for_more(self):
+        weak = self.weak()
+        assert sentences.basis(weak) == ("Upper bound from 2 gradient attacks on 48 images; not a standard protocol.")
+        assert sentences.attacks_with_strength(weak) == "PGD (20 steps), FGSM"
+        assert sentences.reliable(weak) == "reliable for these attacks"
+        assert sentences.reliable(self.weak("reliable with remarks")) == "reliable for these attacks with remarks"
+        for quality in ("unreliable", "invalid"):
+            assert sentences.reliable(self.weak(quality)) == quality
+
+    @pytest.mark.parametrize("protocol", ["autoattack", "autoattack (adapted)", "fast"])
+    def test_a_protocol_is_named(self, protocol):
+        one = audit(quality="reliable")
+        full = dataclasses.replace(one, method=dataclasses.replace(one.method, protocol=protocol))
+        assert sentences.basis(full) == (
+            f"Upper bound from 5 attacks (4 with gradients, 1 without) on 500 images; protocol {protocol}."
+        )
+        assert sentences.reliable(full) == "reliable"
+
+    def test_a_protocol_of_ones_own_is_not_a_standard_one(self):
+        one = audit(quality="reliable")
+        mine = dataclasses.replace(one, method=dataclasses.replace(one.method, protocol="mine:protocol"))
+        assert not sentences.is_standard(mine)
+
+    def test_every_view_says_so(self):
+        weak = self.weak()
+        page, said = render_html(report(weak)), sentences.basis(weak)
+        assert '<div class="verdict note">\n      <h3>Quality of the evaluation' in page
+        assert '<div class="verdict good">\n      <h3>Quality of the evaluation' not in page
+        first = page[: page.index('id="signoff"')]
+        for view in (first, render_markdown(report(weak)), report_card(report(weak)), model_card(report(weak))):
+            assert said in view.replace("\\", "")
+            assert "PGD (20 steps), FGSM" in view
+        gated = judged(weak, [Requirement.parse("robust_accuracy>=0.1")])
+        assert said in render_gates(report(gated))
+
+    def test_a_full_protocol_is_green(self):
+        page = render_html(report(audit(quality="reliable")))
+        assert '<div class="verdict good">\n      <h3>Quality of the evaluation' in page

@@ -1,0 +1,43 @@
+"""What every view says of each attack: one place, so that none calls a figure by another's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robustkit.attacks.names import accuracy_name, attack_name, measured_alone
+from robustkit.maths.intervals import Proportion
+from robustkit.report.document.report import AttackResult, Audit
+
+
+@dataclass(frozen=True)
+class AttackRow:
+    """One attack and its figures, named for what was measured.
+
+    Attributes:
+        result: As the report has it.
+        name: Of the attack, in plain words.
+        accuracy_name: Of `result.accuracy`: the attack, or "after" it where earlier attacks are counted, too.
+        alone: The accuracy under this attack alone, None where it was not measured.
+        success: Of the samples it went after; of the initially correct ones in reports before 1.4.
+    """
+
+    result: AttackResult
+    name: str
+    accuracy_name: str
+    alone: Proportion | None
+    success: Proportion
+
+
+def attack_rows(audit: Audit) -> list[AttackRow]:
+    """Returns the attacks of an audit in their order."""
+    cascade = audit.method.cascade
+    return [
+        AttackRow(
+            one,
+            attack_name(one.name),
+            accuracy_name(one.name, cascade and place > 0),
+            one.accuracy if measured_alone(place, cascade, one.params) else None,
+            one.success_of_attacked or one.attack_success,
+        )
+        for place, one in enumerate(audit.attacks)
+    ]

@@ -1,0 +1,40 @@
+"""What attacks and their accuracies are called."""
+
+from __future__ import annotations
+
+import pytest
+
+from robustkit.attacks import APGD, FGSM, PGD, Noise, Square
+from robustkit.attacks.names import accuracy_name, attack_name, measured_alone, strength
+
+
+@pytest.mark.parametrize(("label", "name"), [
+    ("apgd-ce-close", "APGD-CE (long, near-boundary samples)"), ("fab-t-close", "FAB-T (long, near-boundary samples)"),
+    ("noise", "Random noise"), ("pgd(steps=5)", "PGD (steps=5)"), ("mine", "mine"), ("mine-close", "mine-close"),
+])  # fmt: skip
+def test_a_label_has_a_plain_name(label, name):
+    assert attack_name(label) == name
+    assert accuracy_name(label, False) == name
+    assert accuracy_name(label, True) == f"after {name}"
+
+
+@pytest.mark.parametrize(("attack", "said"), [
+    (FGSM(), "FGSM"), (PGD(steps=20), "PGD (20 steps)"), (PGD(steps=1, restarts=3), "PGD (1 step, 3 restarts)"),
+    (APGD(loss="dlr", targets=9), "APGD-T (100 steps, 9 targets)"), (Square(), "Square (5,000 queries)"),
+    (Noise(eot=4), "Random noise (10 restarts, 4 EOT samples)"),
+])  # fmt: skip
+def test_an_attack_is_told_with_its_strength(attack, said):
+    assert strength(attack.label, attack.settings()) == said
+
+
+def test_a_note_on_the_name_stays_before_the_strength():
+    named = strength("apgd-ce-close", {"steps": 100, "restarts": 5})
+    assert named == "APGD-CE (long, near-boundary samples; 100 steps, 5 restarts)"
+
+
+@pytest.mark.parametrize(("place", "cascade", "settings", "alone"), [
+    (0, True, {}, True), (1, True, {}, False), (1, False, {}, True), (1, False, {"close": None}, True),
+    (1, False, {"close": 0.5}, False),
+])  # fmt: skip
+def test_an_accuracy_is_an_attacks_own_where_it_went_after_every_sample(place, cascade, settings, alone):
+    assert measured_alone(place, cascade, settings) is alone
