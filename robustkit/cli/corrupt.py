@@ -113,6 +113,7 @@ def run(plan: Plan, loaded: ModelAndData) -> Shift:
 def print_shift(shift: Shift, model: str, baseline: Baseline | None) -> None:
     """Prints the accuracies, their mean and, against a baseline, the mean corruption error."""
     from robustkit.cli.shared import screen
+    from robustkit.shift.evaluate import ALEXNET
 
     console, mean = screen.out(), shift.mean_accuracy
     title = f"{model} on {shift.clean.accuracy.n} samples, accuracy in % by severity"
@@ -121,7 +122,9 @@ def print_shift(shift: Shift, model: str, baseline: Baseline | None) -> None:
     console.print(f"  mean accuracy {screen.percent(mean.value)}, 95 % interval {interval}")
     if baseline:
         mce, relative = screen.percent(shift.mce(baseline)), screen.percent(shift.relative_mce(baseline))
-        console.print(f"  mCE {mce}, relative mCE {relative} of {baseline.name}")
+        console.print(f"  mCE {mce}, relative mCE {relative} of {baseline.name}, on images from: {shift.source}")
+        if baseline is ALEXNET:
+            console.print("  comparable with published figures only for ImageNet models on the published ImageNet-C")
 
 
 def shift_table(shift: Shift) -> Table:

@@ -100,8 +100,10 @@ def command(**options: Any) -> None:
       robustkit ensemble cnn --train 3 --data digits --eps 0.15
       robustkit audit ensemble.json --data digits
     """
+    from robustkit.attacks.names import strength
     from robustkit.cli.shared import samples
     from robustkit.cli.shared.progress import progress
+    from robustkit.evaluation.attack_run import labels
     from robustkit.evaluation.ensemble_members import transfer
     from robustkit.loading.composed import Composition, write_composition
 
@@ -126,6 +128,8 @@ def command(**options: Any) -> None:
     write_composition(plan.out, Composition(kind="ensemble", settings=settings, parts=parts))
     title = f"Accuracy in percent on {len(batch)} samples, {plan.norm} {plan.eps}, {plan.rule}"
     print_ensemble(title, members, settings.get("weights"), found)
+    named = (strength(label, attack.settings()) for label, attack in zip(labels(attacks), attacks, strict=True))
+    click.echo(f"  attacks: {', '.join(named)}; not a standard protocol, so audit the file that is written")
     click.echo(f"  model {plan.out}")
 
 

@@ -25,8 +25,10 @@ def test_audit_writes_the_whole_report_and_prints_the_table(case, capsys):
     captured = capsys.readouterr()
     assert captured.err == ""  # not a terminal: no progress
     assert "mine on digits" in captured.out
-    for row in ("clean", "fgsm", "pgd", "robust"):
+    for row in ("clean", "FGSM", "PGD", "robust"):
         assert f"  {row}" in captured.out
+    said = " ".join(captured.out.split())
+    assert "Upper bound from 2 gradient attacks on 60 images; not a standard protocol. attacks: FGSM, PGD (5 st" in said
     folder = Path("robustkit-report")
     pages = {"report.json", "report.html", "report.md"}
     assert {p.name for p in folder.iterdir()} == {
@@ -42,6 +44,15 @@ def test_audit_writes_the_whole_report_and_prints_the_table(case, capsys):
     assert audit["threat"]["eps"] == "0.1"
     assert [attack["name"] for attack in audit["attacks"]] == ["fgsm", "pgd"]
     assert len((folder / "ledger.csv").read_text().splitlines()) == 61
+
+
+def test_a_requirement_on_what_a_cascade_does_not_measure_is_refused_before_the_work(case, capsys):
+    for figure in ("accuracy[noise]", "attack_success_rate[square]", "accuracy[apgd-ce-close]"):
+        error = complaint(capsys, [*AUDIT, "--eps", "0.1", "--protocol", "fast", "--require", f"{figure}>=0.9"])
+        attack = figure.partition("[")[2]
+        assert f"expected a figure that was measured, got '{figure}'" in error
+        assert f"require 'robust_accuracy_after[{attack}' or 'robust_accuracy'" in error
+    assert not Path("robustkit-report").exists()
 
 
 def test_two_runs_find_the_same_whatever_the_batch_size(case):

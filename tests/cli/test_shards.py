@@ -11,7 +11,9 @@ from nets import digits_cnn
 from pair import torchrun
 from safetensors.torch import save_file
 
+from robustkit.base.errors import ConfigurationError
 from robustkit.cli import run
+from robustkit.cli.merge import refuse_calls
 from robustkit.cli.shared.command_line import without
 
 COMMON = ["--weights", "cnn.safetensors", "--data", "digits", "--eps", "0.1", "--limit", "70", "--batch-size", "4"]
@@ -148,6 +150,13 @@ def test_a_shard_that_names_code_to_run_has_to_be_trusted(folder, capsys):
 def test_the_command_line_of_a_shard_loses_what_is_its_own():
     words = ["audit", "cnn", "--shard", "1/2", "--data=digits", "--out=x", "--outline", "--shard=1/2", "--limit", "3"]
     assert without(words, ("--shard", "--out")) == ["audit", "cnn", "--data=digits", "--outline", "--limit", "3"]
+
+
+def test_a_small_model_with_settings_is_no_foreign_code():
+    refuse_calls(["robustkit", "audit", "strided:width=8", "--data", "digits"])
+    for words in (["mine:net", "--data", "digits"], ["strided:width=8", "--data", "mine:data"]):
+        with pytest.raises(ConfigurationError, match="shards that run no foreign code, got 'mine:"):
+            refuse_calls(["robustkit", "audit", *words])
 
 
 def test_torchrun_is_refused_by_commands_that_cannot_share(monkeypatch, capsys):

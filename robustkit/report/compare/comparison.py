@@ -20,7 +20,7 @@ from robustkit.maths.intervals import Proportion, bootstrap, holm, proportion
 from robustkit.maths.mcnemar import Paired, paired
 from robustkit.report.document.open_audit import OpenedAudit, open_audit
 from robustkit.report.document.report import AccuracyCurve, Audit
-from robustkit.report.text.sentences import doubtful
+from robustkit.report.text.sentences import doubtful, protocol
 
 SCHEMA = "robustkit.comparison/1.1"
 BINS = 15
@@ -181,7 +181,7 @@ def _side(part: OpenedAudit) -> Side:
         doubt=doubtful(audit),
         norm=audit.threat.norm,
         eps=audit.threat.eps,
-        protocol=audit.method.protocol,
+        protocol=protocol(audit),
         curve=audit.curve,
         clean=audit.clean,
     )

@@ -26,7 +26,7 @@ def robustbench(audit: Audit) -> str:
     which = f"{audit.data.selection} of {audit.data.name}{f' ({audit.data.split})' if audit.data.split else ''}"
     footnote = f"{robust.n:,} samples: {which}; {audit.threat.norm} {audit.threat.eps}."
     if not published:
-        footnote += f" Robust accuracy {_percent(robust)} against {method.protocol} ({method.fingerprint})."
+        footnote += f" Robust accuracy {_percent(robust)} against {sentences.protocol(audit)} ({method.fingerprint})."
     info = {
         "link": None,
         "name": audit.subject.name,
@@ -110,7 +110,7 @@ def _index(audit: Audit) -> list[str]:
     metrics: list[tuple[str, str, Any]] = [("accuracy", "Clean accuracy", audit.clean.value)]
     metrics += [("ece", "Expected calibration error, clean", audit.calibration.clean.ece.value)]
     if sentences.doubtful(audit) is None:
-        threat = f"{audit.threat.norm} {audit.threat.eps}, {audit.method.protocol}"
+        threat = f"{audit.threat.norm} {audit.threat.eps}, {sentences.protocol(audit)}"
         metrics.insert(1, ("robust_accuracy", f"Robust accuracy ({threat})", audit.worst_case.accuracy.value))
         metrics.append(("ece", f"Expected calibration error ({threat})", audit.calibration.attacked.ece.value))
     lines = [

@@ -115,6 +115,11 @@ def is_standard(audit: Audit) -> bool:
     return audit.method.protocol.partition(" ")[0] in PROTOCOLS
 
 
+def protocol(audit: Audit) -> str:
+    """Returns the protocol, or where it is none that others can name, the attacks themselves."""
+    return audit.method.protocol if is_standard(audit) else attacks_with_strength(audit)
+
+
 def basis(audit: Audit) -> str:
     """Returns what a robust accuracy rests on: how many attacks of which kind, on how many samples, by which protocol.
 

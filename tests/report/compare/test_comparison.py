@@ -17,6 +17,7 @@ from report_examples import HOSTILE
 from torch import nn
 
 from robustkit.attacks import FGSM, Noise
+from robustkit.attacks.protocols import Protocol
 from robustkit.base.errors import ConfigurationError
 from robustkit.cli import run
 from robustkit.cli.shared.report_files import write_report
@@ -180,6 +181,20 @@ def test_a_report_of_several_models_needs_a_name(pair, tmp_path):
         compare(tmp_path, tmp_path)
     with pytest.raises(ConfigurationError, match="--after: expected a model in"):
         compare(tmp_path, tmp_path, before_name="a", after_name="c")
+
+
+def test_rows_of_a_cascade_are_named_for_what_remains_and_only_like_is_compared(pair, tmp_path):
+    x, y = digits(120)
+    attacks = (FGSM(eps=0.08), Noise(eps=0.08))
+    cascade = folder(tmp_path / "cascade", digits_cnn(), (x, y), attacks=Protocol("mine", attacks))
+    again = compare(cascade, cascade)
+    assert [row.title for row in again.rows] == ["no attack", "FGSM", "after Random noise", "worst case"]
+    assert "after Random noise" in render_comparison_html(again)
+    assert "| after Random noise |" in render_comparison_markdown(again)
+    listed = folder(tmp_path / "listed", digits_cnn(), (x, y), attacks=[*attacks])
+    mixed = compare(listed, cascade)
+    assert [row.name for row in mixed.rows] == ["no attack", "fgsm", "worst case"]
+    assert any(caveat.startswith("No row for Random noise: ") for caveat in mixed.caveats)
 
 
 def test_views_show_both_curves_and_stay_short(pair):
