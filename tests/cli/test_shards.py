@@ -153,10 +153,10 @@ def test_the_command_line_of_a_shard_loses_what_is_its_own():
 
 
 def test_a_small_model_with_settings_is_no_foreign_code():
-    refuse_calls(["robustkit", "audit", "strided:width=8", "--data", "digits"])
+    refuse_calls(["audit", "strided:width=8", "--data", "digits"])
     for words in (["mine:net", "--data", "digits"], ["strided:width=8", "--data", "mine:data"]):
         with pytest.raises(ConfigurationError, match="shards that run no foreign code, got 'mine:"):
-            refuse_calls(["robustkit", "audit", *words])
+            refuse_calls(["audit", *words])
 
 
 def test_torchrun_is_refused_by_commands_that_cannot_share(monkeypatch, capsys):

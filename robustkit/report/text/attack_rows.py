@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from robustkit.attacks.names import accuracy_name, attack_name, measured_alone
-from robustkit.maths.intervals import Proportion
+from robustkit.maths.intervals import Proportion, proportion
 from robustkit.report.document.report import AttackResult, Audit
 
 
@@ -18,7 +18,7 @@ class AttackRow:
         name: Of the attack, in plain words.
         accuracy_name: Of `result.accuracy`: the attack, or "after" it where earlier attacks are counted, too.
         alone: The accuracy under this attack alone, None where it was not measured.
-        success: Of the samples it went after; of the initially correct ones in reports before 1.4.
+        success: Of the samples it went after; in reports before 1.4 of those it was given.
     """
 
     result: AttackResult
@@ -30,14 +30,18 @@ class AttackRow:
 
 def attack_rows(audit: Audit) -> list[AttackRow]:
     """Returns the attacks of an audit in their order."""
-    cascade = audit.method.cascade
-    return [
-        AttackRow(
-            one,
-            attack_name(one.name),
-            accuracy_name(one.name, cascade and place > 0),
-            one.accuracy if measured_alone(place, cascade, one.params) else None,
-            one.success_of_attacked or one.attack_success,
+    cascade, left, rows = audit.method.cascade, audit.worst_case.attack_success.n, []
+    for place, one in enumerate(audit.attacks):
+        broke = one.attack_success.k
+        given = max(left, broke) if cascade else one.attack_success.n
+        rows.append(
+            AttackRow(
+                one,
+                attack_name(one.name),
+                accuracy_name(one.name, cascade and place > 0),
+                one.accuracy if measured_alone(place, cascade, one.params) else None,
+                one.success_of_attacked or proportion(broke, given),
+            )
         )
-        for place, one in enumerate(audit.attacks)
-    ]
+        left -= broke
+    return rows
