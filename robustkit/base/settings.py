@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sized
+from typing import Any
 
 from robustkit.base.errors import ConfigurationError, suggest
 
@@ -62,26 +64,117 @@ def scalar(text: str) -> Scalar:
     return text
 
 
-def integer(who: str, setting: str, value: object, least: int = 1, most: int | None = None) -> None:
-    """Checks that the value of a setting is an integer in `least`..`most`; True is none.
+def plain(value: Any) -> Any:
+    """Returns a NumPy or torch scalar as the Python value it holds, anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def integer(who: str, setting: str, value: object, least: int = 1, most: int | None = None) -> int:
+    """Returns the value of a setting, an integer in `least`..`most`; True is none.
 
     Raises:
         ConfigurationError: If it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= (value if most is None else most):
-        kind = f"an integer >= {least}" if most is None else f"an integer in {least}..{most}"
-        raise ConfigurationError(f"{who}: expected {setting} to be {kind}, got {value!r}; correct it")
+    given = plain(value)
+    if type(given) is int and least <= given <= (given if most is None else most):
+        return given
+    kind = f"an integer >= {least}" if most is None else f"an integer in {least}..{most}"
+    raise wrong(who, setting, value, kind)
 
 
-def between(who: str, setting: str, value: object, interval: str) -> None:
-    """Checks that the value of a setting is a number in an interval such as "(0, 1]"; NaN and True are in none.
+def between(who: str, setting: str, value: object, interval: str) -> float:
+    """Returns the value of a setting, a number in an interval such as "(0, 1]"; NaN and True are in none.
 
     Raises:
         ConfigurationError: If it is not.
     """
     low, high = map(float, interval[1:-1].split(","))
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
-    above = number > low if interval[0] == "(" else number >= low
-    below = number < high if interval[-1] == ")" else number <= high
-    if not (above and below):
-        raise ConfigurationError(f"{who}: expected {setting} in {interval}, got {value!r}; correct it")
+    number = plain(value)
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        above = number > low if interval[0] == "(" else number >= low
+        below = number < high if interval[-1] == ")" else number <= high
+        if above and below:
+            return number
+    raise ConfigurationError(f"{who}: expected {setting} in {interval}, got {shown(value)}; correct it")
+
+
+def flag(who: str, setting: str, value: object) -> bool:
+    """Returns the value of a setting, True or False and nothing else.
+
+    Raises:
+        ConfigurationError: If it is not.
+    """
+    given = plain(value)
+    if not isinstance(given, bool):
+        raise wrong(who, setting, value, "True or False")
+    return given
+
+
+def choice(who: str, setting: str, value: object, known: Collection[str]) -> str:
+    """Returns the value of a setting, one of the known names.
+
+    Raises:
+        ConfigurationError: If it is not, with the nearest name.
+    """
+    if isinstance(value, str) and value in known:
+        return value
+    hint = suggest(value, known) if isinstance(value, str) else f"; known: {', '.join(sorted(known))}"
+    raise ConfigurationError(f"{who}: expected a known {setting}, got {shown(value)}{hint}")
+
+
+def instance(who: str, setting: str, value: object, *kinds: type, fix: str = "correct it") -> None:
+    """Checks that the value of a setting is of one of these types.
+
+    Raises:
+        ConfigurationError: If it is not.
+    """
+    if not isinstance(value, kinds):
+        raise wrong(who, setting, value, " or ".join(f"a {kind.__name__}" for kind in kinds), fix)
+
+
+def interval(who: str, setting: str, value: object) -> tuple[float, float]:
+    """Returns the value of a setting, two finite numbers (low, high), the first below the second.
+
+    Raises:
+        ConfigurationError: If it is not.
+    """
+    given: Any = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(given, tuple | list) and len(given) == 2:
+        low, high = (plain(end) for end in given)
+        if all(type(end) in (int, float) and math.isfinite(end) for end in (low, high)) and low < high:
+            return low, high
+    raise wrong(who, setting, value, "(low, high), two finite numbers with low < high")
+
+
+def distinct(who: str, setting: str, value: object, count: int | None = None) -> tuple[str, ...]:
+    """Returns the value of a setting, different texts, `count` of them where that is known.
+
+    Raises:
+        ConfigurationError: If it is not.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise wrong(who, setting, value, "a list of texts")
+    names = tuple(value)
+    if odd := [name for name in names if not isinstance(name, str) or not name.strip()]:
+        raise wrong(who, setting, odd[0], "texts that are not empty")
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ConfigurationError(f"{who}: expected every one of {setting} once, got {twice[0]!r} twice; rename one")
+    if count is not None and len(names) != count:
+        raise ConfigurationError(f"{who}: expected {count} {setting}, got {len(names)}; give one for each")
+    return names
+
+
+def wrong(who: str, setting: str, value: object, kind: str, fix: str = "correct it") -> ConfigurationError:
+    """Returns the error that the value of a setting is not of some kind."""
+    return ConfigurationError(f"{who}: expected {setting} to be {kind}, got {shown(value)}; {fix}")
+
+
+def shown(value: object) -> str:
+    """Returns how a wrong value is shown: itself where that is short, else its type and its shape or length."""
+    name = type(value).__name__
+    if shape := tuple(getattr(value, "shape", ())):
+        return f"{name} of shape {shape}"
+    text = " ".join(repr(value).split())
+    if len(text) <= 60 and " object at 0x" not in text:
+        return text
+    return f"{name} of {len(value)}" if isinstance(value, Sized) else name
