@@ -191,7 +191,9 @@ def fit_weights(
         return weights if objective(weights)[0] < start else equal
 
 
-def snapshots(model: nn.Module, files: Sequence[str | Path], trust_checkpoint: bool = False) -> list[nn.Module]:
+def snapshots(
+    model: nn.Module, files: Sequence[str | Path], trust_checkpoint: bool = False, key: str | None = None
+) -> list[nn.Module]:
     """Returns one copy of `model` for each weight file: the members of a snapshot ensemble.
 
     Huang et al. 2017, arXiv 1704.00109: the states of one training run at the end of each cycle of the learning rate.
@@ -200,6 +202,7 @@ def snapshots(model: nn.Module, files: Sequence[str | Path], trust_checkpoint: b
         model: The architecture; left as it is.
         files: Weight files for `robustkit.model.weights.load_weights`.
         trust_checkpoint: Also read files that can run code.
+        key: Where in each file the weights lie, as for `load_weights`.
 
     Raises:
         ConfigurationError: If a file cannot be read or does not fit.
@@ -207,7 +210,7 @@ def snapshots(model: nn.Module, files: Sequence[str | Path], trust_checkpoint: b
     members = []
     for file in files:
         member = copy.deepcopy(model)
-        load_weights(member, file, trust_checkpoint)
+        load_weights(member, file, trust_checkpoint, key)
         members.append(member)
     return members
 

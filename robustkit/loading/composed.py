@@ -35,6 +35,7 @@ class Part(BaseModel):
 
     model: str
     weights: str | None = None
+    weights_key: str | None = None
     sha256: str | None = None
     input_shape: tuple[int, ...] | None = None
     num_classes: int | None = None
@@ -147,7 +148,7 @@ def _part(path: Path, part: Part, load: Callable[..., nn.Module], trusted: bool)
             f"composition '{path}': expected the weights it was made with, got another '{part.weights}'; make it again"
         )
     spec = str(named) if named.is_file() else part.model
-    module = load(spec, weights, part.input_shape, part.num_classes, trusted)
+    module = load(spec, weights, part.input_shape, part.num_classes, trusted, part.weights_key)
     return Classifier(
         module,
         bounds=part.bounds,

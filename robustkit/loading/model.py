@@ -19,7 +19,8 @@ from robustkit.base.errors import ConfigurationError, one_line, suggest
 from robustkit.loading.composed import read_composition
 from robustkit.loading.factories import MODELS, call_factory
 from robustkit.model import small_models as models
-from robustkit.model.weights import load_weights, read_checkpoint, sha256, weights_sha256
+from robustkit.model.checkpoint import read_checkpoint
+from robustkit.model.weights import load_weights, sha256, weights_sha256
 
 __all__ = ["load_model", "load_weights", "sha256", "weights_sha256"]
 
@@ -30,6 +31,7 @@ def load_model(
     input_shape: tuple[int, ...] | None = None,
     num_classes: int | None = None,
     trust_checkpoint: bool = False,
+    weights_key: str | None = None,
 ) -> nn.Module:
     """Returns the model that `spec` names, on the CPU except where a factory decides otherwise.
 
@@ -43,10 +45,11 @@ def load_model(
             `torchvision:NAME` or, where timm is installed, `timm:NAME`; a name in `robustkit.model.small_models`; a
             `.json` file of `robustkit.loading.composed`; or a file made by torch.jit.save, torch.export.save or
             torch.save(module), told apart by content.
-        weights: A file for `load_weights`.
+        weights: A file for `load_weights`; what it changed, `robustkit.model.weights.note_of` tells.
         input_shape: Shape of one sample, for the small models.
         num_classes: Number of classes, for the small models and torchvision's (there, by default 1000).
         trust_checkpoint: Read files that can run code.
+        weights_key: Where in that file the weights lie, needed only where several sets of them differ.
 
     Raises:
         ConfigurationError: If the model cannot be found, built or read, or the weights do not fit it.
@@ -76,7 +79,7 @@ def load_model(
     if not isinstance(model, nn.Module):
         raise ConfigurationError(f"model '{name}': expected a torch.nn.Module, got {type(model).__name__}")
     if weights is not None:
-        load_weights(model, weights, trust_checkpoint)
+        load_weights(model, weights, trust_checkpoint, weights_key)
     return model
 
 

@@ -1,108 +1,85 @@
-"""Weight files: read without running any code they carry, matched name by name, and fingerprinted."""
+"""Weights of a file put into a module, name by name, and the fingerprints of both."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-import re
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError, one_line
+from robustkit.base.settings import instance
+from robustkit.model.checkpoint import read_checkpoint
+from robustkit.model.weight_match import Match
+from robustkit.model.weight_sets import WeightSet, below, prefixes, sets_in
 
-CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
-WRAPPERS = ("module.", "model.", "_orig_mod.", "attacker.model.")
+_NOTES: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
-def load_weights(module: nn.Module, path: str | Path, trust_checkpoint: bool = False) -> str:
+def load_weights(module: nn.Module, path: str | Path, trust_checkpoint: bool = False, key: str | None = None) -> str:
     """Fills every parameter and buffer of `module` from a file, or raises and leaves `module` untouched.
 
-    Weights may lie under one of the keys `CONTAINERS`. Names may carry the prefixes `WRAPPERS`, which
-    wrappers such as DataParallel and torch.compile add: they are taken off where the bare name is expected.
+    What torch's strict `load_state_dict` accepts is accepted. The weights may lie under any key of the file. Prefixes
+    that wrappers add to the names, and one that all names share, are taken off where the bare names are expected;
+    bookkeeping such as `n_averaged` is passed over.
 
     Args:
         module: Its own names, shapes and dtypes decide what is expected.
-        path: A `.safetensors` file; any other suffix is read as a torch checkpoint.
+        path: A safetensors file, a torch checkpoint or an .npz of arrays, told apart by content.
         trust_checkpoint: Unpickle the checkpoint in full, which runs whatever code it carries.
+        key: Where in the file the weights lie, such as "state_dict_ema", or "state_dict.net" for the names in it that
+            begin with "net."; needed where several sets of weights fit and differ.
 
     Returns:
-        What was changed about the names, as one sentence, or "".
+        What was changed about names and numbers, or ""; `note_of(module)` returns it again.
 
     Raises:
-        ConfigurationError: If the file cannot be read as plain tensors, or its names or shapes are not
-            exactly those of `module`.
+        ConfigurationError: If the file cannot be read as plain tensors, its names or shapes are not exactly those of
+            `module`, or several sets of weights fit.
     """
     path = Path(path)
-    weights = _tensors(read_checkpoint(path, trust_checkpoint), path)
-    expected = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
-    found: dict[str, Tensor] = {}
-    for name, value in weights.items():
-        bare = _bare_name(name, expected)
-        if bare in found and not _same(found[bare], value):
-            raise ConfigurationError(
-                f"weights '{path}': expected one tensor per name, got two that differ for '{bare}', one as"
-                f" '{name}'; keep one"
-            )
-        found[bare] = value
-    problems = [
-        *_listed("missing", (name for name in expected if name not in found)),
-        *_listed("unexpected", (name for name in found if name not in expected)),
-        *_listed(
-            "mis-shaped",
-            (
-                f"{name} {tuple(value.shape)} for {tuple(expected[name].shape)}"
-                for name, value in found.items()
-                if name in expected and value.shape != expected[name].shape
-            ),
-        ),
-    ]
-    if problems:
+    instance("load_weights", "module", module, nn.Module)
+    others = [name for name, value in module.state_dict().items() if not isinstance(value, Tensor)]
+    sets = sets_in(read_checkpoint(path, trust_checkpoint), others, path)
+    matches = [Match(module, one, path) for one in below(sets, key, path)]
+    fitting = [match for match in matches if not match.problems]
+    if not fitting:
+        raise _misfit(min(matches, key=lambda match: match.distance), sets)
+    first, *more = fitting
+    if differing := [first.key, *(match.key for match in more if not match.same_as(first))][1:]:
+        keys = " or ".join((first.key, *differing))
         raise ConfigurationError(
-            f"weights '{path}': expected exactly the {len(expected)} tensors of {type(module).__name__}, got"
-            f" {'; '.join(problems)}; use the architecture that was saved"
+            f"weights '{path}': expected one set of weights, got {len(differing) + 1} that differ; choose with"
+            f" --weights-key {keys} (in Python key=)"
         )
-    module.load_state_dict(found)
-    renamed = [name for name in weights if name not in expected]
-    return f"wrapper prefixes were taken off {len(renamed)} names, such as '{renamed[0]}'" if renamed else ""
+    first.load()
+    _NOTES[module] = "; ".join(first.notes)
+    return _NOTES[module]
 
 
-def read_checkpoint(path: Path, trust_checkpoint: bool) -> Any:
-    """Returns what the file holds, on the CPU; only a trusted checkpoint may hold more than plain tensors.
+def note_of(module: nn.Module) -> str:
+    """Returns what `load_weights` changed when it filled the module and its parts, or ""."""
+    return "; ".join(filter(None, (_NOTES.get(part, "") for part in module.modules())))
 
-    Raises:
-        ConfigurationError: If there is no such file, it is damaged, or it asks for code and is not trusted.
-    """
-    if not path.is_file():
-        raise ConfigurationError(f"checkpoint '{path}': expected a file, found none; check the path")
-    if path.stat().st_size == 0:
-        raise ConfigurationError(f"checkpoint '{path}': expected weights, got an empty file; save it again")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            for notice in (
-                "Detected pickle protocol",
-                r"'torch\.load' received a zip file that looks like a Torch",
-            ):
-                warnings.filterwarnings("ignore", message=notice)
-            return torch.load(path, map_location="cpu", weights_only=not trust_checkpoint)
-    except pickle.UnpicklingError as error:
-        if trust_checkpoint:
-            raise _damaged(path, error) from error
-        wanted = re.search(r"GLOBAL '?([\w.]+)", str(error))
-        raise ConfigurationError(
-            f"checkpoint '{path}': expected plain tensors, got a pickle that asks for"
-            f" {wanted[1] if wanted else 'more than that'}; none of it was run, and --trust-checkpoint would"
-            " run the file's code: use it only if you trust who made the file"
-        ) from error
-    except Exception as error:
-        raise _damaged(path, error) from error
+
+def _misfit(match: Match, sets: Sequence[WeightSet]) -> ConfigurationError:
+    """Returns the error about the nearest set, with the parts of the file that would fit."""
+    keys = [
+        ".".join(filter(None, (one.key, start[:-1])))
+        for one in sets
+        for start in prefixes([*one.values])
+        if {name.removeprefix(start) for name in one.values if name.startswith(start)} == match.expected.keys()
+    ]
+    kind, count = type(match.module).__name__, len(match.expected)
+    where = f" under '{match.key}'" if match.key and len(sets) > 1 else ""
+    fix = f"choose a part with --weights-key {' or '.join(keys)}" if keys else "use the architecture that was saved"
+    got = "; ".join(match.problems)
+    return ConfigurationError(
+        f"weights '{match.path}': expected exactly the {count} tensors of {kind}, got{where} {got}; {fix}"
+    )
 
 
 def sha256(path: str | Path) -> str:
@@ -139,48 +116,3 @@ def weights_sha256(module: nn.Module) -> str:
             # Through uint8, because numpy knows no bfloat16.
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _damaged(path: Path, error: Exception) -> ConfigurationError:
-    reason = one_line(error).split(". ")[0]
-    return ConfigurationError(
-        f"checkpoint '{path}': expected weights, got a damaged or foreign file ({reason}); save it again"
-    )
-
-
-def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    """Returns the state dict inside a checkpoint, whichever of the usual keys it lies under."""
-    while isinstance(content, Mapping):
-        inner = next((content[k] for k in CONTAINERS if isinstance(content.get(k), (Mapping, nn.Module))), None)
-        if inner is None:
-            break
-        content = inner
-    if isinstance(content, nn.Module):
-        content = content.state_dict()
-    if isinstance(content, Mapping) and content and all(isinstance(v, Tensor) for v in content.values()):
-        return {str(name): value for name, value in content.items()}
-    got = f"a dict of {', '.join(map(str, [*content][:6]))}" if isinstance(content, dict) else type(content).__name__
-    raise ConfigurationError(
-        f"weights '{path}': expected named tensors, at the top or under {', '.join(CONTAINERS)}, got {got};"
-        " save module.state_dict()"
-    )
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
-
-
-def _bare_name(name: str, expected: Iterable[str]) -> str:
-    bare = name
-    while bare not in expected:
-        wrapper = next((w for w in WRAPPERS if bare.startswith(w)), None)
-        if wrapper is None:
-            break
-        bare = bare.removeprefix(wrapper)
-    return bare
-
-
-def _listed(problem: str, names: Iterable[str]) -> list[str]:
-    every = list(names)
-    shown = ", ".join(every[:3]) + (", ..." if len(every) > 3 else "")
-    return [f"{len(every)} {problem}: {shown}"] if every else []

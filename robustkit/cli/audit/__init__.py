@@ -29,6 +29,7 @@ from robustkit.cli.shared.options import (
 @click.option("--strict", is_flag=True, help="Refuse a protocol that would have to be adapted to the model.")
 @click.option("--surrogate", metavar="MODEL", help="Also transfer adversarial examples from this model to MODEL.")
 @click.option("--surrogate-weights", type=click.Path(path_type=Path), help="Weights of the surrogate.")
+@click.option("--surrogate-weights-key", metavar="KEY", help="Which of several sets in that file.")
 @click.option("--curve", type=RADII, help="Robustness curve: also the robust accuracy at these radii.")
 @click.option("--minimal", cls=Renamed, is_flag=True, help="Also the minimal adversarial perturbation of each sample.")
 @REQUIRE

@@ -38,6 +38,7 @@ class Plan:
     strict: bool
     surrogate: str | None
     surrogate_weights: Path | None
+    surrogate_weights_key: str | None
     curve: tuple[str, ...] | None
     minimal: bool
     requirements: tuple[Requirement, ...]
@@ -109,7 +110,8 @@ class Plan:
         """The surrogate, which shares all options with the model but its name and weights."""
         if self.surrogate is None:
             return None
-        return dataclasses.replace(self.model, model=self.surrogate, weights=self.surrogate_weights)
+        weights, key = self.surrogate_weights, self.surrogate_weights_key
+        return dataclasses.replace(self.model, model=self.surrogate, weights=weights, weights_key=key)
 
     def protocol_for(self, count_classes: Callable[[], int]) -> Protocol:
         """Returns the attacks; the classes are counted only for a protocol that depends on their number."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from robustkit.base.errors import ConfigurationError, RobustkitError
 from robustkit.cli.shared.device import find_device
 from robustkit.cli.shared.preprocessing import read_bounds, read_mean, read_std
@@ -29,6 +31,7 @@ class ModelAndData:
     spec: str
     weights: Path | None
     batch_size: int
+    weights_key: str | None = None
 
     def in_eval_mode(self) -> ModelAndData:
         """Returns the same with the model in eval mode; one that was just built has no mode worth a report."""
@@ -69,6 +72,7 @@ class ModelAndData:
         return Part(
             model=self.spec,
             weights=None if self.weights is None else str(self.weights),
+            weights_key=self.weights_key,
             input_shape=tuple(x.shape[1:]),
             num_classes=classifier.num_classes,
             bounds=classifier.bounds,
@@ -102,6 +106,7 @@ class ModelOptions:
     class_map: str | None = None
     select_classes: str | None = None
     label_column: str | None = None
+    weights_key: str | None = None
 
     def load(self) -> ModelAndData:
         """Returns the model on its device and the data.
@@ -131,7 +136,7 @@ class ModelOptions:
             device=device,
         )
         dataset = self._joined(classifier, with_fitting_axes(dataset, classifier.takes))
-        return ModelAndData(classifier, dataset, self.model, self.weights, self.batch_size)
+        return ModelAndData(classifier, dataset, self.model, self.weights, self.batch_size, self.weights_key)
 
     def _names(self) -> tuple[str, ...] | None:
         """Returns what the user says the outputs are called."""
@@ -189,15 +194,22 @@ class ModelOptions:
     def _load_module(self, shape: tuple[int, ...] | None, classes: int | None) -> torch.nn.Module:
         from robustkit.defenses.training import replace_head
         from robustkit.loading.model import load_model
+        from robustkit.model.weights import note_of
 
         built_for = None if self.replace_head else classes
+
+        def load(classes: int | None) -> torch.nn.Module:
+            return load_model(self.model, self.weights, shape, classes, self.trust_checkpoint, self.weights_key)
+
         try:
-            module = load_model(self.model, self.weights, shape, built_for, self.trust_checkpoint)
+            module = load(built_for)
         except ConfigurationError:
             # Weights know how many classes they are for better than data, which may hold some of them only.
             if shape or self.weights is None or self.classes or self.class_names or built_for is None:
                 raise
-            module = load_model(self.model, self.weights, shape, None, self.trust_checkpoint)
+            module = load(None)
+        if note := note_of(module):
+            click.echo(f"weights: {note}", err=True)
         if self.replace_head:
             assert classes is not None
             replace_head(module, classes)

@@ -39,7 +39,8 @@ _EOT_SAMPLES = click.option(
 _SELECT = click.option("--select", "--select-classes", "select_classes", metavar="CLASS,...",
                        help="Only these classes of the data, by name or index.")  # fmt: skip
 _OPTIONS = [
-    click.option("--weights", type=click.Path(path_type=Path), help="Weights: .safetensors, or .pt without pickles."),
+    click.option("--weights", type=click.Path(path_type=Path), help="Weights: .safetensors, .pt or .npz."),
+    click.option("--weights-key", metavar="KEY", help="Which of several sets in the file, such as state_dict_ema."),
     click.option("--trust-checkpoint", is_flag=True, help="Also read files that can run code."),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the files of a named data set."),
     _SPLIT,
