@@ -6,13 +6,16 @@ import dataclasses
 
 import pytest
 from bundles import EPS, Mine, X, Y, write
-from nets import digits_cnn
+from nets import digits, digits_cnn
 
 import robustkit
-from robustkit.attacks import FGSM, PGD, Square
+from robustkit.attacks import FGSM, PGD, Noise, Square
+from robustkit.attacks.protocols import Protocol
+from robustkit.base.errors import ConfigurationError
 from robustkit.bundle import restore
 from robustkit.model.classifier import Classifier
-from robustkit.report.document.report import AttackResult
+from robustkit.report.build import build_audit
+from robustkit.report.document.report import AttackResult, GateResult
 
 
 def test_an_attack_nobody_here_knows_leaves_its_kind_on_trust(tmp_path, monkeypatch):
@@ -61,3 +64,22 @@ def test_versions_are_the_same_if_every_one_asked_for_is(monkeypatch):
     assert restore.same_versions({"torch": "2", "numpy": "0"}, "torch")
     assert not restore.same_versions({"torch": "2", "numpy": "0"}, "torch", "numpy")
     assert not restore.same_versions({}, "torch")
+
+
+def test_a_requirement_that_an_older_report_judged_by_what_remained_is_left_as_it_is():
+    cascade = Protocol("mine", (PGD(eps=EPS, steps=2), Noise(eps=EPS, restarts=1)))
+    classifier = Classifier(digits_cnn(), num_classes=10)
+    evaluation = robustkit.evaluate(classifier, digits(20), cascade, probes=0, examples=0)
+    today = build_audit(evaluation, classifier, name="mine")
+    judged = GateResult("accuracy[noise] >= 0.9", "not met", 0.5, 0.7, None, "10 of 20")
+    verdict = dataclasses.replace(today.verdict, requirement="not met", rule=judged.rule)
+    stated = dataclasses.replace(today, gates=(judged,), verdict=verdict)
+    older = dataclasses.replace(
+        stated,
+        attacks=tuple(
+            dataclasses.replace(one, alone=None, remaining=None, success_of_attacked=None) for one in stated.attacks
+        ),
+    )
+    assert restore.derive(older, evaluation) == older
+    with pytest.raises(ConfigurationError, match="expected a figure that was measured"):
+        restore.derive(stated, evaluation)
