@@ -67,7 +67,7 @@ def from_columns(
         ConfigurationError: If there is no such column or several, a cell is no number, or values leave the bounds; the
             message names row and column.
     """
-    label = _label(columns, label_column, name)
+    label = label_column_of(columns, label_column, name)
     id = next((column for column in columns if column.lower() in IDS and column != label), None)
     features = {column: values for column, values in columns.items() if column not in (label, id)}
     x = numbers(features, name)
@@ -78,7 +78,7 @@ def from_columns(
     bounds = _checked_bounds(x, bounds, name)
     shown = ", ".join([*features][:_SHOWN]) + (", ..." if len(features) > _SHOWN else "")
     note = f"features are the {len(features)} columns {shown}, all perturbed within one eps; labels are '{label}'"
-    ids = () if id is None else (_ids(columns[id]),)
+    ids = () if id is None else (read_ids(columns[id]),)
     return Dataset(
         name=name,
         source=(x, y.y, *ids),
@@ -119,7 +119,12 @@ def refuse_repeated(names: Sequence[str], name: str) -> None:
         raise ConfigurationError(f"data '{name}': expected different names of columns, got {twice!r} twice; rename one")
 
 
-def _label(columns: Columns, label_column: str | None, name: str) -> str:
+def label_column_of(columns: Columns, label_column: str | None, name: str) -> str:
+    """Returns the column that has the labels: `label_column`, or the one called as in `LABELS`.
+
+    Raises:
+        ConfigurationError: If there is none, or several.
+    """
     there = ", ".join(columns)
     if label_column is not None:
         if label_column not in columns:
@@ -160,7 +165,7 @@ def _number(cell: Any) -> float:
         return math.nan
 
 
-def _ids(values: NDArray[Any]) -> list[str | int]:
+def read_ids(values: NDArray[Any]) -> list[str | int]:
     """Returns ids as integers where all are, else as text."""
     texts = [str(id).strip() for id in values.tolist()]
     return [int(text) for text in texts] if all(text.isdecimal() for text in texts) else list(texts)

@@ -77,7 +77,7 @@ def load_data(
     if path.suffix == ".npz":
         return read_npz(path, split)
     if path.suffix in SUFFIXES:
-        return read_table(path, label_column, bounds)
+        return read_table(path, label_column, bounds, image_size)
     if path.suffix == ".npy":
         raise ConfigurationError(
             f"data '{path}': expected inputs and labels, got a file with one array; save both in one:"

@@ -15,7 +15,7 @@ from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.data.class_names import shown, sorted_names
 from robustkit.data.dataset import Dataset
-from robustkit.loading.image_modes import Header, read_headers, reader_for
+from robustkit.loading.image_modes import Header, Reader, read_headers, reader_for
 
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 _LEFT_BEHIND = {
@@ -36,11 +36,9 @@ def read_image_folder(path: Path, split: str, image_size: int | None) -> Dataset
         raise ConfigurationError(
             f"data '{path}': expected classes, got splits {sorted(_subfolders(folder))}; name one of them"
         )
-    steps = [Resize(image_size), CenterCrop(image_size)] if image_size else []
     try:
         source = _Images(
             str(folder),
-            transform=Compose([*steps, ToTensor()]),
             is_valid_file=partial(_is_image, folder),
             allow_empty=True,
         )
@@ -51,19 +49,30 @@ def read_image_folder(path: Path, split: str, image_size: int | None) -> Dataset
         raise ConfigurationError(
             f"data '{path}': expected one sub-folder of images per class, got {one_line(error)}; repair it"
         ) from error
-    headers = read_headers(files)
-    if not image_size:
-        _check_sizes(path, files, headers)
-    source.loader, notes = reader_for(files, headers)
-    resized = (f"resized to {image_size} pixels (shorter side) and centre-cropped",) if image_size else ()
+    source.loader, source.transform, notes = pictures_of(path, files, image_size)
     return Dataset(
         name=str(path),
         source=source,
         split=split if folder == inside else None,
         class_names=tuple(source.classes),
         labelled_by_name=True,
-        notes=(*resized, *notes, *_left_out(source)),
+        notes=(*notes, *_left_out(source)),
     )
+
+
+def pictures_of(path: Path, files: Sequence[str], image_size: int | None) -> tuple[Reader, Compose, tuple[str, ...]]:
+    """Returns how the image files of a data set are read, what makes tensors of them, and what a report says of both.
+
+    Raises:
+        ConfigurationError: If some cannot be read, or they differ in size and `image_size` is not given.
+    """
+    headers = read_headers(files)
+    if not image_size:
+        _check_sizes(path, files, headers)
+    reader, notes = reader_for(files, headers)
+    resized = (f"resized to {image_size} pixels (shorter side) and centre-cropped",) if image_size else ()
+    steps = [Resize(image_size), CenterCrop(image_size)] if image_size else []
+    return reader, Compose([*steps, ToTensor()]), (*resized, *notes)
 
 
 class _Images(ImageFolder):  # type: ignore[misc]

@@ -15,16 +15,23 @@ from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.data.dataset import Dataset
 from robustkit.data.tables import from_columns, refuse_repeated
+from robustkit.loading.listing import path_column, read_listing
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 _INDEX, _IDS = re.compile(r"|Unnamed: 0"), re.compile(r"^__index_level_0__$")  # what pandas calls an index
 
 
-def read_table(path: Path, label_column: str | None = None, bounds: tuple[float, float] | None = None) -> Dataset:
+def read_table(
+    path: Path,
+    label_column: str | None = None,
+    bounds: tuple[float, float] | None = None,
+    image_size: int | None = None,
+) -> Dataset:
     """Returns the table in a file as `robustkit.data.tables.from_columns` reads it.
 
     A CSV file begins with the names of its columns, parted by commas or semicolons. An unnamed column that numbers the
     rows is left out, which the notes say; the index of a DataFrame in a Parquet file names the samples.
+    A table with a column of image files (`robustkit.loading.listing`) gives these images.
 
     Raises:
         ConfigurationError: If the file is missing, damaged or no table, or its cells are not what they should be.
@@ -38,6 +45,8 @@ def read_table(path: Path, label_column: str | None = None, bounds: tuple[float,
         if [str(cell) for cell in numbers.tolist()] != [str(row) for row in range(len(numbers))]:
             raise _refused(path, "a name for every column", f"one without, with {str(numbers[0])!r}", "name it")
         notes = ("an unnamed column with the number of each row was left out",)
+    if path_column(columns) is not None:
+        return read_listing(path, columns, image_size, label_column)
     dataset = from_columns(columns, label_column, bounds, str(path))
     return dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
 
