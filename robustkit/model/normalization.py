@@ -27,21 +27,43 @@ def constants(
 
 
 def normalized(x: Tensor, mean: Tensor | None, std: Tensor | None) -> Tensor:
-    """Returns (x - mean) / std for inputs (N, C, ...); one number per channel is meant for axis 1.
+    """Returns (x - mean) / std for inputs (N, ...); one number per channel is meant for the axis that is as long.
 
     Raises:
-        ConfigurationError: If a constant does not fit the inputs.
+        ConfigurationError: If a constant does not fit the inputs, or several of their axes.
     """
     for constant, apply in ((mean, torch.sub), (std, torch.div)):
         if constant is not None:
-            constant = constant.view(-1, *[1] * (x.ndim - 2)) if constant.ndim == 1 else constant
+            constant = _along_channels(constant, x) if constant.ndim == 1 and len(constant) > 1 else constant
             if not _broadcasts(constant, x):
-                raise ConfigurationError(
-                    f"Classifier: expected mean and std with one number per channel of inputs {tuple(x.shape)}, "
-                    f"got shape {tuple(constant.shape)}; correct them"
-                )
+                raise _does_not_fit(x, f"shape {tuple(constant.shape)}; correct them")
             x = apply(x, constant)
     return x
+
+
+def _along_channels(constant: Tensor, x: Tensor) -> Tensor:
+    """Returns `constant` (C,) shaped to broadcast along the axis of `x` (N, ...) that has C entries.
+
+    Where several have, it is axis 1 of images (N, C, H, W), whose height may happen to be C; other layouts are not
+    guessed. Height, and what else is never an axis of channels, is not taken either.
+    """
+    axes = [axis for axis in range(1, x.ndim) if x.shape[axis] == len(constant)]
+    if len(axes) > 1 and not (x.ndim == 4 and axes[0] == 1):
+        shapes = " or ".join(str((len(constant), *[1] * (x.ndim - axis - 1))) for axis in axes)
+        raise _does_not_fit(
+            x,
+            f"{len(constant)} numbers, which fit axes {' and '.join(map(str, axes))}; "
+            f"give a tensor that broadcasts, of shape {shapes}",
+        )
+    usual = {1, x.ndim - 1, 2 if x.ndim == 5 else 1}  # channels first, last, or after the frames of a film
+    axis = axes[0] if axes and axes[0] in usual else 1
+    return constant.view(-1, *[1] * (x.ndim - axis - 1))
+
+
+def _does_not_fit(x: Tensor, got: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Classifier: expected mean and std with one number per channel of inputs {tuple(x.shape)}, got {got}"
+    )
 
 
 def _broadcasts(constant: Tensor, x: Tensor) -> bool:

@@ -41,3 +41,50 @@ def test_a_constant_that_does_not_fit_is_refused(mean):
 def test_std_must_be_positive(std):
     with pytest.raises(ConfigurationError, match="expected std > 0"):
         constants(None, std, X.dtype, CPU)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((2, 3), 1),
+        ((2, 3, 7), 1),
+        ((2, 7, 3), 2),
+        ((2, 3, 3, 3), 1),  # images as small as they have channels
+        ((2, 4, 5, 3), 3),  # channels last
+        ((2, 8, 3, 4, 5), 2),  # films, frame by frame
+        ((2, 3, 8, 4, 5), 1),
+        ((2, 8, 4, 5, 3), 4),
+    ],
+)
+def test_one_number_per_channel_belongs_to_the_axis_of_that_length(shape, axis):
+    x = torch.rand(shape, dtype=X.dtype)
+    mean, std = constants([0.1, 0.2, 0.3], [1, 2, 4], X.dtype, CPU)
+    found = normalized(x, mean, std)
+    for c, (m, s) in enumerate(((0.1, 1), (0.2, 2), (0.3, 4))):
+        assert found.select(axis, c).equal((x.select(axis, c) - m) / s)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fitting"),
+    [
+        ((2, 3, 3), r"\(3, 1\) or \(3,\)"),
+        ((2, 3, 3, 8, 8), r"\(3, 1, 1, 1\) or \(3, 1, 1\)"),
+        ((2, 1, 3, 3), r"\(3, 1\) or \(3,\)"),
+    ],
+)
+def test_where_several_axes_could_be_meant_the_tensor_to_give_is_named(shape, fitting):
+    mean, std = constants([0.1, 0.2, 0.3], None, X.dtype, CPU)
+    with pytest.raises(ConfigurationError, match=f"a tensor that broadcasts, of shape {fitting}"):
+        normalized(torch.rand(shape, dtype=X.dtype), mean, std)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 3, 8), (2, 8, 4, 3, 5)])
+def test_height_is_no_axis_of_channels(shape):
+    mean, std = constants([0.1, 0.2, 0.3], None, X.dtype, CPU)
+    with pytest.raises(ConfigurationError, match="one number per channel"):
+        normalized(torch.rand(shape, dtype=X.dtype), mean, std)
+
+
+def test_a_list_of_one_number_is_meant_for_all_channels():
+    mean, std = constants([0.5], [0.25], X.dtype, CPU)
+    assert normalized(X, mean, std).equal((X - 0.5) / 0.25)
