@@ -69,7 +69,7 @@ class Answers:
             self._predictions(f"{label}/prediction", z, where, names)
             if stored is not None:
                 self._predictions(f"{label}/stored_prediction", stored[place[rows]], where, names)
-            confidence, gap = z.softmax(dim=1).amax(dim=1).numpy(), margin(z, y[rows])[0].numpy()
+            confidence, gap = self.classifier.probabilities(z).amax(dim=1).numpy(), margin(z, y[rows])[0].numpy()
             self._figures(f"{label}/confidence", confidence, confidence * (1 - confidence), z, where, names)
             self._figures(f"{label}/margin", gap, np.ones(len(gap)), z, where, names)
 
@@ -117,8 +117,9 @@ class Answers:
     def _scores(self, part: str, z: Tensor, y: Tensor, at: Any, sample: list[str]) -> None:
         """Compares prediction, confidence, likelihood and Brier score, and keeps count of the classwise error."""
         prefix = "worst" if part == "attacked" else part
-        p = z.softmax(dim=1).numpy()
-        figures = columns(p, y.numpy())
+        one_vs_rest = self.classifier.one_vs_rest
+        p = self.classifier.probabilities(z).numpy()
+        figures = columns(p, y.numpy(), one_vs_rest)
         self._predictions(f"{prefix}_prediction", z, at, sample)
         own = np.eye(p.shape[1])[y]
         slopes = {
@@ -126,10 +127,12 @@ class Answers:
             "nll": 1 - (p * own).sum(axis=1),
             "brier": 2 * (np.abs(p - own) * p * (1 - p)).sum(axis=1),
         }
+        if one_vs_rest:  # both are of rows divided by their sum, whose logarithms move at most twice as far as a logit
+            slopes |= {"nll": np.full(len(p), 2.0), "brier": np.full(len(p), 4.0)}
         for name, slope in slopes.items():
             self._figures(f"{prefix}_{name}", getattr(figures, name), slope, z, at, sample)
         bins = self.bins[part]
-        bins.add(p, y.numpy())
+        bins.add(p, y.numpy(), one_vs_rest)
         for kind, noise in enumerate(self._noise(z)):
             # Noise moves each probability a little, and one near the edge between two bins into the other.
             moved, steps = 2 * noise.numpy()[:, None] * p * (1 - p), p * bins.bins

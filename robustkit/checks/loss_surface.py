@@ -15,7 +15,6 @@ from robustkit.maths.norms import Norm
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.bpda import BPDA
 from robustkit.model.classifier import Classifier
-from robustkit.model.output import find_scores
 
 POINTS = 100  # random points around each sample
 WIDTH = 8 / 255  # of the noise in all, as a share of the input range
@@ -140,7 +139,7 @@ def _spread(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, threat: T
 
 def _precision(classifier: Classifier, x: Tensor) -> float:
     """Returns the relative step of the coarsest numbers that the model computes with, as far as they show."""
-    output = find_scores(classifier.raw(x[:1]), classifier.select)
+    output = classifier.find_scores(classifier.raw(x[:1]))
     steps = [torch.finfo(dtype).eps for dtype in (classifier.model_dtype, output.dtype)]
     return max(*steps, 0.0 if x.device.type == "cpu" else 2**-10)  # GPUs may convolve in TF32
 

@@ -55,7 +55,7 @@ def command(model: ModelOptions, method: str, fit_share: float, samples: Choice,
     after = Classifier(calibrated, bounds=classifier.bounds, output="logits")
     for name, one in (("before", classifier), (method, after)):
         logits, y = held_out(one, judge.x, judge.y, loaded.batch_size)
-        found = measure(*columns(logits.softmax(dim=1).cpu().numpy(), y.cpu().numpy()), seed=seed)
+        found = measure(*columns(one.probabilities(logits).cpu().numpy(), y.cpu().numpy(), one.one_vs_rest), seed=seed)
         figures = (f"{value:.3f}" for value in (found.ece.value, found.nll.value, found.brier.value))
         table.add_row(name, screen.accuracy(found.accuracy), *figures, f"{found.mean_confidence:.3f}")
     settings = calibrated.settings()

@@ -62,7 +62,8 @@ class Chunk:
             x = self.classifier.accept(batch.x)
             y = as_labels(batch.y, self.setup.num_classes).to(self.classifier.device)
             ids, every = batch.ids.to(self.classifier.device), slice(0, len(x))
-            clean = self.judge(x, ids)
+            with self.classifier.checked():
+                clean = self.judge(x, ids)
             self.on_grid = x.ndim > 2 and bool(self.stored.on_grid(x).all())
             part.ledger.write(part.ledger.extend(len(x), batch.names), id=batch.ids, label=y.cpu())
             part.clean_bins.add(*self._enter_outcome("clean_", y, clean))
@@ -121,10 +122,11 @@ class Chunk:
         run.path.add(sums)
         cost.book()
 
-    def _enter_outcome(self, prefix: str, y: Tensor, logits: Tensor) -> tuple[Any, Any]:
-        """Enters prediction and calibration columns; returns probabilities and labels."""
-        probabilities, targets = logits.softmax(dim=1).cpu().numpy(), y.cpu().numpy()
-        figures = columns(probabilities, targets)
+    def _enter_outcome(self, prefix: str, y: Tensor, logits: Tensor) -> tuple[Any, Any, bool]:
+        """Enters prediction and calibration columns; returns what classwise calibration is made of."""
+        one_vs_rest = self.classifier.one_vs_rest
+        probabilities, targets = self.classifier.probabilities(logits).cpu().numpy(), y.cpu().numpy()
+        figures = columns(probabilities, targets, one_vs_rest)
         self.part.ledger.write(
             slice(0, len(y)),
             prefix,
@@ -133,7 +135,7 @@ class Chunk:
             nll=figures.nll,
             brier=figures.brier,
         )
-        return probabilities, targets
+        return probabilities, targets, one_vs_rest
 
     def _enter(self, run: AttackRun, where: Any, rows: Rows, y: Tensor, ids: Tensor, logits: Tensor) -> Tensor:
         """Writes what an attack found into the ledger and returns which rows reached its goal."""
@@ -143,7 +145,7 @@ class Chunk:
             where,
             f"{run.label}/",
             prediction=logits.argmax(1).cpu(),
-            confidence=logits.softmax(dim=1).amax(dim=1).cpu(),
+            confidence=self.classifier.probabilities(logits).amax(dim=1).cpu(),
             margin=lead(logits, y).cpu(),
             distance=self.setup.threat.distance(rows.x_adv, rows.x).cpu(),
             steps=rows.steps.cpu(),

@@ -43,6 +43,7 @@ class Part(BaseModel):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     output: Output = "auto"
+    select: str | int | None = None
 
 
 class Composition(BaseModel):
@@ -155,5 +156,6 @@ def _part(path: Path, part: Part, load: Callable[..., nn.Module], trusted: bool)
         mean=part.mean,
         std=part.std,
         output=part.output,
+        select=part.select,
         num_classes=part.num_classes,
     )

@@ -157,21 +157,23 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> tu
     return Ranked(confidence, correct, bins).bars()
 
 
-def columns(probabilities: ArrayLike, labels: ArrayLike) -> Columns:
+def columns(probabilities: ArrayLike, labels: ArrayLike, one_vs_rest: bool = False) -> Columns:
     """Returns the per-sample columns of `measure`; of equal top probabilities the first is the answer.
 
     Args:
         probabilities: Shape (n, K), rows that add up to 1.
         labels: True classes, shape (n,), integers 0 to K - 1.
+        one_vs_rest: Rows need not add up to 1; `nll` and `brier`, but not the confidence, divide them by their sum.
 
     Raises:
         InvalidEvaluation: Shapes that differ, values that are no probabilities, or labels outside 0 to K - 1.
     """
-    p, y = _checked_probabilities(probabilities, labels)
+    own, y = _checked_probabilities(probabilities, labels, one_vs_rest)
+    p = own / np.maximum(own.sum(axis=1, keepdims=True), SMALLEST_PROBABILITY) if one_vs_rest else own
     true = p[np.arange(len(y)), y]
     surprise = -np.log(np.maximum(true, SMALLEST_PROBABILITY))
     distance = np.square(p).sum(axis=1) - np.square(true) + np.square(1 - true)
-    return Columns(p.max(axis=1), p.argmax(axis=1) == y, surprise, distance)
+    return Columns(own.max(axis=1), own.argmax(axis=1) == y, surprise, distance)
 
 
 def brier(probabilities: ArrayLike, labels: ArrayLike) -> float:
@@ -192,7 +194,7 @@ def nll(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 def classwise_ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
     """Returns the ECE of every class's own probability, averaged over the classes; see `ClasswiseBins`."""
-    p, y = _checked_probabilities(probabilities, labels)
+    p, y = _checked_probabilities(probabilities, labels, False)
     classwise = ClasswiseBins(p.shape[1], bins)
     classwise.add(p, y)
     return classwise.ece()
@@ -224,9 +226,9 @@ class ClasswiseBins:
         self.n = 0
         self.excess = ExactSums(num_classes * bins)
 
-    def add(self, probabilities: ArrayLike, labels: ArrayLike) -> None:
-        """Counts more samples; arguments as for `columns`, with K columns."""
-        p, y = _checked_probabilities(probabilities, labels)
+    def add(self, probabilities: ArrayLike, labels: ArrayLike, one_vs_rest: bool = False) -> None:
+        """Counts more samples; arguments as for `columns`."""
+        p, y = _checked_probabilities(probabilities, labels, one_vs_rest)
         if p.shape[1] != self.num_classes:
             raise InvalidEvaluation(f"calibration: expected {self.num_classes} columns, got {p.shape[1]}; give all")
         cell = np.arange(self.num_classes) * self.bins + bin_of(p, self.bins)
@@ -304,8 +306,7 @@ def measure(
     )
 
 
-def _checked_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Array, Index]:
-    """Returns copies, for the callers to work in."""
+def _checked_probabilities(probabilities: ArrayLike, labels: ArrayLike, one_vs_rest: bool) -> tuple[Array, Index]:
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if p.ndim != 2 or y.shape != p.shape[:1]:
         raise InvalidEvaluation(
@@ -316,7 +317,7 @@ def _checked_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple
     check_range("probabilities", p, 1.0)
     sums = p.sum(axis=1)
     worst = int(np.abs(sums - 1).argmax())
-    if abs(sums[worst] - 1) > _SUM_ROUNDING:
+    if abs(sums[worst] - 1) > _SUM_ROUNDING and not one_vs_rest:
         raise InvalidEvaluation(
             f"calibration: expected probabilities that add up to 1, got {sums[worst]:.4g} at sample {worst}; "
             "give the softmax over all classes"
@@ -326,4 +327,4 @@ def _checked_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple
             f"calibration: expected integer labels from 0 to {p.shape[1] - 1}, got {y.dtype} "
             f"from {y.min()} to {y.max()}; give class indices"
         )
-    return np.clip(p, 0.0, 1.0), y.astype(np.int64)
+    return np.clip(p, 0.0, 1.0), y.astype(np.int64)  # copies, for the callers to work in

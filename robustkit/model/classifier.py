@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,9 +14,20 @@ from torch import Tensor, nn
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
 from robustkit.maths.losses import Loss
 from robustkit.model.carried_names import carried_names
+from robustkit.model.edges import inside, only_there, vanished
 from robustkit.model.frozen import frozen
 from robustkit.model.normalization import Constant, constants, normalized
-from robustkit.model.output import OUTPUTS, Output, Select, detect_output, find_scores
+from robustkit.model.output import (
+    OUTPUTS,
+    Output,
+    Select,
+    as_logits,
+    as_probabilities,
+    check_output,
+    detect_output,
+    width_advice,
+)
+from robustkit.model.output import find_scores as find
 
 _CUT = (
     "Classifier: expected an output that can be differentiated, got one cut off from the input "
@@ -51,13 +62,17 @@ class Classifier:
     Args:
         model: A module (plain, scripted or compiled) or any callable from a batch to an output.
         bounds: Lowest and highest legal input value; attacks see this space only.
-        mean: Subtracted from the input before the model sees it: a number, one per channel (axis 1), or any
-            tensor that broadcasts against the input.
+        mean: Subtracted from the input before the model sees it: a number, one per channel (for the axis that is as
+            long, refused where several are), or any tensor that broadcasts against the input.
         std: Divides the input after `mean` is subtracted; same forms.
         output: What the model returns. "auto" looks at the first batch: rows >= 0 that sum to one are
-            probabilities, a single column is the logit of class 1 of two, everything else is logits.
+            probabilities, a single column is the logit of class 1 of two, everything else is logits; rows in 0..1 that
+            do not sum to one have to be named. "sigmoid" is one probability for each class against the rest: the
+            answer is the class with the highest, and its confidence is that number. Models that may answer several
+            classes at once (multi-label) are not meant.
         select: How to find the tensor in a composite output: a key, an attribute, an index or a function. By
-            default a tensor is taken as it is, then `.logits`, then `["logits"]`, then the first element.
+            default a tensor is taken as it is, then `.logits`, then `["logits"]`, then the only tensor (N, K), or the
+            only one with `num_classes` columns; of equally wide ones in a tuple the first.
         num_classes: Expected number of classes; checked against the output.
         class_names: Names of the outputs, in their order, to which the classes of data are joined by name; by default
             those that a Hugging Face model brings along.
@@ -93,6 +108,11 @@ class Classifier:
             raise ConfigurationError(f"Classifier: expected bounds (low, high) with low < high, got {bounds}")
         if draws < 1:
             raise ConfigurationError(f"Classifier: expected draws >= 1, got {draws}; correct it")
+        if draws > 1 and output == "sigmoid":
+            raise ConfigurationError(
+                "Classifier: expected draws=1 with output='sigmoid', whose rows are no probabilities of one choice, "
+                f"got {draws}; average them in the model"
+            )
         self.model = model
         self.module = model if isinstance(model, nn.Module) else nn.Module()
         self.bounds = (float(bounds[0]), float(bounds[1]))
@@ -102,6 +122,8 @@ class Classifier:
         self.class_names = tuple(class_names) if class_names else carried_names(model)
         self.draws = draws
         self.tally = Tally()
+        self.checks = False
+        self.vanishes_at_edges: bool | None = None  # the gradient; not known yet
         tensors = [t for t in (*self.module.parameters(), *self.module.buffers()) if t.is_floating_point()]
         self.device = tensors[0].device if tensors else torch.device(device or "cpu")
         self.model_dtype = tensors[0].dtype if tensors else torch.float32
@@ -127,11 +149,21 @@ class Classifier:
         other = copy.copy(self)
         Classifier.__init__(other, **{**{name: getattr(self, name) for name in names}, **changes})
         other.tally = tally or other.tally
+        other.vanishes_at_edges = self.vanishes_at_edges
         return other
 
     def frozen(self) -> AbstractContextManager[None]:
         """Returns the context in which the model is in eval mode with constant weights (`robustkit.model.frozen`)."""
         return frozen(self.module)
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """Context in which every output is compared with what it is said to be; a GPU is waited for, each time."""
+        before, self.checks = self.checks, True
+        try:
+            yield
+        finally:
+            self.checks = before
 
     def accept(self, x: Tensor) -> Tensor:
         """Returns `x` on the model's device in its working dtype, rounding noise at the bounds clipped off.
@@ -173,12 +205,14 @@ class Classifier:
     def raw(self, x: Tensor) -> Any:
         """Returns what the model itself returns for `x` (N, ...) in `bounds`; counts N forward passes."""
         x = x.to(device=self.device, dtype=self.dtype)
+        if self.vanishes_at_edges and torch.is_grad_enabled() and x.requires_grad:
+            x = inside(x, self.bounds, self.model_dtype)
         x = normalized(x, self.mean, self.std)
         self.tally.forwards += len(x)
         return self.model(x.to(self.model_dtype, copy=True))  # a copy: the model may work in place on its input
 
     def logits(self, x: Tensor) -> Tensor:
-        """Returns logits (N, K) for `x` (N, ...) in `bounds`; softmax of them gives the model's probabilities.
+        """Returns logits (N, K) for `x` (N, ...) in `bounds`, of which `probabilities` are the model's own.
 
         Raises:
             ConfigurationError: If the output cannot be read as one row of class scores for each input.
@@ -186,22 +220,17 @@ class Classifier:
         scores = self._scores(self.raw(x))
         if self.output == "auto":
             self.output = detect_output(scores)
-        if self.output == "binary_logit":
-            if scores.shape[1] != 1:
-                raise ConfigurationError(
-                    f"Classifier: output 'binary_logit' expects one column, got {scores.shape[1]}; use 'logits'"
-                )
-            scores = torch.cat([torch.zeros_like(scores), scores], dim=1)
-        elif self.output == "probabilities":
-            if scores.shape[1] == 1:
-                scores = torch.cat([1 - scores, scores], dim=1)
-            scores = scores.clamp(min=torch.finfo(scores.dtype).tiny).log()
+        if self.output == "sigmoid" and scores.shape[1] == 1:
+            self.output = "probabilities"  # of the second of two classes
+        if self.checks:
+            check_output(scores, self.output)
+        scores = as_logits(scores, self.output)
         if self.num_classes is None:
             self.num_classes = scores.shape[1]
         if scores.shape[1] != self.num_classes or self.num_classes < 2:
             raise ConfigurationError(
                 f"Classifier: expected {max(self.num_classes, 2)} class scores a row, got {scores.shape[1]}; "
-                "correct num_classes, or select the right part of the output"
+                + width_advice(scores.shape[1], self.num_classes)
             )
         return scores
 
@@ -213,6 +242,15 @@ class Classifier:
                 return len(asked.logits(asked.accept(x))) == len(x)
         except Exception:
             return False
+
+    @property
+    def one_vs_rest(self) -> bool:
+        """Whether each class has a probability of its own, so that those of a sample need not add up to one."""
+        return self.output == "sigmoid"
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Returns what the model believes (N, K) where it answers `logits` (N, K): softmax, or sigmoids if they are."""
+        return as_probabilities(logits, self.output)
 
     def gradient(self, x: Tensor, y: Tensor, loss: Loss) -> Gradient:
         """Returns logits, loss and the loss gradient with respect to `x`, each row up to a positive factor.
@@ -240,7 +278,21 @@ class Classifier:
             raise InvalidEvaluation(_CUT)
         self.tally.backwards += len(x)
         grad = self._clean(grad)
-        return Gradient(logits.detach(), value, grad if scale == 1 else grad.div_(scale))
+        found = Gradient(logits.detach(), value, grad if scale == 1 else grad.div_(scale))
+        return found if self.vanishes_at_edges is not None else self._past_edges(found, x.detach(), y, loss)
+
+    def _past_edges(self, found: Gradient, x: Tensor, y: Tensor, loss: Loss) -> Gradient:
+        """Returns the gradient a hair inside the range if it vanishes at the ends only, which is then known."""
+        low, high = self.bounds
+        if x.device.type == "cpu" and not bool(((x == low) | (x == high)).any()):
+            return found  # these inputs cannot tell
+        self.vanishes_at_edges = False  # once: a GPU has to be waited for
+        if not only_there(x, found.grad, self.bounds):
+            return found
+        self.vanishes_at_edges = True
+        within = self.gradient(x, y, loss)
+        self.vanishes_at_edges = vanished(x, found.grad, within.grad, self.bounds)
+        return within if self.vanishes_at_edges else found
 
     def _clean(self, grad: Tensor) -> Tensor:
         peak = grad.flatten(1).abs().amax(dim=1)  # several times as fast as vector_norm on a CPU; NaN stays NaN
@@ -254,8 +306,12 @@ class Classifier:
         self.tally.zero_gradients = self.tally.zero_gradients + (peak == 0).sum()
         return grad.nan_to_num_(0.0, 0.0, 0.0)
 
+    def find_scores(self, output: Any) -> Any:
+        """Returns the part of what the model returned that holds the class scores; see `robustkit.model.output`."""
+        return find(output, self.select, self.num_classes)
+
     def _scores(self, output: Any) -> Tensor:
-        scores = find_scores(output, self.select)
+        scores = self.find_scores(output)
         if not isinstance(scores, Tensor):
             raise ConfigurationError(
                 f"Classifier: expected a tensor, tuple, dict or object with .logits, got {type(output).__name__}; "

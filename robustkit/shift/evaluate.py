@@ -110,7 +110,11 @@ def evaluate_shift(
 
 def _judge(classifier: Classifier, x: Tensor, y: Tensor) -> Columns:
     logits = classifier.logits(x).double()
-    return columns(logits.softmax(1).cpu().numpy(), as_labels(y, logits.shape[1]).cpu().numpy())
+    return columns(
+        classifier.probabilities(logits).cpu().numpy(),
+        as_labels(y, logits.shape[1]).cpu().numpy(),
+        classifier.one_vs_rest,
+    )
 
 
 def _published(published: Dataset, name: str, batch_size: int, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

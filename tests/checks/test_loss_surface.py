@@ -52,7 +52,9 @@ class TestStrength:
     )
     def test_stairs_are_told_from_slopes(self, before, eps, value, status):
         x, y = torch.full((5, 1, 2, 2), 0.5), torch.zeros(5, dtype=torch.int64)
-        model = Classifier(nn.Sequential(before, linear(torch.eye(2, 4), torch.tensor([0.1, 0.0]))).eval())
+        model = Classifier(
+            nn.Sequential(before, linear(torch.eye(2, 4), torch.tensor([0.1, 0.0]))).eval(), output="logits"
+        )
         with model.frozen():
             found = smooth(model, x, y, torch.arange(5), eps=eps)
         assert str(found.value).endswith(value)

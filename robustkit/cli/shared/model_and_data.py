@@ -32,6 +32,7 @@ class ModelAndData:
     weights: Path | None
     batch_size: int
     weights_key: str | None = None
+    output_key: str | int | None = None
 
     def in_eval_mode(self) -> ModelAndData:
         """Returns the same with the model in eval mode; one that was just built has no mode worth a report."""
@@ -79,6 +80,7 @@ class ModelAndData:
             mean=mean,
             std=std,
             output=classifier.output,
+            select=self.output_key,
         )
 
 
@@ -107,6 +109,7 @@ class ModelOptions:
     select_classes: str | None = None
     label_column: str | None = None
     weights_key: str | None = None
+    output_key: str | int | None = None
 
     def load(self) -> ModelAndData:
         """Returns the model on its device and the data.
@@ -130,13 +133,16 @@ class ModelOptions:
             mean=read_mean(self.mean),
             std=read_std(self.std),
             output=self.output,
+            select=self.output_key,
             num_classes=self.classes or (classes if shape or not dataset.class_names else None),
             class_names=names,
             draws=self.draws,
             device=device,
         )
         dataset = self._joined(classifier, with_fitting_axes(dataset, classifier.takes))
-        return ModelAndData(classifier, dataset, self.model, self.weights, self.batch_size, self.weights_key)
+        return ModelAndData(
+            classifier, dataset, self.model, self.weights, self.batch_size, self.weights_key, self.output_key
+        )
 
     def _names(self) -> tuple[str, ...] | None:
         """Returns what the user says the outputs are called."""

@@ -57,6 +57,10 @@ def _seconds(text: str) -> float:
     return float(text.rstrip("smh")) * units[text[-1] if text[-1:] in units else "s"]
 
 
+def _key(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
+
+
 def _radii(text: str) -> tuple[str, ...]:
     return tuple(radius.strip() for radius in text.split(","))
 
@@ -102,6 +106,7 @@ def _names(text: str) -> tuple[str, ...]:
 NUMBERS = Typed("numbers", "comma-separated numbers", _numbers)
 FRACTION = Typed("fraction", "a fraction such as 2% or 0.02", _fraction)
 TIME = Typed("time", "a time such as 90s, 10m or 1h", _seconds)
+OUTPUT_KEY = Typed("KEY", "a name or a number from 0", _key)
 RADII = Typed("eps,eps,...", "comma-separated radii", _radii)
 REQUIREMENT = Typed("rule", "NAME>=LIMIT or NAME<=LIMIT", _requirement)
 GROUPS = Typed("file", "a CSV file", _groups)

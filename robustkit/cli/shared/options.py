@@ -13,7 +13,7 @@ import click
 from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.model_and_data import ModelOptions, SeveralModels
 from robustkit.cli.shared.old_spellings import Renamed
-from robustkit.cli.shared.option_types import CLASS_MAP, REQUIREMENT
+from robustkit.cli.shared.option_types import CLASS_MAP, OUTPUT_KEY, REQUIREMENT
 from robustkit.cli.shared.preprocessing import BOUNDS, MEAN, STD
 from robustkit.cli.shared.recorded import Recorded
 from robustkit.cli.shared.samples import Choice
@@ -27,6 +27,9 @@ REQUIRE = click.option(
     multiple=True,
     type=REQUIREMENT,
     help='Such as "robust_accuracy>=0.45", judged on the confidence bound; may be repeated.',
+)
+EXPECTED = click.option(
+    "--expected-clean-accuracy", type=float, help="Stop unless the clean accuracy agrees, such as 0.938."
 )
 _SPLIT = click.option("--split", default="test", show_default=True, help="Part of the data.")
 _BATCH_SIZE = click.option(
@@ -50,7 +53,9 @@ _OPTIONS = [
     MEAN,
     STD,
     click.option("--output", default="auto", show_default=True,
-                 help="What the model returns: auto, logits, probabilities, log_probabilities, binary_logit."),
+                 help="What the model returns: auto, logits, probabilities, log_probabilities, sigmoid, binary_logit."),
+    click.option("--output-key", type=OUTPUT_KEY,
+                 help="Where the class scores are if the model returns several tensors: a name, or a number from 0."),
     click.option("--classes", type=click.IntRange(2), help="Number of classes  [default: inferred]"),
     click.option("--class-names", help="Comma-separated names of the outputs, in their order; classes of the data are "
                  "joined to them by name."),
