@@ -12,6 +12,7 @@ classified again in a fresh pass, which decides. Nothing depends on batch size o
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -23,10 +24,11 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Threat
 from robustkit.attacks.transfer import Transfer
-from robustkit.base.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.processes import ranks
+from robustkit.checks.clean_accuracy import expect_clean_accuracy, some_samples
+from robustkit.checks.diagnostic import Diagnostic, check_name
 from robustkit.checks.doctor import examine
-from robustkit.checks.expected_accuracy import expect_clean_accuracy
 from robustkit.checks.first_pass import ROWS
 from robustkit.checks.joining import join_classes
 from robustkit.data.dataset import Batch, Dataset, count_samples, samples_sha256, samples_sum
@@ -46,6 +48,8 @@ from robustkit.model.accelerate import faster
 from robustkit.model.classifier import Classifier, as_classifier
 from robustkit.model.weights import weights_sha256
 from robustkit.probes.run import Probes
+
+logger = logging.getLogger("robustkit")
 
 
 def evaluate(
@@ -80,7 +84,7 @@ def evaluate(
         limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
         first: Only the first so many samples instead.
         seed: Seed of all random numbers, and of the bootstrap.
-        expected_clean_accuracy: Fraction that must lie in the 95 % interval; checked first, so data are read twice.
+        expected_clean_accuracy: Fraction that must lie in the 95 % interval; data are read twice. Needed for a guess.
         until: Stop once the robust accuracy is known to this half-width, a fraction; see `anytime_interval`.
         budget: Seconds after which no new samples are begun.
         accelerate: Let attacks search on a faster copy of the model; the fresh pass is always the model's own.
@@ -95,7 +99,7 @@ def evaluate(
 
     Raises:
         ConfigurationError: If the attacks share no threat, an argument is invalid, or parts are another evaluation's.
-        InvalidEvaluation: If the doctor refuses data or model, or the clean accuracy is not the expected one.
+        InvalidEvaluation: If the doctor refuses data or model, or the clean accuracy is unexpected or that of a guess.
         ThreatViolation: If an attack left its threat.
     """
     classifier, protocol = as_classifier(classifier), as_protocol(attacks)
@@ -109,7 +113,7 @@ def evaluate(
     dataset = shuffled(dataset, seed) if stopping.early else dataset
     stream = cut(dataset, batch_size, size, stopping, meter)
     head = next(stream)
-    found += examine(classifier, head.x, head.y)
+    found += _examined(classifier, dataset, head, expected_clean_accuracy)
     sizes = {"limit": limit, "first": first, "batch size": batch_size, "examples": examples, "evidence": evidence}
     setup, search = _set_up(classifier, protocol, threat, dataset, head, seed, stopping.early, size, accelerate, sizes)
     parts = Parts(setup, Part.empty(setup, examples, evidence), folder, finished)
@@ -128,6 +132,17 @@ def evaluate(
             place += len(batch)
     whole = finish(setup, parts.whole(here), found=tuple(found), total=place, stopped=stopping.reason)
     return dataclasses.replace(probe.run(whole, chunk.batch_size, meter), seconds=meter.seconds)
+
+
+def _examined(classifier: Classifier, dataset: Dataset, head: Batch, expected: float | None) -> list[Diagnostic]:
+    """Returns what the doctor found, the clean accuracy first, which is told before any attack."""
+    found = [*examine(classifier, head.x, head.y, some_samples(dataset, head), expected)]
+    for item in found:
+        if item.id == "Q01":
+            if item.status == "fail":
+                raise InvalidEvaluation(f"evaluate, {check_name(item.id)}: {item.message}")
+            logger.info("clean accuracy: %s", item.message)
+    return found
 
 
 def _as_dataset(data: Any, classifier: Classifier) -> Dataset:

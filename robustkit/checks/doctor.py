@@ -6,31 +6,36 @@ from itertools import chain
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation
+from robustkit.checks.clean_accuracy import LOOKED_AT, clean_accuracy, some_samples
 from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
 from robustkit.checks.duplicates import Copies
 from robustkit.checks.first_pass import ROWS, first_pass
 from robustkit.checks.inner_optimization import inner_optimisation
 from robustkit.checks.joining import join_classes
 from robustkit.checks.loss_surface import smooth
-from robustkit.data.dataset import batches
+from robustkit.data.dataset import Batch, batches
 from robustkit.data.labels import as_labels
 from robustkit.maths.losses import cross_entropy
 from robustkit.model.classifier import Classifier
+from robustkit.model.edges import vanished
 
-LOOKED_AT = 2000  # samples among which it looks for copies
+MOST = 2000  # samples among which it looks for copies
 
 
-def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, ...]:
+def examine(
+    classifier: Classifier, x: Tensor, y: Tensor, sample: Batch | None = None, expected: float | None = None
+) -> tuple[Diagnostic, ...]:
     """Returns what the doctor found on the first samples (at most 64); nothing about the model is changed.
 
     Args:
         classifier: The model, wrapped.
         x: Inputs (N, ...) as the data set gives them.
         y: Labels in any form `as_labels` reads.
+        sample: What the clean accuracy is judged on, best from all over the data; by default the same samples.
+        expected: The clean accuracy that is expected, if any is; then it is not judged here.
 
     Raises:
         InvalidEvaluation: For input or output that would make every later number meaningless: range, dtype, shape,
@@ -38,10 +43,10 @@ def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, .
     """
     x, y = x[:ROWS], y[:ROWS]
     was_training = [name or "the model" for name, part in classifier.module.named_modules() if part.training]
-    with classifier.frozen(), torch.no_grad():
+    with classifier.frozen(), torch.no_grad(), classifier.checked():
         accepted = classifier.accept(x)
         logits = first_pass(classifier, accepted)
-        labels = as_labels(y, logits.shape[1]).to(classifier.device)
+        labels = _labels(y, logits).to(classifier.device)
         again = classifier.logits(accepted)
         repeat = _repeat(logits, again, classifier.draws)
         found = [
@@ -54,15 +59,19 @@ def examine(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Diagnostic, .
             _scale(logits, classifier.model_dtype),
             inner_optimisation(classifier, accepted[:8]),
         ]
-        if classifier.mean is not None or classifier.std is not None:
-            found.insert(0, _parity(classifier, accepted, labels, logits))
+        if expected is None:
+            some = Batch(x, y, y) if sample is None else sample
+            parts = [classifier.accept(part) for part in torch.split(some.x, ROWS)]
+            found.insert(0, clean_accuracy(classifier, torch.cat(parts), _labels(some.y, logits).to(classifier.device)))
     for item in found:
         if item.status == "fail" and item.id in ("Q02", "Q04"):
             raise InvalidEvaluation(f"doctor, {check_name(item.id)}: {item.message}")
     return tuple(found)
 
 
-def checkup(classifier: Classifier, data: Any, tuning: Any = None, batch_size: int = 256) -> tuple[Diagnostic, ...]:
+def checkup(
+    classifier: Classifier, data: Any, tuning: Any = None, batch_size: int = 256, expected: float | None = None
+) -> tuple[Diagnostic, ...]:
     """Returns every check that needs no attack: those of `examine`, the loss surface (Q18) and copies (Q23).
 
     Args:
@@ -70,13 +79,16 @@ def checkup(classifier: Classifier, data: Any, tuning: Any = None, batch_size: i
         data: As for `robustkit.evaluate`; the first 2000 samples are checked, and read only once.
         tuning: What the model was trained or tuned on; see `robustkit.evaluate`.
         batch_size: Rows the model sees at once.
+        expected: The clean accuracy that is expected, if any is; then it is not judged.
 
     Raises:
         InvalidEvaluation: As for `examine`.
     """
-    stream, copies = batches(join_classes(classifier, data), ROWS, LOOKED_AT), Copies()
-    first = next(stream)
-    found = [*examine(classifier, first.x, first.y)]
+    data = join_classes(classifier, data)
+    stream, copies = batches(data, LOOKED_AT, MOST), Copies()
+    head = next(stream)
+    found = [*examine(classifier, head.x, head.y, some_samples(data, head), expected)]
+    first = head.rows(0, ROWS)
     with classifier.frozen():
         x = classifier.accept(first.x)
         y = as_labels(first.y, classifier.classes(x[:1])).to(x.device)
@@ -85,10 +97,26 @@ def checkup(classifier: Classifier, data: Any, tuning: Any = None, batch_size: i
         ids = first.ids.to(x.device)
         if bool(right.any()) and not any(item.id == "Q07" and item.value == "none" for item in found):
             found.append(smooth(classifier, x[right], y[right], ids[right], batch_size=batch_size))
-        for batch in chain([first], stream):
+        for batch in chain([head], stream):
             copies.add(classifier.accept(batch.x), batch)
         found.append(copies.diagnostic(classifier, tuning))
     return tuple(sorted(found, key=lambda item: item.id))
+
+
+def _labels(y: Tensor, logits: Tensor) -> Tensor:
+    """Returns class indices (N,); says what it may mean where they go one too far."""
+    columns, labels = logits.shape[1], as_labels(y)
+    if int(labels.max()) == columns:
+        raise InvalidEvaluation(
+            f"labels: expected 0..{columns - 1} for {columns} outputs, got {int(labels.min())}..{columns}; "
+            + (
+                "they seem to count from 1: subtract 1, or --class-map from-1"
+                if int(labels.min()) > 0
+                else "one output fewer than classes is what ordinal models (CORAL) return, thresholds between "
+                "neighbouring classes: return one score for each class; or match data and model"
+            )
+        )
+    return as_labels(y, columns)
 
 
 def _input(classifier: Classifier, x: Tensor) -> Diagnostic:
@@ -102,19 +130,6 @@ def _input(classifier: Classifier, x: Tensor) -> Diagnostic:
         message = f"inputs use only {float(x.min()):.4g}..{float(x.max()):.4g} of the declared {low:g}..{high:g}; "
         return diagnostic("Q02", text, limit, "fail", message + "were they scaled twice, or are the bounds wrong?")
     return diagnostic("Q02", text, limit, "pass", "inputs are finite and within the declared range")
-
-
-def _parity(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor) -> Diagnostic:
-    """Returns Q01: the model as it is audited against itself without mean and std, which it may apply itself."""
-    bare = classifier.replace(mean=None, std=None, tally=classifier.tally)
-    wrapped, plain = (z.argmax(1) == y for z in (logits, bare.logits(x)))
-    gained, lost = int((wrapped & ~plain).sum()), int((plain & ~wrapped).sum())
-    seen = f"of {len(x)} samples, {int(wrapped.sum())} are correct with mean and std, {int(plain.sum())} without"
-    limit = "not significantly fewer correct with mean and std than without"
-    if lost > gained and binomtest(lost, lost + gained).pvalue < 1e-3:
-        message = f"{seen}: the model seems to normalise its input itself; omit mean and std"
-        return diagnostic("Q01", f"{int(wrapped.sum())} of {len(x)}", limit, "fail", message)
-    return diagnostic("Q01", f"{int(wrapped.sum())} of {len(x)}", limit, "pass", seen)
 
 
 def _mode(training: list[str]) -> Diagnostic:
@@ -147,6 +162,12 @@ def _output(classifier: Classifier) -> Diagnostic:
     if classifier.output == "probabilities":
         message = "the model returns probabilities; attacks use their logarithm, calibration uses the probabilities"
         return diagnostic("Q06", "probabilities", limit, "remark", message)
+    if classifier.one_vs_rest:
+        message = (
+            "the model returns one probability for each class against the rest: attacks use their logits, the answer "
+            "is the highest and its confidence that number; NLL and Brier score use them divided by their sum"
+        )
+        return diagnostic("Q06", "sigmoid", limit, "remark", message)
     return diagnostic("Q06", classifier.output.replace("_", " "), limit, "pass", "logits are available")
 
 
@@ -178,11 +199,31 @@ def _gradients(classifier: Classifier, x: Tensor, y: Tensor) -> Diagnostic:
     before = int(tally.zero_gradients), int(tally.nonfinite_gradients)
     limit = "no zero or NaN gradient; above 5 % the result is unreliable"
     try:
+        classifier.vanishes_at_edges = _vanishes_at_edges(classifier, x[:8], y[:8])
+        before = int(tally.zero_gradients), int(tally.nonfinite_gradients)
         classifier.gradient(x, y, cross_entropy)
     except (InvalidEvaluation, RuntimeError) as error:
         return diagnostic("Q07", "none", limit, "fail", str(error).splitlines()[0][:200])
     zero, bad = int(tally.zero_gradients) - before[0], int(tally.nonfinite_gradients) - before[1]
-    return gradient_diagnostic(zero, bad, len(x))
+    found = gradient_diagnostic(zero, bad, len(x))
+    if not classifier.vanishes_at_edges or found.status == "fail":
+        return found
+    message = (
+        "gradients vanish at exactly the ends of the input range and nowhere else, as behind a clamp; attacks take "
+        "them a hair inside, so the model is attacked as it would be without it"
+    )
+    return diagnostic("Q07", zero / len(x), limit, "remark", message)
+
+
+def _vanishes_at_edges(classifier: Classifier, x: Tensor, y: Tensor) -> bool:
+    """Returns whether gradients vanish at the ends of the range only, with a quarter of the entries put at each."""
+    x, place = x.clone(), torch.arange(x[0].numel(), device=x.device).view(x.shape[1:]) * 7919 % 4
+    for end, bound in enumerate(classifier.bounds):
+        x[:, place == end] = bound
+    classifier.vanishes_at_edges = False
+    there = classifier.gradient(x, y, cross_entropy).grad
+    classifier.vanishes_at_edges = True
+    return vanished(x, there, classifier.gradient(x, y, cross_entropy).grad, classifier.bounds)
 
 
 def _scale(logits: Tensor, dtype: torch.dtype) -> Diagnostic:

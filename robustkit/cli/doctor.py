@@ -9,7 +9,7 @@ import click
 
 from robustkit.base.exit_codes import ExitCode
 from robustkit.cli.shared.model_and_data import ModelOptions
-from robustkit.cli.shared.options import model_options, sample_options, tuning_option
+from robustkit.cli.shared.options import EXPECTED, model_options, sample_options, tuning_option
 from robustkit.cli.shared.samples import Choice
 
 if TYPE_CHECKING:
@@ -23,22 +23,34 @@ if TYPE_CHECKING:
 @tuning_option
 @sample_options()
 @click.option("--seed", default=0, show_default=True, help="Seed of the draw.")
-def command(model: ModelOptions, tuning: str | None, samples: Choice, seed: int) -> ExitCode:
+@EXPECTED
+def command(
+    model: ModelOptions, tuning: str | None, samples: Choice, seed: int, expected_clean_accuracy: float | None
+) -> ExitCode:
     """Check MODEL and its data before any attack.
 
-    Looks at the input range, labels, mode, determinism, batches, gradients and duplicates.
+    Looks at the clean accuracy, input range, labels, mode, determinism, batches, gradients and duplicates. Where the
+    accuracy is low, it tries the usual mistakes (labels, mean and std, scale, channels, output) and names the one.
 
     \b
     Example:
       robustkit doctor mypackage.models:resnet \\
           --weights resnet.safetensors --data images.npz
     """
+    from robustkit.checks.clean_accuracy import expect_clean_accuracy
     from robustkit.checks.doctor import checkup
     from robustkit.cli.shared import screen
     from robustkit.report.document.environment import environment
 
     loaded = model.load().only(samples, seed).in_eval_mode()
-    found = checkup(loaded.classifier, loaded.dataset, model.load_tuning(tuning), loaded.batch_size)
+    accuracy = expect_clean_accuracy(
+        loaded.classifier, loaded.dataset, loaded.batch_size, expected_clean_accuracy
+    )
+    tuned = model.load_tuning(tuning)
+    found = [
+        *accuracy,
+        *checkup(loaded.classifier, loaded.dataset, tuned, loaded.batch_size, expected_clean_accuracy),
+    ]
     console = screen.out()
     console.print(diagnostics_table(found))
     versions = environment()

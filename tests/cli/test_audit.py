@@ -164,7 +164,8 @@ def test_an_unreliable_evaluation_is_written_and_exits_3(case, capsys):
         "    def forward(self, x): return self.net(x + torch.rand_like(x))\n"
         "def noisy(): return Noisy()\n"
     )
-    assert run(["audit", "noisy_of_mine:noisy", "--data", "digits.npz", "--attack", "fgsm"]) == 3
+    untrained = ["--expected-clean-accuracy", "0.1"]
+    assert run(["audit", "noisy_of_mine:noisy", "--data", "digits.npz", "--attack", "fgsm", *untrained]) == 3
     assert "the evaluation is unreliable: Q05 fail (two passes give the same output)" in capsys.readouterr().err
     assert (
         json.loads(Path("robustkit-report/report.json").read_text())["audits"][0]["verdict"]["quality"] == "unreliable"
@@ -212,6 +213,7 @@ def test_foreign_networks_and_true_idx_files_through_the_command_line(shared_dat
 def test_an_audit_takes_the_same_rules_and_keeps_them(in_folder, capsys):
     Path("groups.csv").write_text("id,light\n" + "".join(f"{i},{'day' if i % 3 else 'night'}\n" for i in range(40)))
     command = ["audit", "mlp", "--data", "digits", "--first", "40", "--attack", "fgsm", "--groups", "groups.csv"]
+    command += ["--expected-clean-accuracy", "0.1"]  # untrained
     assert run([*command, "--require", "robust_accuracy<=0.5", "--require", "clean_accuracy[light=night]>=0.9"]) == 1
     assert "clean_accuracy[light=night] >= 0.9" in capsys.readouterr().err
     (found,) = from_json(Path("robustkit-report/report.json").read_text()).audits

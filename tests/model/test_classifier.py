@@ -11,6 +11,7 @@ import torch
 from nets import digits, digits_cnn, generator, images, labels, linear, robust_accuracy, smooth_cnn
 from torch import nn
 
+import robustkit
 from robustkit.attacks import FGSM, PGD
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.maths.losses import cross_entropy
@@ -461,3 +462,72 @@ class TestReplace:
             pass
 
         assert type(Mine(NET).replace(draws=2)) is Mine
+
+
+class Sigmoids(nn.Module):
+    """A digits network that answers for each class by itself."""
+
+    def __init__(self, scale=1.0):
+        super().__init__()
+        self.net, self.scale = digits_cnn(), scale
+
+    def forward(self, x):
+        return (self.scale * self.net(x)).sigmoid()
+
+
+def test_sigmoids_keep_their_own_confidence_in_an_evaluation():
+    x, y = digits(60)
+    found = robustkit.evaluate(Classifier(Sigmoids(), output="sigmoid"), (x, y), [FGSM(eps=0.1)])
+    own = Sigmoids()(x)
+    assert torch.allclose(torch.tensor(found.ledger["clean_confidence"]).float(), own.amax(1), atol=1e-5)
+    assert found.ledger["clean_prediction"].tolist() == own.argmax(1).tolist()
+    shares = own / own.sum(1, keepdim=True)
+    nll = -shares[torch.arange(60), y].log()
+    assert torch.allclose(torch.tensor(found.ledger["clean_nll"]).float(), nll, atol=1e-3)
+    same = robustkit.evaluate(digits_cnn(), (x, y), [FGSM(eps=0.1)])
+    assert abs(found.robust_accuracy.k - same.robust_accuracy.k) <= 1  # the same function of the same classes
+
+
+def test_an_output_that_changes_its_kind_after_the_first_batch_is_refused():
+    class Late(nn.Module):
+        """Answers like probabilities for dark inputs only."""
+
+        def forward(self, x):
+            z = digits_cnn()(x)
+            dark = (x.flatten(1).mean(1, keepdim=True) < 0.5).float()
+            return dark * z.softmax(1) + (1 - dark) * z.sigmoid()
+
+    x, y = digits(64)
+    bright = digits_cnn()(0.7 + 0.3 * x).argmax(1)
+    both = torch.cat([x] * 4 + [0.7 + 0.3 * x]), torch.cat([y] * 4 + [bright])
+    with pytest.raises(ConfigurationError, match="output 'probabilities' expects rows that add up to 1"):
+        robustkit.evaluate(Late(), both, [FGSM(eps=0.1)], batch_size=64)
+
+
+@pytest.mark.parametrize(("after", "said", "likely"), [
+    (lambda z: z.softmax(1), "logits", "probabilities"),
+    (lambda z: z, "probabilities", "logits"),
+    (lambda z: z, "log_probabilities", "logits"),
+    (lambda z: z, "sigmoid", "logits"),
+])  # fmt: skip
+def test_a_declared_output_is_checked_before_any_attack(after, said, likely):
+    model = Classifier(Through(digits_cnn(), after), output=said)
+    with pytest.raises(ConfigurationError, match=f"say output='{likely}'"):
+        robustkit.evaluate(model, digits(64), [FGSM(eps=0.1)])
+
+
+def test_sigmoids_are_not_averaged_as_if_they_were_one_choice():
+    with pytest.raises(ConfigurationError, match="expected draws=1 with output='sigmoid'"):
+        Classifier(Sigmoids(), output="sigmoid", draws=4)
+
+
+def test_one_column_of_sigmoids_is_the_probability_of_the_second_class():
+    model = Classifier(lambda x: x.flatten(1)[:, :1].sigmoid(), output="sigmoid")
+    x = torch.rand(5, 1, 2, 2)
+    assert torch.allclose(model.probabilities(model.logits(x))[:, 1], x.flatten(1)[:, 0].sigmoid(), atol=1e-6)
+
+
+def test_one_column_fewer_than_classes_is_called_ordinal():
+    model = Classifier(Through(digits_cnn(), lambda z: z[:, :9]), num_classes=10)
+    with pytest.raises(ConfigurationError, match="CORAL"):
+        model.logits(digits(4)[0])

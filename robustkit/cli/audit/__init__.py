@@ -11,6 +11,7 @@ from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import ABOUT, FRACTION, GROUPS, RADII, TIME
 from robustkit.cli.shared.options import (
+    EXPECTED,
     REQUIRE,
     attack_options,
     model_options,
@@ -38,7 +39,7 @@ from robustkit.cli.shared.options import (
 @click.option("--until", type=FRACTION, help="Stop when the robust accuracy is known to, say, 2%; in random order.")
 @click.option("--time-limit", cls=Renamed, type=TIME, help="Stop after, say, 10m; in random order.")
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
-@click.option("--expected-clean-accuracy", type=float, help="Stop unless the clean accuracy agrees, such as 0.938.")
+@EXPECTED
 @probe_options
 @tuning_option
 @click.option(

@@ -12,7 +12,7 @@ from robustkit.base.processes import ranks
 from robustkit.cli.audit.plan import Plan
 from robustkit.cli.shared import samples
 from robustkit.cli.shared.model_and_data import ModelAndData, refuse_other_order
-from robustkit.cli.shared.progress import Bar, progress
+from robustkit.cli.shared.progress import Bar, progress, told
 from robustkit.cli.shared.resume import keeping
 from robustkit.data.labels import names_of_classes
 from robustkit.data.sampling import sampled
@@ -52,7 +52,8 @@ def run(plan: Plan) -> Results:
     loaded = plan.model.load().only(plan.samples, plan.seed).in_eval_mode()
     protocol = _protocol(plan, loaded)
     _check_requirements(plan, loaded, protocol)
-    with keeping(plan.parts_folder), progress(plan.quiet or not ranks().first) as bar:
+    silent = plan.quiet or not ranks().first
+    with keeping(plan.parts_folder), told(silent), progress(silent) as bar:
         evaluation = _evaluate(plan, loaded, protocol, bar)
         if plan.share:
             return Results(loaded, evaluation)

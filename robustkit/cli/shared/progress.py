@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -70,6 +72,29 @@ def progress(quiet: bool = False) -> Iterator[Bar]:
     bar = Progress(*columns, console=console, transient=True, disable=silent)
     with nullcontext() if silent else bar:  # older versions of rich end even a disabled bar with a line feed
         yield Bar(bar)
+
+
+@contextmanager
+def told(quiet: bool = False) -> Iterator[None]:
+    """Context in which what `evaluate` has to tell, such as the clean accuracy before any attack, is printed."""
+    logger, handler = logging.getLogger("robustkit"), _Lines()
+    level = logger.level
+    try:
+        if not quiet:
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _Lines(logging.Handler):
+    """Prints what is worth telling; warnings go their own way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.INFO:
+            click.echo(record.getMessage())
 
 
 def accuracies(epoch: Epoch) -> str:
