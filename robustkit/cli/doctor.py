@@ -43,9 +43,7 @@ def command(
     from robustkit.report.document.environment import environment
 
     loaded = model.load().only(samples, seed).in_eval_mode()
-    accuracy = expect_clean_accuracy(
-        loaded.classifier, loaded.dataset, loaded.batch_size, expected_clean_accuracy
-    )
+    accuracy = expect_clean_accuracy(loaded.classifier, loaded.dataset, loaded.batch_size, expected_clean_accuracy)
     tuned = model.load_tuning(tuning)
     found = [
         *accuracy,
