@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     USAGE = 2, "usage or configuration"
     UNRELIABLE = 3, "evaluation invalid or unreliable"
     UNDECIDED = 4, "undecided"
+    INTERNAL = 70, "internal error: a bug of robustkit"
     INTERRUPTED = 130, "interrupted"
 
     def __new__(cls, code: int, meaning: str) -> ExitCode:

@@ -20,7 +20,7 @@ def first_pass(classifier: Classifier, x: Tensor) -> Tensor:
         logits = classifier.logits(x)
     except RobustkitError:
         raise
-    except Exception as error:
+    except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:  # may well be about the shape
         raise InvalidEvaluation(
             f"doctor: expected a model that takes inputs of shape {tuple(x.shape)}, got {type(error).__name__}: "
             f"{str(error).splitlines()[0][:160] if str(error) else 'no message'}; {_shape_advice(x)}"

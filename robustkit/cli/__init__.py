@@ -7,14 +7,16 @@ if __name__ != "robustkit.cli":
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 
 import click
 
-from robustkit.base.errors import RobustkitError, suggest
+from robustkit.base.errors import RobustkitError, one_line, suggest
 from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.base.foreign_code import raised_by
 from robustkit.base.version import __version__
 
 COMMANDS = (
@@ -44,6 +46,7 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings=SETTINGS, epilog=listed())
 @click.version_option(__version__, prog_name="robustkit", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, expose_value=False, help="Where something fails, also print the traceback.")
 def cli() -> None:
     """Attack, defend and audit any PyTorch classifier.
 
@@ -52,31 +55,42 @@ def cli() -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit code; every failure is one line on standard error."""
+    """Runs a command line and returns its exit code; every failure is one line on standard error.
+
+    With `--debug`, wherever it stands, the traceback is printed, too.
+    """
+    words = [*(sys.argv[1:] if arguments is None else arguments)]
+    kept = [word for word in words if word != "--debug"]
     try:
         with _together():
-            words = [*(sys.argv[1:] if arguments is None else arguments)]
-            result = cli.main(args=words, prog_name="robustkit", standalone_mode=False, obj=words)
+            result = cli.main(args=kept, prog_name="robustkit", standalone_mode=False, obj=kept)
         return result if isinstance(result, int) else ExitCode.OK
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return ExitCode.USAGE
-    except click.ClickException as error:
-        return _say(error.format_message(), ExitCode.USAGE)
-    except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted; nothing was written", ExitCode.INTERRUPTED)
-    except RobustkitError as error:
-        return _say(str(error), error.exit_code)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader of our output has gone
         return ExitCode.OK
-    except OSError as error:
-        return _say(f"expected files that can be read and written, got {error}", ExitCode.USAGE)
-    except Exception as error:
-        if os.environ.get("ROBUSTKIT_TRACEBACK"):
-            raise
-        hint = "this is a bug; set ROBUSTKIT_TRACEBACK=1 to see where"
-        return _say(f"{type(error).__name__}: {error} ({hint})", ExitCode.USAGE)
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if len(kept) < len(words) and not isinstance(error, click.ClickException):
+            traceback.print_exception(error)
+        return _say(*_told(error))
+
+
+def _told(error: BaseException) -> tuple[str, ExitCode]:
+    """Returns what to say about an error, and its exit code: whose fault it is decides both."""
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return "interrupted; nothing was written", ExitCode.INTERRUPTED
+    if isinstance(error, click.ClickException):
+        return error.format_message(), ExitCode.USAGE
+    if isinstance(error, RobustkitError):
+        return str(error), error.exit_code
+    who = "code that was called" if isinstance(error, SystemExit) else raised_by(error)
+    if who:
+        return f"{who} raised {one_line(error)}; repair it (--debug shows where)", ExitCode.USAGE
+    if isinstance(error, OSError):
+        return f"expected files that can be read and written, got {error}", ExitCode.USAGE
+    return f"{one_line(error)} (this is a bug of robustkit; --debug shows where)", ExitCode.INTERNAL
 
 
 def launched() -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.foreign_code import foreign
 from robustkit.data.labels import as_labels, as_tensor
 
 FIELD_NAMES = {"x": ("x", "image", "pixel_values"), "y": ("y", "label", "labels"), "id": ("id", "ids")}
@@ -141,7 +142,7 @@ def _stream(source: Any, batch_size: int, limit: int | None) -> Iterator[Batch]:
     waiting = count = 0
     seen: set[int] = set()
     map_style = _is_map_style(source)
-    for item in _items(source, batch_size):
+    for item in _read(source, batch_size):
         piece, start = _piece(item, count, sample=map_style), 0
         while start < len(piece):
             room = batch_size - waiting if limit is None else min(batch_size - waiting, limit - count)
@@ -179,6 +180,18 @@ def _holds_samples(source: Any) -> bool:
 
 def _is_map_style(source: Any) -> bool:
     return hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "__iter__")
+
+
+def _read(source: Any, batch_size: int) -> Iterator[Any]:
+    with foreign("the data"):
+        items = _items(source, batch_size)
+    while True:
+        with foreign("the data"):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
 
 
 def _items(source: Any, batch_size: int) -> Iterator[Any]:

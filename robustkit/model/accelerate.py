@@ -42,7 +42,10 @@ def faster(classifier: Classifier, x: Tensor) -> Classifier:
         found = classifier.replace(model=twin.to(memory_format=torch.channels_last), tally=classifier.tally)
         with torch.no_grad():
             expected, got = classifier.logits(x), found.logits(x)
-    except Exception:  # whatever a stranger's module does when it is copied or traced, the original is at hand
+    except (
+        Exception,
+        SystemExit,
+    ):  # whatever a stranger's module does when it is copied or traced, the original is at hand
         return classifier
     spread = (expected.amax(dim=1) - expected.amin(dim=1)).clamp(min=1e-6)
     close = ((expected - got).abs().amax(dim=1) <= _TOLERANCE * spread).all()
@@ -53,7 +56,7 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
     """Returns the names of convolutions and the batch norms that alone read them; none where tracing fails."""
     try:
         nodes = list(torch.fx.symbolic_trace(module).graph.nodes)
-    except Exception:  # control flow that depends on data cannot be traced
+    except (Exception, SystemExit):  # control flow that depends on data cannot be traced
         return []
     calls = Counter(node.target for node in nodes if node.op == "call_module")
     parts = dict(module.named_modules())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
+from robustkit.base.foreign_code import foreign
 from robustkit.maths.losses import Loss
 from robustkit.model.carried_names import carried_names
 from robustkit.model.edges import inside, only_there, vanished
@@ -209,7 +210,8 @@ class Classifier:
             x = inside(x, self.bounds, self.model_dtype)
         x = normalized(x, self.mean, self.std)
         self.tally.forwards += len(x)
-        return self.model(x.to(self.model_dtype, copy=True))  # a copy: the model may work in place on its input
+        with foreign("the model"):
+            return self.model(x.to(self.model_dtype, copy=True))  # a copy: the model may work in place on its input
 
     def logits(self, x: Tensor) -> Tensor:
         """Returns logits (N, K) for `x` (N, ...) in `bounds`, of which `probabilities` are the model's own.
@@ -273,7 +275,8 @@ class Classifier:
         value, direction = loss(logits.detach().double(), y)
         scale = 256 if self.model_dtype == torch.float16 else 1  # keeps small gradients above the underflow
         direction = (direction if scale == 1 else scale * direction).to(logits.dtype)
-        (grad,) = torch.autograd.grad(logits, x, direction, allow_unused=True)
+        with foreign("the model's backward pass"):
+            (grad,) = torch.autograd.grad(logits, x, direction, allow_unused=True)
         if grad is None:
             raise InvalidEvaluation(_CUT)
         self.tally.backwards += len(x)

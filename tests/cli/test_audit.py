@@ -13,6 +13,7 @@ import torch
 from complaints import complaint
 from nets import digits
 
+from robustkit.base.exit_codes import ExitCode
 from robustkit.cli import run
 from robustkit.report import from_json
 
@@ -153,7 +154,7 @@ def test_a_bug_is_one_line_too(case, capsys, monkeypatch):
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr("robustkit.cli.audit.run.evaluate", fail)
-    assert "ZeroDivisionError: oops (this is a bug" in complaint(capsys, AUDIT, 2)
+    assert "ZeroDivisionError: oops (this is a bug" in complaint(capsys, AUDIT, ExitCode.INTERNAL)
 
 
 def test_an_unreliable_evaluation_is_written_and_exits_3(case, capsys):

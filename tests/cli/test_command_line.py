@@ -34,6 +34,7 @@ def test_the_help_lists_every_exit_code(capsys):
         2: "usage or configuration",
         3: "evaluation invalid or unreliable",
         4: "undecided",
+        70: "internal error: a bug of robustkit",
         130: "interrupted",
     }.items():
         assert f"    {code:<4} {meaning}\n" in out

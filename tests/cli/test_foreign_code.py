@@ -1,0 +1,86 @@
+"""Exceptions of users' code are theirs, an attempt to leave is an error, and a bug of ours has its own exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from complaints import complaint
+
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.exit_codes import ExitCode
+from robustkit.base.foreign_code import foreign, raised_by
+from robustkit.cli import run
+
+MODELS = """
+import torch
+from torch import nn
+
+class Raises(nn.Module):
+    def __init__(self, error, after=0):
+        super().__init__()
+        self.layer, self.error, self.left = nn.Linear(64, 10), error, after
+
+    def forward(self, x):
+        self.left -= len(x)
+        if self.left < 0:
+            raise self.error
+        return self.layer(x.flatten(1))
+
+def leaves(): return Raises(SystemExit(0))
+def divides(): return Raises(ZeroDivisionError("oops"))
+def later(): return Raises(FileNotFoundError("no such table"), after=100)
+def lazy(): return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+def table():
+    for i in range(70):
+        if i == 65:
+            raise KeyError("row 65")
+        yield torch.rand(1, 8, 8), 0
+"""
+
+
+@pytest.fixture
+def models(case):
+    (case / "raising.py").write_text(MODELS)
+    yield case
+    sys.modules.pop("raising", None)
+
+
+AUDIT = ["--data", "digits.npz", "--eps", "0.1", "--attack", "fgsm", "--probes", "0"]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("leaves", "the model: expected a result, but it raised SystemExit: 0 to leave the process"),
+        ("divides", "the model raised ZeroDivisionError: oops; repair it (--debug shows where)"),
+        ("later", "the model raised FileNotFoundError: no such table; repair it (--debug shows where)"),
+    ],
+)
+def test_what_a_model_raises_is_one_line_that_says_so(models, capsys, model, message):
+    assert message in complaint(capsys, ["audit", f"raising:{model}", *AUDIT, "--batch-size", "20"], ExitCode.USAGE)
+
+
+def test_debug_shows_the_traceback_of_the_model_wherever_it_stands(models, capsys):
+    for words in (["--debug", "audit", "raising:divides", *AUDIT], ["audit", "raising:divides", *AUDIT, "--debug"]):
+        assert run(words) == ExitCode.USAGE
+        err = capsys.readouterr().err
+        assert "raising.py" in err
+        assert "raise self.error" in err
+        assert err.splitlines()[-1].startswith("robustkit: the model raised ZeroDivisionError: oops")
+
+
+def test_what_the_data_raise_is_theirs(models, capsys):
+    words = ["doctor", "nets_of_mine:cnn", "--data", "raising:table"]
+    assert "the data raised KeyError: 'row 65'; repair it" in complaint(capsys, words, ExitCode.USAGE)
+
+
+def test_code_that_is_called_cannot_leave_and_is_remembered_otherwise():
+    with pytest.raises(ConfigurationError, match=r"^it: expected a result, but it raised SystemExit: 3"), foreign("it"):
+        raise SystemExit(3)
+    with pytest.raises(ZeroDivisionError) as caught, foreign("outer"), foreign("inner"):
+        raise ZeroDivisionError
+    assert raised_by(caught.value) == "inner"
+    with pytest.raises(KeyboardInterrupt), foreign("it"):
+        raise KeyboardInterrupt
+    assert raised_by(ZeroDivisionError()) is None
