@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustkit.checks.diagnostic import Diagnostic, diagnostic
 from robustkit.model.classifier import Classifier
+from robustkit.model.plain_tensor import plain
 
 _DOORS: tuple[tuple[Any, str], ...] = (
     (torch.autograd, "grad"),
@@ -90,4 +91,5 @@ def _needs_gradients(classifier: Classifier, x: Tensor) -> bool:
 
 
 def _same(now: Tensor, before: Tensor) -> bool:
+    now, before = plain(now), plain(before)
     return now.shape == before.shape and bool(((now == before) | ((now != now) & (before != before))).all())

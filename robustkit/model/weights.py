@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.base.settings import instance
 from robustkit.model.checkpoint import read_checkpoint
+from robustkit.model.plain_tensor import plain
 from robustkit.model.weight_match import Match
 from robustkit.model.weight_sets import WeightSet, below, prefixes, sets_in
 
@@ -111,7 +112,7 @@ def weights_sha256(module: nn.Module) -> str:
         for value in held if isinstance(held, tuple) else (held,):
             if not isinstance(value, Tensor):
                 continue
-            value = value.dequantize() if value.is_quantized else value
+            value = plain(value)
             digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
             # Through uint8, because numpy knows no bfloat16.
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
