@@ -17,7 +17,7 @@ from robustkit.maths.losses import Loss
 from robustkit.model.carried_names import carried_names
 from robustkit.model.edges import inside, only_there, vanished
 from robustkit.model.frozen import frozen
-from robustkit.model.normalization import Constant, constants, normalized
+from robustkit.model.normalization import Constant, constants, normalized, refuse_other_units
 from robustkit.model.output import (
     OUTPUTS,
     Output,
@@ -131,6 +131,7 @@ class Classifier:
         # Half precision is the model's affair: attacks keep at least float32, the input is rounded on entry.
         self.dtype = torch.promote_types(self.model_dtype, torch.float32)
         self.mean, self.std = constants(mean, std, self.dtype, self.device)
+        refuse_other_units(self.mean, self.std, self.bounds)
 
     def replace(self, *, tally: Tally | None = None, **changes: Any) -> Classifier:
         """Returns a copy with some settings changed, as `dataclasses.replace` does; it counts passes in its own tally.

@@ -26,6 +26,35 @@ def constants(
     return shift, scale
 
 
+def refuse_other_units(mean: Tensor | None, std: Tensor | None, bounds: tuple[float, float]) -> None:
+    """Refuses mean and std in grey levels for inputs in 0..1, and those of 0..1 for inputs in grey levels.
+
+    Raises:
+        ConfigurationError: Naming the values in the units of the inputs.
+    """
+    low, high = bounds
+    if low < 0:
+        return
+    shift, scale = (0.0 if c is None else float(c.max()) for c in (mean, std))
+    if high <= 1 and (shift > 1 or scale > 10):
+        factor, units = 1 / 255, "grey levels; divide them by 255"
+    elif high >= 100 and 0 < shift <= 1 and 0 < scale <= 1:
+        factor, units = 255, "units of 0..1; multiply them by 255, or divide the inputs by 255"
+    else:
+        return
+    got = " and ".join(f"{name} {_listed(c)}" for name, c in (("mean", mean), ("std", std)) if c is not None)
+    try_ = " and ".join(f"{name} {_listed(c * factor)}" for name, c in (("mean", mean), ("std", std)) if c is not None)
+    raise ConfigurationError(
+        f"Classifier: expected mean and std in the units of inputs in {low:g}..{high:g}, got {got}, which seem to be in"
+        f" {units}: {try_}"
+    )
+
+
+def _listed(constant: Tensor) -> str:
+    values = constant.flatten().tolist()
+    return ",".join(f"{value:.4g}" for value in values[:4]) + (",..." if len(values) > 4 else "")
+
+
 def normalized(x: Tensor, mean: Tensor | None, std: Tensor | None) -> Tensor:
     """Returns (x - mean) / std for inputs (N, ...); one number per channel is meant for the axis that is as long.
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.model.classifier import Classifier
 from robustkit.model.normalization import constants, normalized
 
 X = torch.arange(24, dtype=torch.float64).view(2, 3, 2, 2) / 24
@@ -88,3 +89,30 @@ def test_height_is_no_axis_of_channels(shape):
 def test_a_list_of_one_number_is_meant_for_all_channels():
     mean, std = constants([0.5], [0.25], X.dtype, CPU)
     assert normalized(X, mean, std).equal((X - 0.5) / 0.25)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "mean", "std", "message"),
+    [
+        (
+            (0, 1),
+            [123.675, 116.28, 103.53],
+            [58.395, 57.12, 57.375],
+            "divide them by 255: mean 0.485,0.456,0.406 and std",
+        ),
+        ((0, 1), None, 255.0, "divide them by 255: std 1"),
+        ((0, 1), 33.3, None, "divide them by 255: mean 0.1306"),
+        ((0, 255), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], "multiply them by 255, .*: mean 123.7,116.3,103.5"),
+    ],
+)
+def test_mean_and_std_in_other_units_than_the_inputs_are_refused_with_the_right_values(bounds, mean, std, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Classifier(torch.nn.Identity(), bounds=bounds, mean=mean, std=std)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "mean", "std"),
+    [((0, 1), [0.485, 1.0], [0.2, 2.0]), ((0, 255), 123.7, 58.4), ((0, 255), 0.0, 255.0), ((-3, 3), 1.5, 0.5)],
+)
+def test_mean_and_std_in_the_units_of_the_inputs_are_taken(bounds, mean, std):
+    Classifier(torch.nn.Identity(), bounds=bounds, mean=mean, std=std)
