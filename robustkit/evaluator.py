@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
-from robustkit.attacks.threat import Threat
+from robustkit.attacks.threat import Threat, refuse_grey_levels
 from robustkit.attacks.transfer import Transfer
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.processes import ranks
@@ -108,7 +108,7 @@ def evaluate(
     share = Share(shard, here, stopping, folder is not None)
     probe = Probes(classifier, seed, probes, tuning, later=share.by_hand)
     meter = Meter(progress if here.first else None, 1 + len(protocol.attacks), probe.visits(size))
-    threat = common_threat(protocol.attacks, classifier)
+    threat = _checked_threat(protocol, classifier)
     found = expect_clean_accuracy(classifier, dataset, batch_size, expected_clean_accuracy)
     dataset = shuffled(dataset, seed) if stopping.early else dataset
     stream = cut(dataset, batch_size, size, stopping, meter)
@@ -153,6 +153,13 @@ def _as_dataset(data: Any, classifier: Classifier) -> Dataset:
             f"evaluate: expected data in the model's bounds {classifier.bounds}, got {dataset.bounds}; make them agree"
         )
     return dataset
+
+
+def _checked_threat(protocol: Protocol, classifier: Classifier) -> Threat:
+    """Returns the threat of all attacks; raises ConfigurationError where its eps could mean two things."""
+    threat = common_threat(protocol.attacks, classifier)
+    refuse_grey_levels(threat.eps, classifier.bounds)
+    return threat
 
 
 def _set_up(

@@ -232,3 +232,16 @@ def test_data_in_other_bounds_than_the_model_are_refused_before_any_work():
         ConfigurationError, match=r"expected data in the model's bounds \(0.0, 1.0\), got \(0.0, 255.0\)"
     ):
         robustkit.evaluate(digits_cnn(), Dataset(name="raw", source=(x, y), bounds=(0.0, 255.0)), attacks)
+
+
+@pytest.mark.parametrize("eps", ["8/255", 8 / 255])
+def test_an_eps_in_grey_levels_for_other_bounds_must_be_said_as_a_decimal(eps):
+    x, y = digits(8)
+    wide = Classifier(digits_cnn(), bounds=(-1.0, 1.0))
+    with pytest.raises(ConfigurationError, match=r"in -1\.\.1, got 8/255; give 0\.0627451 for 8/255 of the range"):
+        robustkit.evaluate(wide, (x, y), [FGSM(eps=eps)])
+    with pytest.raises(ConfigurationError, match="got 8/255"):
+        robustkit.security_curve(wide, (x, y), [FGSM(eps="0.1")], ["0.1", eps])
+    assert robustkit.evaluate(wide, (x, y), [FGSM(eps="0.0314")]).threat.eps == "0.0314"
+    halves = Classifier(digits_cnn(), bounds=(-0.5, 0.5))  # as wide as 0..1, so that 255ths are grey levels
+    assert robustkit.evaluate(halves, (x - 0.5, y), [FGSM(eps=eps)]).threat.radius == 8 / 255

@@ -52,6 +52,25 @@ def eps_text(eps: Eps) -> str:
     return f"{levels}/255" if levels / 255 == radius else repr(radius)
 
 
+def refuse_grey_levels(eps: Eps, bounds: tuple[float, float]) -> None:
+    """Refuses an eps in 255ths where the input range is not one unit wide: it is in input units, not in grey levels.
+
+    The same number as a decimal is taken as meant.
+
+    Raises:
+        ConfigurationError: If so.
+    """
+    low, high = bounds
+    if not eps_text(eps).replace(" ", "").endswith("/255") or not math.isfinite(high - low) or high - low == 1:
+        return
+    radius = parse_eps(eps)
+    raise ConfigurationError(
+        f"eps: expected a decimal number in input units for inputs in {low:g}..{high:g}, got {eps_text(eps)}; give"
+        f" {radius * (high - low):.6g} for {eps_text(eps)} of the range, {radius:.6g} if it is meant as it stands, or"
+        " inputs in 0..1 with mean and std if these are normalised"
+    )
+
+
 @dataclass(frozen=True)
 class Threat:
     """All points within `eps` of the clean input in `norm`, inside the input range `bounds`.

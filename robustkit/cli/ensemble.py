@@ -101,6 +101,7 @@ def command(**options: Any) -> None:
       robustkit audit ensemble.json --data digits
     """
     from robustkit.attacks.names import strength
+    from robustkit.attacks.threat import refuse_grey_levels
     from robustkit.cli.shared import samples
     from robustkit.cli.shared.progress import progress
     from robustkit.evaluation.attack_run import labels
@@ -113,6 +114,7 @@ def command(**options: Any) -> None:
         members = trained(plan, bar).load() if plan.train else plan.models.load()
         if len(members) < 2:
             raise ConfigurationError("ensemble: expected two or more members, got one; name more models or --weights")
+        refuse_grey_levels(plan.eps, members[0].classifier.bounds)
         batch = samples.read(plan.samples.of(members[0].dataset, plan.seed))
         settings, batch = combination(plan, members, batch)
         found = transfer(

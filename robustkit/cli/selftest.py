@@ -58,6 +58,7 @@ def command(
           --attack pgd:steps=40 --eps 4/255
     """
     from robustkit.attacks import create
+    from robustkit.attacks.threat import refuse_grey_levels
     from robustkit.cli.shared import screen
     from robustkit.cli.shared.progress import progress
     from robustkit.evaluation.attack_run import labels
@@ -66,6 +67,8 @@ def command(
     chosen = [create(spec, norm=norm, eps=eps) for spec in attacks or DEFAULT_ATTACKS]
     named = list(zip(labels(chosen), chosen, strict=True)) if attacks else [(a.label, a) for a in typical_attacks()]
     loaded = model.load() if model else None
+    if loaded:
+        refuse_grey_levels(eps, loaded.classifier.bounds)
     with progress(quiet) as bar:
         found = on_linear_models(named, seed, bar)
         planted = on_model(loaded, chosen, samples, seed, bar) if loaded else None

@@ -97,6 +97,7 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
       torchrun --nproc-per-node 4 -m robustkit train \\
           preact_resnet18 --data cifar10
     """
+    from robustkit.attacks.threat import refuse_grey_levels
     from robustkit.base.processes import ranks
     from robustkit.cli.shared import screen
     from robustkit.cli.shared.report_files import check_folder
@@ -106,6 +107,7 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
     plan = Plan(recipe=recipe_of(config, settings), **options)
     plan.goal()  # a wrong name or setting is said before anything is loaded
     loaded = plan.model.load()
+    refuse_grey_levels(plan.eps, loaded.classifier.bounds)
     try:
         training = run(plan, loaded)
     except KeyboardInterrupt:

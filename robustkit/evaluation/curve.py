@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
-from robustkit.attacks.threat import Eps, parse_eps
+from robustkit.attacks.threat import Eps, parse_eps, refuse_grey_levels
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
 from robustkit.checks.joining import join_classes
@@ -113,6 +113,8 @@ def security_curve(
     ordered = tuple(sorted(radii, key=parse_eps))
     if not ordered or len({parse_eps(eps) for eps in ordered}) < len(ordered):
         raise ConfigurationError(f"curve: expected one or more distinct radii, got {list(radii)}; correct them")
+    for eps in ordered:
+        refuse_grey_levels(eps, classifier.bounds)
     ladder = [
         (parse_eps(eps), [dataclasses.replace(attack, eps=eps) for attack in protocol.attacks]) for eps in ordered
     ]
