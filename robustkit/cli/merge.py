@@ -58,11 +58,13 @@ def refuse_calls(words: Sequence[str]) -> None:
     """Raises ConfigurationError where a command line, which a folder from elsewhere may hold, would run other code."""
     from robustkit.cli import audit
     from robustkit.loading.model import loads_only
+    from robustkit.loading.transform import names_only
 
     named = audit.command.make_context("audit", [*words[1:]], resilient_parsing=True).params
     models = [str(named[name]) for name in ("model", "surrogate") if ":" in str(named.get(name))]
     risky = [name for name in models if not (loads_only(name) or Path(name).exists())]
     risky += [str(named["data"])] if ":" in str(named.get("data")) and not Path(named["data"]).exists() else []
+    risky += [] if names_only(str(named.get("transform"))) else [str(named["transform"])]
     if risky or TRUST in words:
         raise ConfigurationError(
             f"merge: expected shards that run no foreign code, got {risky[0] if risky else TRUST!r}; {TRUST} runs it"

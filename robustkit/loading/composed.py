@@ -18,6 +18,7 @@ from robustkit.defenses.logits import Logits
 from robustkit.defenses.preprocess import PREPROCESSORS
 from robustkit.defenses.smoothing import Smoothed
 from robustkit.loading.factories import MODELS
+from robustkit.loading.libraries import library_of
 from robustkit.model.classifier import Classifier
 from robustkit.model.output import Output
 from robustkit.model.small_models import is_small
@@ -137,7 +138,7 @@ def _part(path: Path, part: Part, load: Callable[..., nn.Module], trusted: bool)
     named = path.parent / part.model
     if named.is_file() and named.resolve() == path.resolve():
         raise ConfigurationError(f"composition '{path}': expected other models as parts, got itself; correct it")
-    harmless = named.is_file() or is_small(part.model) or part.model.startswith(("torchvision:", "timm:"))
+    harmless = named.is_file() or is_small(part.model) or library_of(part.model) is not None
     if not harmless and not trusted and (":" in part.model or MODELS.offers(part.model)):
         raise ConfigurationError(
             f"composition '{path}': expected a trusted file, got one that calls '{part.model}'; --trust-checkpoint"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from torchvision.transforms import ToTensor
 
 from robustkit.base.errors import ConfigurationError, one_line, suggest
 from robustkit.base.registry import Registry
-from robustkit.data.dataset import Dataset
+from robustkit.data.dataset import Dataset, batches
 from robustkit.data.labels import as_labels
 from robustkit.loading.arrays import read_npz
 from robustkit.loading.factories import call_factory
 from robustkit.loading.image_folder import read_image_folder
+from robustkit.loading.preprocessing import Preprocessing, of_image_size
 from robustkit.loading.tables import SUFFIXES, read_table
+from robustkit.loading.transform import read_transform
 
 DIGITS_TEST_SIZE = 500
 DIGIT_NAMES = tuple("0123456789")
@@ -45,6 +48,7 @@ def load_data(
     image_size: int | None = None,
     label_column: str | None = None,
     bounds: tuple[float, float] | None = None,
+    transform: str | Preprocessing | None = None,
 ) -> Dataset:
     """Returns the data set that `spec` names; images are decoded one at a time, as float32 in [0, 1].
 
@@ -62,22 +66,34 @@ def load_data(
             out the centre square.
         label_column: The column of a table that has the labels, if it is not called label, y, target or class.
         bounds: Lowest and highest legal value of a table, if that is not 0..1.
+        transform: What is done to pictures instead, as `robustkit.loading.transform.read_transform` reads it; its mean
+            and std are for the Classifier. Arrays are never resized: those of another size are refused.
 
     Raises:
         ConfigurationError: If the name is unknown, or files are missing, damaged or not what they should be.
     """
     name, path = str(spec), Path(spec)
-    if name == "digits":
-        return _digits(_checked_split(name, split, ("train", "test")))
+    if image_size is not None and transform is not None:
+        raise ConfigurationError("data: expected image_size or transform, got both; drop one")
+    asked = read_transform(transform) if isinstance(transform, str) else transform
+    pictures = of_image_size(image_size) if image_size else asked
+    if path.is_dir():
+        return read_image_folder(path, split, pictures)
+    if path.suffix in SUFFIXES:
+        return read_table(path, label_column, bounds, pictures)
     if name in READERS:
         splits = ("train", "test", "extra") if name == "svhn" else ("train", "test")
-        return _torchvision_data(name, root, _checked_split(name, split, splits))
-    if path.is_dir():
-        return read_image_folder(path, split, image_size)
+        return _torchvision_data(name, root, _checked_split(name, split, splits), asked or ToTensor())
+    return _sized(_arrays(spec, split), asked)
+
+
+def _arrays(spec: str | Path, split: str) -> Dataset:
+    """Returns data that are arrays already."""
+    name, path = str(spec), Path(spec)
+    if name == "digits":
+        return _digits(_checked_split(name, split, ("train", "test")))
     if path.suffix == ".npz":
         return read_npz(path, split)
-    if path.suffix in SUFFIXES:
-        return read_table(path, label_column, bounds, image_size)
     if path.suffix == ".npy":
         raise ConfigurationError(
             f"data '{path}': expected inputs and labels, got a file with one array; save both in one:"
@@ -90,6 +106,18 @@ def load_data(
         f"data: expected a known name, a folder, an .npz, .csv or .parquet file or package.module:factory, got"
         f" '{name}'{suggest(name, DATASETS.names())}"
     )
+
+
+def _sized(dataset: Dataset, pictures: Preprocessing | None) -> Dataset:
+    """Returns the data if they are what `pictures` makes of files: arrays are not resized behind anybody's back."""
+    if pictures is None or isinstance(dataset.source, Iterator):
+        return dataset
+    if other := pictures.unlike(tuple(next(batches(dataset, 1, 1)).x.shape[1:])):
+        raise ConfigurationError(
+            f"data '{dataset.name}': expected pictures in files to transform, got {other}; give a folder of images, or"
+            " store what the transform returns"
+        )
+    return dataset
 
 
 def loads_only(spec: str) -> bool:
@@ -120,7 +148,7 @@ def _digits(split: str) -> Dataset:
     return Dataset(name="digits", source=source, split=split, class_names=DIGIT_NAMES)
 
 
-def _torchvision_data(name: str, root: str | Path | None, split: str) -> Dataset:
+def _torchvision_data(name: str, root: str | Path | None, split: str, pictures: Any) -> Dataset:
     """Reads the official files with torchvision, which checks the MD5 of all but the MNIST families."""
     reader = READERS[name]
     expected = f"{', '.join(_official_files(reader, split))}, unpacked and with their official content"
@@ -131,7 +159,7 @@ def _torchvision_data(name: str, root: str | Path | None, split: str) -> Dataset
         # numpy 2.4.0 to 2.4.4 complain about the dtype in the official CIFAR pickles (numpy/numpy#31177).
         warnings.filterwarnings("ignore", message=r"dtype\(\): align should be passed")
         try:
-            source = reader(root, transform=ToTensor(), download=False, **which)
+            source = reader(root, transform=pictures, download=False, **which)
         except Exception as error:
             reason = "" if isinstance(error, RuntimeError) else f" ({one_line(error)})"
             raise ConfigurationError(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor
+from torchvision.transforms import ToTensor
 
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.data.class_names import shown, sorted_names
 from robustkit.data.dataset import Dataset
 from robustkit.loading.image_modes import Header, Reader, read_headers, reader_for
+from robustkit.loading.preprocessing import Preprocessing
 
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 _LEFT_BEHIND = {
@@ -24,7 +26,7 @@ _LEFT_BEHIND = {
 }
 
 
-def read_image_folder(path: Path, split: str, image_size: int | None) -> Dataset:
+def read_image_folder(path: Path, split: str, pictures: Preprocessing | None) -> Dataset:
     """Classes are the sub-folders of `path`, or of `path`/`split` where that has some, in the order of their names.
 
     Names that are numbers are ordered as numbers. Hidden files and folders, and those that archives and desktops leave
@@ -49,7 +51,7 @@ def read_image_folder(path: Path, split: str, image_size: int | None) -> Dataset
         raise ConfigurationError(
             f"data '{path}': expected one sub-folder of images per class, got {one_line(error)}; repair it"
         ) from error
-    source.loader, source.transform, notes = pictures_of(path, files, image_size)
+    source.loader, source.transform, notes = pictures_of(path, files, pictures)
     return Dataset(
         name=str(path),
         source=source,
@@ -60,19 +62,19 @@ def read_image_folder(path: Path, split: str, image_size: int | None) -> Dataset
     )
 
 
-def pictures_of(path: Path, files: Sequence[str], image_size: int | None) -> tuple[Reader, Compose, tuple[str, ...]]:
+def pictures_of(
+    path: Path, files: Sequence[str], pictures: Preprocessing | None
+) -> tuple[Reader, Callable[[Any], Any], tuple[str, ...]]:
     """Returns how the image files of a data set are read, what makes tensors of them, and what a report says of both.
 
     Raises:
-        ConfigurationError: If some cannot be read, or they differ in size and `image_size` is not given.
+        ConfigurationError: If some cannot be read, or they differ in size and `pictures` is not given.
     """
     headers = read_headers(files)
-    if not image_size:
+    if not pictures:
         _check_sizes(path, files, headers)
     reader, notes = reader_for(files, headers)
-    resized = (f"resized to {image_size} pixels (shorter side) and centre-cropped",) if image_size else ()
-    steps = [Resize(image_size), CenterCrop(image_size)] if image_size else []
-    return reader, Compose([*steps, ToTensor()]), (*resized, *notes)
+    return reader, pictures or ToTensor(), (*(pictures.told() if pictures else ()), *notes)
 
 
 class _Images(ImageFolder):  # type: ignore[misc]
@@ -106,7 +108,8 @@ def _check_sizes(path: Path, files: Sequence[str], headers: Sequence[Header]) ->
         if header.size != headers[0].size:
             raise ConfigurationError(
                 f"data '{path}': expected images of one size, got {headers[0].size} in '{files[0]}', {header.size} in"
-                f" '{file}'; set image_size"
+                f" '{file}'; give --transform as in training, such as torchvision:ResNet18_Weights.DEFAULT, or"
+                " --image-size"
             )
 
 

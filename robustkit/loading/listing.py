@@ -15,6 +15,7 @@ from robustkit.data.dataset import Dataset
 from robustkit.data.labels import read_labels
 from robustkit.data.tables import Columns, label_column_of, read_ids
 from robustkit.loading.image_folder import pictures_of
+from robustkit.loading.preprocessing import Preprocessing
 
 PATHS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "img_path")
 
@@ -41,7 +42,9 @@ def path_column(columns: Columns) -> str | None:
     return next((column for column in named if "." in str(columns[column][:1].tolist())), None)
 
 
-def read_listing(path: Path, columns: Columns, image_size: int | None, label_column: str | None = None) -> Dataset:
+def read_listing(
+    path: Path, columns: Columns, pictures: Preprocessing | None, label_column: str | None = None
+) -> Dataset:
     """Returns the images that a table lists, by paths from its folder or absolute ones, as an image folder gives them.
 
     Raises:
@@ -60,7 +63,7 @@ def read_listing(path: Path, columns: Columns, image_size: int | None, label_col
         labels = read_labels(columns[label])
     except InvalidEvaluation as error:
         raise ConfigurationError(f"data '{path}', column '{label}': {error}") from error
-    reader, transform, notes = pictures_of(path, files, image_size)
+    reader, transform, notes = pictures_of(path, files, pictures)
     id = next((column for column in columns if column.lower() in ("id", "ids")), None)
     rest = [column for column in columns if column not in (where, label, id)]
     unused = [f"columns without a use: {', '.join(rest)}"] if rest else []

@@ -16,6 +16,7 @@ from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.data.dataset import Dataset
 from robustkit.data.tables import from_columns, refuse_repeated
 from robustkit.loading.listing import path_column, read_listing
+from robustkit.loading.preprocessing import Preprocessing
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 _INDEX, _IDS = re.compile(r"|Unnamed: 0"), re.compile(r"^__index_level_0__$")  # what pandas calls an index
@@ -25,7 +26,7 @@ def read_table(
     path: Path,
     label_column: str | None = None,
     bounds: tuple[float, float] | None = None,
-    image_size: int | None = None,
+    pictures: Preprocessing | None = None,
 ) -> Dataset:
     """Returns the table in a file as `robustkit.data.tables.from_columns` reads it.
 
@@ -46,7 +47,7 @@ def read_table(
             raise _refused(path, "a name for every column", f"one without, with {str(numbers[0])!r}", "name it")
         notes = ("an unnamed column with the number of each row was left out",)
     if path_column(columns) is not None:
-        return read_listing(path, columns, image_size, label_column)
+        return read_listing(path, columns, pictures, label_column)
     dataset = from_columns(columns, label_column, bounds, str(path))
     return dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
 from robustkit.base.foreign_code import foreign
@@ -125,6 +126,10 @@ class Classifier:
         self.tally = Tally()
         self.checks = False
         self.vanishes_at_edges: bool | None = None  # the gradient; not known yet
+        if any(map(is_lazy, (*self.module.parameters(), *self.module.buffers()))):
+            raise ConfigurationError(
+                "Classifier: expected a model whose parameters have shapes, got lazy layers; pass one batch through it"
+            )
         tensors = [t for t in (*self.module.parameters(), *self.module.buffers()) if t.is_floating_point()]
         self.device = tensors[0].device if tensors else torch.device(device or "cpu")
         self.model_dtype = tensors[0].dtype if tensors else torch.float32

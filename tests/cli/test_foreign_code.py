@@ -75,6 +75,10 @@ def test_what_the_data_raise_is_theirs(models, capsys):
     assert "the data raised KeyError: 'row 65'; repair it" in complaint(capsys, words, ExitCode.USAGE)
 
 
+def test_lazy_layers_get_their_parameters_from_the_first_sample(models, capsys):
+    assert run(["audit", "raising:lazy", *AUDIT, "--limit", "8"]) == 0
+
+
 def test_code_that_is_called_cannot_leave_and_is_remembered_otherwise():
     with pytest.raises(ConfigurationError, match=r"^it: expected a result, but it raised SystemExit: 3"), foreign("it"):
         raise SystemExit(3)

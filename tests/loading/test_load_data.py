@@ -277,7 +277,7 @@ def test_splits_are_not_taken_for_classes(tmp_path: Path) -> None:
 
 def test_images_of_different_sizes_need_an_image_size(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a/1.png": (8, 12), "a/2.png": (9, 6), "b/1.png": (20, 20)})
-    with pytest.raises(ConfigurationError, match=r"one size, got \(12, 8\) in '.*a/1.png', \(6, 9\) in .*image_size"):
+    with pytest.raises(ConfigurationError, match=r"one size, got \(12, 8\) in '.*a/1.png', \(6, 9\) in .*--image-size"):
         load_data(tmp_path)
     data = load_data(tmp_path, image_size=6)
     assert read(data)[0].shape == (3, 3, 6, 6)

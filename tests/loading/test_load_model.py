@@ -380,7 +380,7 @@ def test_torchvision_models_with_a_deprecated_default_come_without_a_warning(nam
         ("lenett", "did you mean 'lenet'"),
         (
             "folder/model.pt",
-            "expected package.module:factory, torchvision:NAME, timm:NAME, an existing file or a known name",
+            "expected package.module:factory, torchvision:NAME, timm:NAME, robustbench:NAME, hf:NAME, an existing",
         ),
     ],
 )

@@ -11,7 +11,7 @@ import click
 
 from robustkit.base.errors import ConfigurationError, RobustkitError
 from robustkit.cli.shared.device import find_device
-from robustkit.cli.shared.preprocessing import read_bounds, read_mean, read_std
+from robustkit.cli.shared.preprocessing import Prepared, prepare, read_bounds
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,7 @@ class ModelAndData:
     batch_size: int
     weights_key: str | None = None
     output_key: str | int | None = None
+    prepared: Prepared | None = None
 
     def in_eval_mode(self) -> ModelAndData:
         """Returns the same with the model in eval mode; one that was just built has no mode worth a report."""
@@ -42,6 +43,11 @@ class ModelAndData:
     def only(self, samples: Choice, seed: int) -> ModelAndData:
         """Returns the same with the chosen samples alone."""
         return dataclasses.replace(self, dataset=samples.of(self.dataset, seed))
+
+    def with_note(self, note: str) -> ModelAndData:
+        """Returns the same with one more note on the data, for the report."""
+        dataset = dataclasses.replace(self.dataset, notes=(*self.dataset.notes, note))
+        return dataclasses.replace(self, dataset=dataset)
 
     def count_classes(self) -> int:
         """Returns how many classes the model has, asking it about some samples if nobody said.
@@ -110,9 +116,19 @@ class ModelOptions:
     label_column: str | None = None
     weights_key: str | None = None
     output_key: str | int | None = None
+    transform: str = "model"
 
     def load(self) -> ModelAndData:
         """Returns the model on its device and the data.
+
+        Raises:
+            ConfigurationError: If an option cannot be used as given.
+        """
+        prepared = self._prepared()
+        return self.load_on(self._load_data(prepared), prepared)
+
+    def load_on(self, dataset: Dataset, prepared: Prepared | None = None) -> ModelAndData:
+        """Returns the model with data that are already loaded.
 
         Raises:
             ConfigurationError: If an option cannot be used as given.
@@ -122,27 +138,32 @@ class ModelOptions:
         from robustkit.model.small_models import fits, is_small
 
         device = find_device(self.device)
-        dataset = self._load_data()
+        prepared = prepared or self._prepared()
         if is_small(self.model):
             dataset = with_fitting_axes(dataset, lambda x: fits(self.model, tuple(x.shape[1:])))
-        names = self._names()
+        names = self._names() or self._preset_names(prepared)
         shape, classes = self._shape_and_classes(dataset, names or dataset.class_names)
+        module = self._load_module(shape, classes)
+        prepared = self._confirmed(prepared, module)
         classifier = Classifier(
-            _moved(self._load_module(shape, classes), device),
+            _moved(module, device),
             bounds=dataset.bounds,
-            mean=read_mean(self.mean),
-            std=read_std(self.std),
+            mean=prepared.mean,
+            std=prepared.std,
             output=self.output,
             select=self.output_key,
-            num_classes=self.classes or (classes if shape or not dataset.class_names else None),
-            class_names=names,
+            num_classes=self.classes or (classes if self.replace_head or not dataset.class_names else None),
+            class_names=self._names() or self._preset_names(prepared),
             draws=self.draws,
             device=device,
         )
-        dataset = self._joined(classifier, with_fitting_axes(dataset, classifier.takes))
+        notes = prepared.notes(shape, Path(self.data).is_dir())
+        dataset = with_fitting_axes(dataset, classifier.takes)
+        dataset = self._joined(classifier, dataclasses.replace(dataset, notes=(*dataset.notes, *notes)))
         return ModelAndData(
-            classifier, dataset, self.model, self.weights, self.batch_size, self.weights_key, self.output_key
-        )
+            classifier, dataset, self.model, self.weights, self.batch_size,
+            weights_key=self.weights_key, output_key=self.output_key, prepared=prepared,
+        )  # fmt: skip
 
     def _names(self) -> tuple[str, ...] | None:
         """Returns what the user says the outputs are called."""
@@ -169,33 +190,66 @@ class ModelOptions:
     def load_tuning(self, data: str | None) -> Dataset | str | None:
         """Returns the data that --tuning-data names, as it is where it is a hash, None for None."""
         from robustkit.checks.duplicates import is_hash
-        from robustkit.loading.data import load_data
 
         if data is None or is_hash(data):
             return data
-        return load_data(data, self.data_root, "train", self.image_size, self.label_column, read_bounds(self.bounds))
+        return self._read(data, "train", self._prepared())
 
-    def _load_data(self) -> Dataset:
+    def _preset_names(self, prepared: Prepared) -> tuple[str, ...] | None:
+        """Returns the names of the outputs that the preset knows; a new last layer has others."""
+        return prepared.preset.class_names if prepared.preset and not self.replace_head else None
+
+    def _prepared(self) -> Prepared:
+        return prepare(self.model, self.weights, self.transform, self.image_size, self.mean, self.std)
+
+    def _read(self, data: str, split: str, prepared: Prepared) -> Dataset:
         from robustkit.data.given import as_dataset
         from robustkit.loading.data import load_data
 
+        wanted = prepared.asked and self.image_size is None
+        pictures = prepared.for_folder if wanted or Path(data).is_dir() else None
+        settings: dict[str, Any] = {"label_column": self.label_column, "bounds": read_bounds(self.bounds)}
+        return as_dataset(load_data(data, self.data_root, split, transform=pictures, **settings))
+
+    def _load_data(self, prepared: Prepared) -> Dataset:
+        dataset = self._read(self.data, self.split, prepared)
         bounds = read_bounds(self.bounds)
-        settings: dict[str, Any] = {"label_column": self.label_column, "bounds": bounds}
-        dataset = as_dataset(load_data(self.data, self.data_root, self.split, self.image_size, **settings))
         return dataset if bounds is None else dataclasses.replace(dataset, bounds=bounds)
+
+    def _confirmed(self, prepared: Prepared, module: torch.nn.Module) -> Prepared:
+        """Returns what is left of the preset: it belongs to published weights, and those have as many outputs."""
+        from robustkit.loading.model import count_outputs
+
+        preset = prepared.preset
+        if preset is None or preset.num_classes in (None, count_outputs(module)) or self.replace_head:
+            return prepared
+        if Path(self.data).is_dir() and not prepared.asked:
+            raise ConfigurationError(
+                f"model '{self.model}': expected --transform, because {preset.source} is for {preset.num_classes}"
+                f" classes and these weights have {count_outputs(module)}; give --transform {preset.source} if they"
+                " were fine-tuned with it, else what they were trained with"
+            )
+        return prepared.without_preset()
 
     def _shape_and_classes(
         self, dataset: Dataset, names: tuple[str, ...] | None
     ) -> tuple[tuple[int, ...] | None, int | None]:
-        """Returns the shape of an input, where a network is built for it, and the classes, where they are known."""
+        """Returns the shape of an input and the number of classes, where they can be known without the model."""
         from robustkit.data.dataset import batches
+        from robustkit.loading.libraries import library_of
         from robustkit.model.small_models import is_small
 
+        if library_of(self.model) and self.weights and not self.replace_head:
+            names = None  # the weights say how many there are
         classes = self.classes or (len(names) if names else None)
-        if isinstance(dataset.source, Iterator) or not (is_small(self.model) or self.replace_head):
+        if not hasattr(dataset.source, "__getitem__") and not is_small(self.model) and not self.replace_head:
+            return None, classes
+        if isinstance(dataset.source, Iterator):
             return None, classes
         shape = tuple(next(batches(dataset, 1, 1)).x.shape[1:])
-        return shape, classes or 1 + max(int(batch.y.max()) for batch in batches(dataset, 1024))
+        if classes or not (is_small(self.model) or self.replace_head):
+            return shape, classes
+        return shape, 1 + max(int(batch.y.max()) for batch in batches(dataset, 1024))
 
     def _load_module(self, shape: tuple[int, ...] | None, classes: int | None) -> torch.nn.Module:
         from robustkit.defenses.training import replace_head
@@ -240,8 +294,10 @@ class SeveralModels:
         """Returns every model with the data.
 
         Raises:
-            ConfigurationError: If there are not as many weights as models.
+            ConfigurationError: If there are not as many weights as models, or the models need different pictures.
         """
+        from robustkit.loading.preprocessing import same_pixels
+
         files: list[Path | None] = [*self.weights] or [None] * len(self.model)
         names = self.model * len(files) if len(self.model) == 1 else self.model
         if len(names) != len(files):
@@ -250,20 +306,12 @@ class SeveralModels:
             )
         pairs = zip(names, files, strict=True)
         loaded = [ModelOptions(model=name, weights=file, **self.common).load() for name, file in pairs]
-        for other in loaded[1:]:
-            refuse_other_order(other.spec, other.classifier, loaded[0].classifier)
+        first, *others = (item.prepared.for_folder if item.prepared else None for item in loaded)
+        if Path(self.common["data"]).is_dir() and any(not same_pixels(first, other) for other in others):
+            raise ConfigurationError(
+                "--transform: expected one way to prepare pictures for all models, got presets that differ; give it"
+            )
         return loaded
-
-
-def refuse_other_order(who: str, classifier: Classifier, first: Classifier) -> None:
-    """Raises ConfigurationError if two models call outputs with the same number by different names."""
-    from robustkit.data.classes import same_order
-
-    if not same_order(classifier.class_names, first.class_names):
-        raise ConfigurationError(
-            f"{who}: expected outputs in the order of the other model's, got classes in another order; wrap it so that"
-            " both agree"
-        )
 
 
 def _moved(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:

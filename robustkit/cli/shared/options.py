@@ -14,7 +14,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.model_and_data import ModelOptions, SeveralModels
 from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import CLASS_MAP, OUTPUT_KEY, REQUIREMENT
-from robustkit.cli.shared.preprocessing import BOUNDS, MEAN, STD
+from robustkit.cli.shared.preprocessing import BOUNDS, IMAGE_SIZE, MEAN, STD, TRANSFORM
 from robustkit.cli.shared.recorded import Recorded
 from robustkit.cli.shared.samples import Choice
 
@@ -48,7 +48,8 @@ _OPTIONS = [
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the files of a named data set."),
     _SPLIT,
     click.option("--label-column", help="Column of a table with the labels  [default: the one called label, y, ...]"),
-    click.option("--image-size", type=click.IntRange(1), help="Resize and crop the images of a folder."),
+    TRANSFORM,
+    IMAGE_SIZE,
     BOUNDS,
     MEAN,
     STD,

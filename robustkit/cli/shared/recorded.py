@@ -47,13 +47,18 @@ class Recorded:
         """
         usable = {name: value for name, value in record.items() if name in self.values and name not in _PRIVATE}
         chosen = {**self.values, **{name: value for name, value in usable.items() if name not in self.typed}}
+        if record and "transform" not in {*record, *self.typed}:
+            chosen["transform"] = "none"  # from before models brought their presets
         missing = self._unknown(chosen) or self._locate(chosen, files, folder)
         return missing or ModelOptions(**chosen).load()
 
     def _unknown(self, chosen: Mapping[str, Any]) -> str | None:
         """Returns which of model and data is a function nobody typed, or not here."""
         from robustkit.loading import data, model
+        from robustkit.loading.transform import names_only
 
+        if "transform" not in self.typed and not names_only(str(chosen["transform"])):
+            return f"'{chosen['transform']}' is a function, called only if you name it: give --transform"
         for name, harmless in (("model", model.loads_only), ("data", data.loads_only)):
             value = chosen[name]
             if name in self.typed or (value and harmless(str(value))):

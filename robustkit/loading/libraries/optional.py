@@ -1,0 +1,36 @@
+"""Packages that are there only where somebody installed them."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+from robustkit.base.errors import ConfigurationError, one_line
+
+
+def package(name: str, who: str, install: str | None = None) -> Any:
+    """Returns an optional package, imported.
+
+    Args:
+        name: Of its module.
+        who: Who needs it, for the message.
+        install: What pip installs, by default the package of that name.
+
+    Raises:
+        ConfigurationError: If it is not installed, or cannot be imported.
+    """
+    top = name.partition(".")[0]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        lacks = "" if f"{error.name or top}.".startswith(f"{top}.") else f" (it lacks {error.name})"
+        raise ConfigurationError(
+            f"{who}: expected {top} to be installed{lacks}; pip install {install or top}"
+        ) from None
+    except Exception as error:
+        raise ConfigurationError(
+            f"{who}: expected {top} to be importable, got {one_line(error)}; reinstall it"
+        ) from error
