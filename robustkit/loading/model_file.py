@@ -14,7 +14,7 @@ from torch import nn
 
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.loading.libraries.optional import package
-from robustkit.model.weights import read_checkpoint
+from robustkit.model.checkpoint import read_checkpoint
 
 FOREIGN = {
     ".keras": "Keras", ".h5": "Keras", ".hdf5": "Keras", ".tflite": "TensorFlow Lite", ".pb": "TensorFlow",

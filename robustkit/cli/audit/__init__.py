@@ -31,6 +31,8 @@ from robustkit.cli.shared.options import (
 @click.option("--surrogate", metavar="MODEL", help="Also transfer adversarial examples from this model to MODEL.")
 @click.option("--surrogate-weights", type=click.Path(path_type=Path), help="Weights of the surrogate.")
 @click.option("--surrogate-weights-key", metavar="KEY", help="Which of several sets in that file.")
+@click.option("--surrogate-mean", help="As --mean, for the surrogate  [default: its own preset's]")
+@click.option("--surrogate-std", help="As --std, for the surrogate  [default: its own preset's]")
 @click.option("--curve", type=RADII, help="Robustness curve: also the robust accuracy at these radii.")
 @click.option("--minimal", cls=Renamed, is_flag=True, help="Also the minimal adversarial perturbation of each sample.")
 @REQUIRE
@@ -59,16 +61,18 @@ from robustkit.cli.shared.options import (
 def command(**options: Any) -> ExitCode:
     """Measure clean and robust accuracy and calibration of MODEL, and write the report.
 
-    MODEL is package.module:factory, torchvision:NAME, a TorchScript or torch.export file (with --trust-checkpoint), or
-    a small model by name: mlp, cnn, lenet, strided, lstm, preact_resnet18, wideresnet, vit.
+    MODEL is package.module:factory; torchvision:NAME, timm:NAME, robustbench:NAME or hf:FOLDER; an .onnx file; a
+    TorchScript or torch.export file (with --trust-checkpoint); or a small model by name: mlp, cnn, lenet, strided,
+    lstm, preact_resnet18, wideresnet, vit.
+
+    Published weights bring their preset: how pictures are prepared, mean, std and class names. What is typed goes
+    before it.
 
     \b
     Examples:
       robustkit audit torchvision:resnet18 \\
           --weights resnet18.safetensors --data ~/imagenet/val \\
-          --image-size 224 --eps 4/255 --limit 1000 \\
-          --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
-          --protocol autoattack
+          --eps 4/255 --limit 1000 --protocol autoattack
       torchrun --nproc-per-node 4 -m robustkit audit cnn \\
           --weights cnn.safetensors --data mnist
     """

@@ -39,6 +39,8 @@ class Plan:
     surrogate: str | None
     surrogate_weights: Path | None
     surrogate_weights_key: str | None
+    surrogate_mean: str | None
+    surrogate_std: str | None
     curve: tuple[str, ...] | None
     minimal: bool
     requirements: tuple[Requirement, ...]
@@ -63,6 +65,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.protocol and self.attacks:
             raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
+        _ = self.surrogate_options
         self.protocol_for(lambda: 10)  # a wrong name or setting is said before anything is loaded
         if self.share and (self.early or self.curve or self.minimal):
             raise ConfigurationError(
@@ -107,11 +110,26 @@ class Plan:
 
     @property
     def surrogate_options(self) -> ModelOptions | None:
-        """The surrogate, which shares all options with the model but its name and weights."""
+        """The surrogate: the data and the device are those of the model, what is in front of it is its own."""
         if self.surrogate is None:
+            if self.surrogate_weights or self.surrogate_mean or self.surrogate_std:
+                raise ConfigurationError("--surrogate: expected a model for the other options of it, got none; give it")
             return None
-        weights, key = self.surrogate_weights, self.surrogate_weights_key
-        return dataclasses.replace(self.model, model=self.surrogate, weights=weights, weights_key=key)
+        return dataclasses.replace(
+            self.model,
+            model=self.surrogate,
+            weights=self.surrogate_weights,
+            weights_key=self.surrogate_weights_key,
+            mean=self.surrogate_mean,
+            std=self.surrogate_std,
+            transform="model",
+            image_size=None,
+            output="auto",
+            output_key=None,
+            class_names=None,
+            class_map=None,
+            select_classes=None,
+        )
 
     def protocol_for(self, count_classes: Callable[[], int]) -> Protocol:
         """Returns the attacks; the classes are counted only for a protocol that depends on their number."""

@@ -10,8 +10,9 @@ from robustkit.attacks import FMN, PGD, Transfer
 from robustkit.attacks.protocols import Protocol
 from robustkit.base.processes import ranks
 from robustkit.cli.audit.plan import Plan
+from robustkit.cli.audit.surrogate import load_surrogate
 from robustkit.cli.shared import samples
-from robustkit.cli.shared.model_and_data import ModelAndData, refuse_other_order
+from robustkit.cli.shared.model_and_data import ModelAndData
 from robustkit.cli.shared.progress import Bar, progress, told
 from robustkit.cli.shared.resume import keeping
 from robustkit.data.labels import names_of_classes
@@ -38,6 +39,7 @@ class Results:
         curve: The robust accuracy at other radii, if asked for.
         distances: The minimal adversarial perturbations, if asked for.
         members: What the members of an ensemble do by themselves; None in all processes but the first.
+        surrogate: What a reader must know about the surrogate, if there is one.
     """
 
     loaded: ModelAndData
@@ -45,12 +47,17 @@ class Results:
     curve: Curve | None = None
     distances: Distances | None = None
     members: Members | None = None
+    surrogate: str | None = None
 
 
 def run(plan: Plan) -> Results:
     """Loads, attacks and measures as planned."""
     loaded = plan.model.load().only(plan.samples, plan.seed).in_eval_mode()
-    protocol = _protocol(plan, loaded)
+    surrogate = load_surrogate(plan, loaded)
+    protocol = plan.protocol_for(loaded.count_classes)
+    if surrogate:
+        protocol = protocol.plus(Transfer(surrogate=surrogate.classifier, norm=plan.norm, eps=plan.eps))
+        loaded = loaded.with_note(surrogate.told)
     _check_requirements(plan, loaded, protocol)
     silent = plan.quiet or not ranks().first
     with keeping(plan.parts_folder), told(silent), progress(silent) as bar:
@@ -66,17 +73,8 @@ def run(plan: Plan) -> Results:
             _curve(plan, seen, protocol, bar, common) if plan.curve else None,
             _distances(plan, seen, common) if plan.minimal else None,
             _members(plan, seen, bar) if isinstance(loaded.classifier.module, Ensemble) else None,
+            surrogate.told if surrogate else None,
         )
-
-
-def _protocol(plan: Plan, loaded: ModelAndData) -> Protocol:
-    """Returns the attacks, those by way of a surrogate among them."""
-    protocol = plan.protocol_for(loaded.count_classes)
-    if plan.surrogate_options is None:
-        return protocol
-    surrogate = plan.surrogate_options.load().classifier
-    refuse_other_order("--surrogate", surrogate, loaded.classifier)
-    return protocol.plus(Transfer(surrogate=surrogate, norm=plan.norm, eps=plan.eps))
 
 
 def _check_requirements(plan: Plan, loaded: ModelAndData, protocol: Protocol) -> None:

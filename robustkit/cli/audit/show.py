@@ -34,6 +34,8 @@ def show(plan: Plan, results: Results) -> ExitCode:
     print_audit(console, audit)
     if audit.gates:
         print_gates(console, audit)
+    if results.surrogate:
+        click.echo(f"  {results.surrogate}")
     click.echo(f"  report {plan.folder / 'report.html'}")
     complain([audit])
     return exit_code([audit])

@@ -257,17 +257,7 @@ class ModelOptions:
         from robustkit.model.weights import note_of
 
         built_for = None if self.replace_head else classes
-
-        def load(classes: int | None) -> torch.nn.Module:
-            return load_model(self.model, self.weights, shape, classes, self.trust_checkpoint, self.weights_key)
-
-        try:
-            module = load(built_for)
-        except ConfigurationError:
-            # Weights know how many classes they are for better than data, which may hold some of them only.
-            if shape or self.weights is None or self.classes or self.class_names or built_for is None:
-                raise
-            module = load(None)
+        module = load_model(self.model, self.weights, shape, built_for, self.trust_checkpoint, self.weights_key)
         if note := note_of(module):
             click.echo(f"weights: {note}", err=True)
         if self.replace_head:
@@ -311,7 +301,20 @@ class SeveralModels:
             raise ConfigurationError(
                 "--transform: expected one way to prepare pictures for all models, got presets that differ; give it"
             )
+        for item in loaded[1:]:
+            refuse_other_order(item.spec, item.classifier, loaded[0].classifier)
         return loaded
+
+
+def refuse_other_order(who: str, classifier: Classifier, first: Classifier) -> None:
+    """Raises ConfigurationError if two models call outputs with the same number by different names."""
+    from robustkit.data.classes import same_order
+
+    if not same_order(classifier.class_names, first.class_names):
+        raise ConfigurationError(
+            f"{who}: expected outputs in the order of the other model's, got classes in another order; wrap it so that"
+            " both agree"
+        )
 
 
 def _moved(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
