@@ -77,11 +77,11 @@ def test_the_hash_covers_ids_labels_and_inputs_and_not_their_order_in_memory():
                 Samples(x, y, ids + 1).sha256()}) == 4  # fmt: skip
 
 
-def test_the_first_samples_and_the_shares_of_the_classes_are_what_they_say():
+def test_a_sample_has_every_class_and_the_shares_are_what_they_say():
     samples = Samples(torch.zeros(4, 1), torch.tensor([0, 2, 2, 2]), torch.arange(4))
     assert samples.shares() == [0.25, 0.0, 0.75]
-    assert samples.first(2).ids.tolist() == [0, 1]
-    assert len(samples.first(9)) == 4
+    assert samples.sample(2, seed=0).y.tolist() == [0, 2]
+    assert samples.sample(9, seed=0) is samples
 
 
 def test_what_is_read_lies_as_it_is_trained_on():
