@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from PIL import Image
 from torch import nn
 
 from robustkit.cli import run
+from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.preprocessing import prepare
+from robustkit.cli.shared.recorded import Recorded
 from robustkit.loading.libraries import torchvision as library
 
 QUICK = ["--attack", "fgsm", "--eps", "1/255", "--probes", "0", "--no-evidence"]
@@ -156,3 +159,13 @@ def test_a_new_last_layer_has_the_classes_of_the_data_and_pictures_of_the_preset
 
     (file,) = Path().rglob("weights.safetensors")
     assert load_file(file)["fc.weight"].shape == (2, 3)
+
+
+def test_a_record_from_before_presets_is_loaded_without_one_and_never_calls_a_transform(monkeypatch):
+    monkeypatch.setattr(ModelOptions, "load", lambda self: self.transform)
+    values = {field.name: None for field in dataclasses.fields(ModelOptions)} | {"transform": "model"}
+    record = {"model": "torchvision:resnet18", "data": "digits"}
+    assert Recorded(values, set()).load(record, {}, Path()) == "none"
+    assert Recorded(values, set()).load({**record, "transform": "model"}, {}, Path()) == "model"
+    told = Recorded(values, set()).load({**record, "transform": "mine:f"}, {}, Path())
+    assert told == "'mine:f' is a function, called only if you name it: give --transform"
