@@ -78,6 +78,7 @@ INTACT = {
     "always wrong": {
         "attacks": (FGSM(eps=EPS), PGD(eps=EPS, steps=2)),
         "data": (X[:20], (digits_cnn()(X[:20]).argmax(1) + 1) % 10),
+        "expected_clean_accuracy": 0.0,
     },
     "without points": {"attacks": ATTACKS, "evidence": False},
 }

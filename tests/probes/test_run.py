@@ -25,7 +25,7 @@ def honest():
 class TestTheWhole:
     def test_an_honest_model_under_a_strong_attack_is_reliable_and_every_strength_check_was_made(self, honest):
         status = {id: item.status for id, item in by_id(honest).items()}
-        assert [id for id, value in status.items() if value == "not run"] == ["Q01", "Q19"]
+        assert [id for id, value in status.items() if value == "not run"] == ["Q19"]
         assert set(status.values()) == {"pass", "not run"}
         assert honest.quality == "reliable"
 
