@@ -119,6 +119,7 @@ class Classifier:
         self.module = model if isinstance(model, nn.Module) else nn.Module()
         self.bounds = (float(bounds[0]), float(bounds[1]))
         self.output: Output = output
+        self.detected: Output | None = None  # the same, where it was found out
         self.select = select
         self.num_classes = num_classes
         self.class_names = tuple(class_names) if class_names else carried_names(model)
@@ -226,8 +227,8 @@ class Classifier:
             ConfigurationError: If the output cannot be read as one row of class scores for each input.
         """
         scores = self._scores(self.raw(x))
-        if self.output == "auto":
-            self.output = detect_output(scores)
+        if self.output == "auto" or (self.checks and self.detected == self.output == "logits"):
+            self.output = self.detected = detect_output(scores)
         if self.output == "sigmoid" and scores.shape[1] == 1:
             self.output = "probabilities"  # of the second of two classes
         if self.checks:

@@ -97,7 +97,7 @@ def detect_output(scores: Tensor) -> Output:
     if inside and _sums_to_one(scores, _ROUNDING):
         logger.warning("the model returns probabilities: attacks use their logarithm (say output='probabilities')")
         return "probabilities"
-    if inside:
+    if inside and len(scores) >= _ROWS:
         raise ConfigurationError(
             f"Classifier: {scores.shape[1]} output columns with values in 0..1 that do not add up to 1 could be "
             "sigmoids, one class against the rest each, or logits; say output='sigmoid' or output='logits' (--output)"

@@ -516,6 +516,13 @@ def test_a_declared_output_is_checked_before_any_attack(after, said, likely):
         robustkit.evaluate(model, digits(64), [FGSM(eps=0.1)])
 
 
+def test_sigmoids_are_asked_about_even_where_the_first_samples_were_too_few_to_tell():
+    model, x = Classifier(Sigmoids()), digits(64)[0]
+    model.logits(x[:1])
+    with model.checked(), pytest.raises(ConfigurationError, match="say output='sigmoid' or output='logits'"):
+        model.logits(x)
+
+
 def test_sigmoids_are_not_averaged_as_if_they_were_one_choice():
     with pytest.raises(ConfigurationError, match="expected draws=1 with output='sigmoid'"):
         Classifier(Sigmoids(), output="sigmoid", draws=4)
