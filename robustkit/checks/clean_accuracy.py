@@ -12,23 +12,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.checks.diagnostic import Diagnostic, diagnostic
-from robustkit.checks.repairs import find_repair
+from robustkit.checks.repairs import find_repair, other_normalisation
 from robustkit.data.dataset import Batch, Dataset, batches
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import indexed, sampled
 from robustkit.maths.intervals import proportion
 from robustkit.model.classifier import Classifier
 
-LOOKED_AT, BYTES = 256, 2**28  # samples on which a model is compared with a guess; fewer of large ones, 16 at least
+LOOKED_AT, BYTES = 512, 2**26  # samples on which a model is compared with a guess; fewer of large ones, 16 at least
 PASS = 64  # of them at a time
 LUCK = 0.01  # how often a guess may pass for a model
 OTHERS = 10  # samples of other classes than the most frequent one, below which "always the same" cannot be told
-GOOD = 0.9  # an accuracy above which no repair is looked for
+GOOD = 0.9  # an accuracy above which only mean and std can be wrong
 LIMIT = "better than always answering the most frequent class, and no usual mistake explains it"
 
 
 def some_samples(data: Any, first: Batch) -> Batch:
-    """Returns at most 256 samples from all over the data, or the `first` ones where these cannot be indexed."""
+    """Returns at most 512 samples from all over the data, or the `first` ones where these cannot be indexed."""
     dataset = data if isinstance(data, Dataset) else Dataset(name="data", source=data)
     count = min(LOOKED_AT, max(16, BYTES // max(1, first.x[0].nbytes)))
     return first.rows(0, count) if indexed(dataset) is None else next(batches(sampled(dataset, count), count))
@@ -51,14 +51,15 @@ def clean_accuracy(classifier: Classifier, x: Tensor, y: Tensor) -> Diagnostic:
         logits = torch.cat([classifier.logits(part) for part in torch.split(x, PASS)])
         predicted = logits.argmax(1)
         right, n = int((predicted == y).sum()), len(y)
-        repair = find_repair(classifier, x, y, logits, PASS) if right <= GOOD * n else None
+        look = (classifier, x, y, logits, PASS)
+        repair, doubt = (find_repair(*look), "") if right <= GOOD * n else other_normalisation(*look)
     seen = f"{right} of {n} samples ({100 * right / n:.1f} %) are correct"
     meant = f"if this accuracy is meant, give --expected-clean-accuracy {right / n:.3g}"
     if repair:
         message = f"{seen}, {100 * repair.accuracy:.1f} % {repair.change}: {repair.cure}; {meant}"
         return diagnostic("Q01", right / n, LIMIT, "fail", message)
     guess, status = _compared_with_a_guess(predicted, y, logits.shape[1])
-    message = f"{seen}; {guess}"
+    message = "; ".join(filter(None, (seen, guess, doubt)))
     if status == "fail":
         message += f"; {_untrained(classifier.module)}; {meant}"
     return diagnostic("Q01", right / n, LIMIT, status, message)

@@ -59,6 +59,33 @@ def find_repair(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor, ro
     return fitted if fitted and (not plain or fitted.accuracy > plain.accuracy + FITTED) else plain
 
 
+def other_normalisation(
+    classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor, rows: int
+) -> tuple[Repair | None, str]:
+    """Returns what is to be said of mean and std where a model is good already; arguments as for `find_repair`.
+
+    A model may hardly suffer from other constants than those it was trained with and yet be attacked in another space.
+    So any constants that are significantly better are a repair, however little they bring, and those that are as good
+    are named.
+    """
+    now, found, doubt = logits.argmax(1) == y, [], ""
+    for changed in other_constants(classifier, x):
+        if tried := _right(changed, classifier, x, y, rows):
+            found.append(_judged(now, *tried, least=0.0))
+            right = int(tried[2].sum())
+            if not doubt and right >= int(now.sum()) and not _identity(changed, classifier):
+                doubt = f"as many ({right}) are correct {changed.change}: if the model was trained so, {changed.cure}"
+    return _best(found), doubt
+
+
+def _identity(changed: Changed, classifier: Classifier) -> bool:
+    """Whether constants are those that the model has: none is mean 0 and std 1."""
+    given = [(0.0 if mean is None else mean, 1.0 if std is None else std) for mean, std in (
+        (classifier.mean, classifier.std), (changed.settings["mean"], changed.settings["std"]))]  # fmt: skip
+    (mean, std), (other_mean, other_std) = ([torch.as_tensor(c).double().flatten() for c in pair] for pair in given)
+    return bool((mean == other_mean).all() and (std == other_std).all())
+
+
 def _best(found: Iterable[Repair | None]) -> Repair | None:
     return max(filter(None, found), key=lambda repair: repair.accuracy, default=None)
 
@@ -80,8 +107,8 @@ def _tried(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor, rows: i
 
 def _right(changed: Changed, classifier: Classifier, x: Tensor, y: Tensor, rows: int) -> Tried | None:
     """Returns what a change of the input does, None where the model cannot take it."""
-    other = classifier.replace(**changed.settings, tally=classifier.tally)
     try:
+        other = classifier.replace(**changed.settings, tally=classifier.tally)
         parts = [other.logits(changed.apply(part)).argmax(1) for part in torch.split(x, rows)]
     except Exception:  # whatever a stranger's module says to inputs of another shape
         return None
@@ -103,9 +130,13 @@ def _other_outputs(classifier: Classifier, x: Tensor, y: Tensor, rows: int) -> I
             yield f"with the output {kind} {key!r}", f"give --output-key {key} (select={key!r})", torch.cat(found) == y
 
 
-def _judged(now: Tensor, change: str, cure: str, then: Tensor) -> Repair | None:
+def _judged(now: Tensor, change: str, cure: str, then: Tensor, least: float = GAIN) -> Repair | None:
     gained, lost, n = int((then & ~now).sum()), int((now & ~then).sum()), len(now)
-    if gained - lost < GAIN * n or binomtest(gained, gained + lost, alternative="greater").pvalue >= LUCK:
+    if (
+        gained <= lost
+        or gained - lost < least * n
+        or binomtest(gained, gained + lost, alternative="greater").pvalue >= LUCK
+    ):
         return None
     return Repair(change, cure, float(then.double().mean()))
 

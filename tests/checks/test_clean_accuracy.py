@@ -103,15 +103,6 @@ def test_a_mistake_about_the_output_is_named(after, settings, cure):
     assert cure in found.message
 
 
-def test_constants_in_units_of_0_to_255_are_divided_first():
-    x, y, net = colours()
-    model = Twin(before=lambda x: x * STD + MEAN, net=net).eval()
-    given = [255 * c.flatten() for c in (MEAN, STD)]
-    found = judged(model, x, y, mean=given[0], std=given[1])
-    assert found.status == "fail"
-    assert "divided by 255: give --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225" in found.message
-
-
 def test_the_constants_in_a_models_own_configuration_are_tried():
     x, y, net = colours()
     model = Twin(before=lambda x: x * 0.07 + 0.9, net=net)
@@ -185,7 +176,7 @@ def test_samples_come_from_all_over_data_that_can_be_indexed():
     x, y = torch.arange(1000.0).unsqueeze(1), torch.arange(1000) // 100
     for data in ((x, y), TensorDataset(x, y)):
         found = some_samples(data, next(batches(data, 50)))
-        assert len(found) == 256
+        assert len(found) == 512
         assert found.y.unique().tolist() == list(range(10))
         assert found.x[:, 0].long().div(100, rounding_mode="floor").equal(found.y)
     stream = batches((x, y), 50)
@@ -201,3 +192,26 @@ def test_an_evaluation_of_a_guess_is_refused_before_any_attack_and_done_where_it
     found = robustkit.evaluate(digits_cnn(), (x, wrong), [FGSM(eps=0.1)], expected_clean_accuracy=0.01)
     assert found.quality != "invalid"
     assert next(item for item in found.diagnostics if item.id == "Q01").status == "pass"
+
+
+def test_constants_that_cost_a_good_model_little_are_found_and_those_as_good_are_named():
+    x, y = torch.zeros(400, 1, 6, 6), torch.arange(400) % 2
+    x[:, 0, 0, 0] = torch.where(y == 1, 0.42, 0.1)
+    x[::24, 0, 0, 0] = 0.35  # 17 samples of class 0, which a shift by 0.1 takes over the threshold
+    net = Twin(after=lambda z: torch.stack([torch.zeros(len(z)), z - 0.4], 1), net=Corner())
+    good = judged(net, x, y)
+    assert good.status == "pass"
+    assert "--mean" not in good.message
+    worse = judged(net, x, y, mean=-0.1)
+    assert worse.status == "fail"
+    assert "omit mean and std" in worse.message
+    equal = judged(net, x, y, mean=-0.01)
+    assert equal.status == "pass"
+    assert "as many (400) are correct without mean and std" in equal.message
+
+
+class Corner(nn.Module):
+    """Returns one pixel of each image."""
+
+    def forward(self, x):
+        return x[:, 0, 0, 0]
