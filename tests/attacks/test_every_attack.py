@@ -61,10 +61,10 @@ def test_success_is_what_the_model_says(attack):
 def test_results_do_not_depend_on_batch_size_or_order(attack):
     found = attack(NET, X, Y)
     order = torch.randperm(len(X), generator=generator())
-    for size in (1, 7, 64):
-        other = attack(NET, X[order], Y[order], ids=order, batch_size=size)
-        assert other.success.equal(found.success[order])
-        torch.testing.assert_close(other.x_adv, found.x_adv[order], atol=1e-6, rtol=0)
+    for size, rows in ((1, order[:4]), (7, order), (64, order)):
+        other = attack(NET, X[rows], Y[rows], ids=rows, batch_size=size)
+        assert other.success.equal(found.success[rows])
+        torch.testing.assert_close(other.x_adv, found.x_adv[rows], atol=1e-6, rtol=0)
 
 
 @every

@@ -40,14 +40,21 @@ def test_it_breaks_rows_inside_the_threat(attack):
     assert (found.distance <= float(attack.eps)).all()
 
 
-@every_kind
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if name in ("EADAttack", "HopSkipJumpAttack") else ())
+        for name, kind in KINDS.items()
+    ],
+    ids=KINDS,
+)
 def test_results_depend_neither_on_batch_nor_order_nor_company(attack):
     whole = attack(NET, X, Y)
     order = torch.randperm(N, generator=generator())[:9]
-    for batch_size in (None, 1, 4):
-        part = attack(NET, X[order], Y[order], ids=order, batch_size=batch_size)
-        assert part.success.equal(whole.success[order])
-        torch.testing.assert_close(part.x_adv, whole.x_adv[order], rtol=0, atol=1e-9)
+    for batch_size, rows in ((None, order), (1, order[:3]), (4, order)):
+        part = attack(NET, X[rows], Y[rows], ids=rows, batch_size=batch_size)
+        assert part.success.equal(whole.success[rows])
+        torch.testing.assert_close(part.x_adv, whole.x_adv[rows], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["LinfPGD", "HopSkipJumpAttack"])

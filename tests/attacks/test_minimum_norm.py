@@ -174,11 +174,11 @@ def test_batch_size_and_order_do_not_matter(attack):
     whole = attack(NET, X[:9], Y[:9])
     assert whole.success.any()
     order = torch.randperm(9, generator=generator(2))
-    for batch_size in (1, 7, 64):
-        other = attack(NET, X[order], Y[order], ids=order, batch_size=batch_size)
-        assert other.success.equal(whole.success[order])
-        assert other.steps.equal(whole.steps[order])
-        torch.testing.assert_close(other.x_adv, whole.x_adv[order], rtol=0, atol=1e-9)
+    for batch_size, rows in ((1, order[:3]), (7, order), (64, order)):
+        other = attack(NET, X[rows], Y[rows], ids=rows, batch_size=batch_size)
+        assert other.success.equal(whole.success[rows])
+        assert other.steps.equal(whole.steps[rows])
+        torch.testing.assert_close(other.x_adv, whole.x_adv[rows], rtol=0, atol=1e-9)
 
 
 @every

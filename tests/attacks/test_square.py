@@ -325,7 +325,7 @@ def test_batch_size_and_order_change_nothing(norm):
     whole = attack(net, x, y, seed=3)
     assert 0.2 < whole.success.double().mean() < 1
     order = torch.randperm(64, generator=generator(1))
-    for size, rows in ((1, slice(None)), (7, slice(None)), (64, order), (7, order)):
+    for size, rows in ((1, slice(0, 8)), (64, order), (7, order)):
         ids = torch.arange(64)[rows]
         found = attack(net, x[rows], y[rows], ids=ids, seed=3, batch_size=size)
         torch.testing.assert_close(found.x_adv, whole.x_adv[rows], atol=1e-9, rtol=0)
@@ -433,8 +433,8 @@ def test_it_breaks_a_model_of_steps_as_well_as_the_smooth_one():
         ("L2", (1, 6, 6), 400, 2.0),
         ("L2", (2, 4, 7), 400, 2.0),
         ("L1", (30,), 1000, 1.3),
-        ("L1", (1, 6, 6), 1000, 2.0),
-        ("L1", (2, 4, 7), 1000, 2.0),
+        pytest.param("L1", (1, 6, 6), 1000, 2.0, marks=pytest.mark.slow),
+        pytest.param("L1", (2, 4, 7), 1000, 2.0, marks=pytest.mark.slow),
     ],
 )
 def test_on_linear_models_it_succeeds_outside_the_exact_distance_and_never_inside(norm, shape, queries, outside):

@@ -291,6 +291,7 @@ def test_a_single_colour_survives_resizing(tmp_path: Path) -> None:
     assert x.equal(torch.tensor([1.0, 0.0, 0.2])[None, :, None, None].expand(1, 3, 5, 5))
 
 
+@pytest.mark.slow
 def test_an_image_folder_can_be_read_by_worker_processes(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a/1.png": (4, 4), "b/1.png": (4, 4)})
     data = load_data(tmp_path)

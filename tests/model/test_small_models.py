@@ -95,6 +95,7 @@ def test_lstm_reads_every_step_in_order() -> None:
     assert not model(x).allclose(model(x.flip(1)))
 
 
+@pytest.mark.slow
 def test_cnn_learns_the_digits_in_seconds() -> None:
     model = create("cnn", (1, 8, 8), 10)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)

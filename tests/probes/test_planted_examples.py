@@ -49,7 +49,7 @@ def right(net: nn.Module, n: int = 8) -> tuple[Tensor, Tensor]:
 
 
 @norms
-@pytest.mark.parametrize("net", [LINEAR, digits_cnn()], ids=["linear", "cnn"])
+@pytest.mark.parametrize("net", [LINEAR, pytest.param(digits_cnn(), marks=pytest.mark.slow)], ids=["linear", "cnn"])
 def test_honest_models_pass_with_pgd_and_apgd(net, norm):
     x, y = right(net)
     attacks = [PGD(norm=norm, eps=RADII[norm])]

@@ -217,6 +217,7 @@ class TestHtml:
         assert 300 < len(drawn) <= 420
         assert (drawn[0].split(",")[0], drawn[-1].split(",")[0]) == ("3", "413")
 
+    @pytest.mark.slow
     def test_it_needs_no_plotting_library(self):
         code = (
             "import sys; sys.modules['matplotlib'] = None\n"
