@@ -293,7 +293,7 @@ def boxed_model(d: int, filled: float, seed: int) -> tuple[nn.Module, Tensor, fl
 @pytest.mark.parametrize("d", [30, 64, 200])
 @pytest.mark.parametrize("filled", [0.5, 2.3, 5.7, 11.2])
 def test_linear_models_break_just_outside_the_exact_distance_in_the_box_and_never_inside(d, filled):
-    for seed in range(4):
+    for seed in range(2):
         net, x, exact = boxed_model(d, filled, seed)
         y = torch.zeros(1).long()
         assert APGD(norm="L1", eps=1.02 * exact)(net, x, y).success, seed
@@ -301,6 +301,7 @@ def test_linear_models_break_just_outside_the_exact_distance_in_the_box_and_neve
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:foolbox")
+@pytest.mark.slow
 def test_it_is_at_least_as_strong_as_every_other_l1_attack():
     foolbox = pytest.importorskip("foolbox")
     net, (x, y), eps = digits_cnn(), digits(100), 1.3
@@ -328,7 +329,7 @@ def test_batch_size_and_order_change_nothing_in_l1(targets):
     whole = attack(net, x, y, seed=3)
     assert 0.2 < whole.success.double().mean() < 1
     order = torch.randperm(40, generator=generator(1))
-    for size, rows in ((1, slice(None)), (7, order), (40, order)):
+    for size, rows in ((1, slice(0, 8)), (7, order), (40, order)):
         found = attack(net, x[rows], y[rows], ids=torch.arange(40)[rows], seed=3, batch_size=size)
         assert found.success.equal(whole.success[rows])
         assert found.steps.equal(whole.steps[rows])

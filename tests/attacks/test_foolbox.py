@@ -57,7 +57,7 @@ def test_results_depend_neither_on_batch_nor_order_nor_company(attack):
         torch.testing.assert_close(part.x_adv, whole.x_adv[rows], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["LinfPGD", "HopSkipJumpAttack"])
+@pytest.mark.parametrize("name", ["LinfPGD", pytest.param("HopSkipJumpAttack", marks=pytest.mark.slow)])
 def test_an_attack_that_draws_follows_the_seed_and_nothing_else(name):
     attack = KINDS[name]
     first = attack(NET, X, Y, seed=1)

@@ -146,6 +146,7 @@ class TestCascade:
             np.testing.assert_array_equal(whole.ledger[column], merged, err_msg=column)
 
 
+@pytest.mark.slow
 def test_the_fast_protocol_stays_with_what_is_nearly_broken():
     (x, y), net = digits(60), digits_cnn()
     found = robustkit.evaluate(net, (x, y), get_protocol("fast", norm="Linf", eps=EPS, classes=10))
