@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,20 +26,22 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Threat, refuse_grey_levels
 from robustkit.attacks.transfer import Transfer
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.processes import ranks
+from robustkit.base.settings import every, flag, function, integer, path, sizes
 from robustkit.checks.clean_accuracy import expect_clean_accuracy, some_samples
 from robustkit.checks.diagnostic import Diagnostic, check_name
 from robustkit.checks.doctor import examine
 from robustkit.checks.first_pass import ROWS
 from robustkit.checks.joining import join_classes
-from robustkit.data.dataset import Batch, Dataset, count_samples, samples_sha256, samples_sum
+from robustkit.data.dataset import Batch, Dataset, check_bounds, count_samples, samples_sha256, samples_sum
 from robustkit.data.given import as_dataset
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import sampled, shuffled
 from robustkit.evaluation.attack_run import common_threat
 from robustkit.evaluation.checkpoint import Parts
 from robustkit.evaluation.chunk import Chunk
+from robustkit.evaluation.class_count import count_classes
 from robustkit.evaluation.early_stopping import EarlyStopping
 from robustkit.evaluation.merge import finished as finish
 from robustkit.evaluation.part import Part, Setup
@@ -55,7 +59,7 @@ logger = logging.getLogger("robustkit")
 def evaluate(
     classifier: Classifier | nn.Module | Callable[[Tensor], Any],
     data: Any,
-    attacks: Sequence[Attack] | Protocol,
+    attacks: Sequence[Attack | str] | Attack | str | Protocol,
     *,
     batch_size: int = 256,
     limit: int | None = None,
@@ -79,7 +83,7 @@ def evaluate(
     Args:
         classifier: The model; a bare module takes inputs in 0..1 and returns class scores.
         data: Whatever `robustkit.data.batches` reads: a Dataset, a pair (x, y), a loader, any iterable of (x, y[, id]).
-        attacks: Attacks of one and the same threat, or a protocol.
+        attacks: One or more of one threat, or a protocol; also by name, as "pgd:steps=40" or "autoattack:eps=4/255".
         batch_size: Rows the model sees at once; halved when memory runs out.
         limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
         first: Only the first so many samples instead.
@@ -102,7 +106,10 @@ def evaluate(
         InvalidEvaluation: If the doctor refuses data or model, or the clean accuracy is unexpected or that of a guess.
         ThreatViolation: If an attack left its threat.
     """
-    classifier, protocol = as_classifier(classifier), as_protocol(attacks)
+    classifier = as_classifier(classifier)
+    protocol = as_protocol(attacks, partial(count_classes, "evaluate", classifier, data))
+    batch_size, limit, seed = sizes("evaluate", batch_size, limit, seed)
+    examples = _checked(examples, progress, (accelerate, evidence), folder, finished)
     dataset = sampled(join_classes(classifier, _as_dataset(data, classifier)), limit, first, seed)
     here, stopping, size = ranks(), EarlyStopping(until, budget), count_samples(dataset)
     share = Share(shard, here, stopping, folder is not None)
@@ -111,17 +118,16 @@ def evaluate(
     threat = _checked_threat(protocol, classifier)
     found = expect_clean_accuracy(classifier, dataset, batch_size, expected_clean_accuracy)
     dataset = shuffled(dataset, seed) if stopping.early else dataset
-    stream = cut(dataset, batch_size, size, stopping, meter)
-    head = next(stream)
+    head, stream = _begun(cut(dataset, batch_size, size, stopping, meter))
     found += _examined(classifier, dataset, head, expected_clean_accuracy)
-    sizes = {"limit": limit, "first": first, "batch size": batch_size, "examples": examples, "evidence": evidence}
-    setup, search = _set_up(classifier, protocol, threat, dataset, head, seed, stopping.early, size, accelerate, sizes)
+    given = {"limit": limit, "first": first, "batch size": batch_size, "examples": examples, "evidence": evidence}
+    setup, search = _set_up(classifier, protocol, threat, dataset, head, seed, stopping.early, size, accelerate, given)
     parts = Parts(setup, Part.empty(setup, examples, evidence), folder, finished)
     known = here.told(parts.take_over)
     meter.begin(parts.taken, size if stopping.early else share.rows(size, batch_size, known))
     chunk, place = Chunk(setup, classifier, search, batch_size, meter.tell), 0
     with parts.kept():
-        for batch in chain([head], stream):
+        for batch in stream:
             if share.mine(place in known):
                 part = chunk.run(batch, place, Part.empty(setup, examples, evidence))
                 parts.add(part)
@@ -145,13 +151,30 @@ def _examined(classifier: Classifier, dataset: Dataset, head: Batch, expected: f
     return found
 
 
+def _checked(examples: int, progress: Any, flags: tuple[bool, bool], folder: Any, finished: Any) -> int:
+    """Returns the number of examples; raises ConfigurationError where that or another argument is of the wrong kind."""
+    for name, value in zip(("accelerate", "evidence"), flags, strict=True):
+        flag("evaluate", name, value)
+    if progress is not None:
+        function("evaluate", "progress", progress)
+    if folder is not None:
+        path("evaluate", "folder", folder)
+    every("evaluate", "finished", finished, str, os.PathLike)
+    return integer("evaluate", "examples", examples, 0)
+
+
+def _begun(stream: Iterator[Batch]) -> tuple[Batch, Iterator[Batch]]:
+    """Returns the first batch, and all of them; raises InvalidEvaluation where there is none."""
+    if (head := next(stream, None)) is None:
+        raise InvalidEvaluation("evaluate: expected at least one sample, got none; check the data")
+    return head, chain([head], stream)
+
+
 def _as_dataset(data: Any, classifier: Classifier) -> Dataset:
     """Returns the data with a name; raises ConfigurationError where their bounds are not those of the model."""
+    check_bounds("evaluate", data, classifier.bounds)
     dataset = as_dataset(data, classifier.bounds)
-    if dataset.bounds != classifier.bounds:
-        raise ConfigurationError(
-            f"evaluate: expected data in the model's bounds {classifier.bounds}, got {dataset.bounds}; make them agree"
-        )
+    check_bounds("evaluate", dataset, classifier.bounds)
     return dataset
 
 

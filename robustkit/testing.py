@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,10 +11,12 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol, get_protocol
 from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.settings import every, sizes
 from robustkit.checks.joining import join_classes
-from robustkit.data.dataset import Dataset, batches
+from robustkit.data.dataset import Dataset
 from robustkit.data.given import as_dataset
 from robustkit.data.labels import names_of_classes
+from robustkit.evaluation.class_count import count_classes
 from robustkit.evaluator import evaluate
 from robustkit.maths.norms import Norm
 from robustkit.model.classifier import Classifier, as_classifier
@@ -63,14 +65,15 @@ def assert_robust(
     """
     __tracebackhide__ = True  # pytest then shows the line of the test, not ours
     classifier = as_classifier(model)
-    data = as_dataset(data, classifier.bounds)
+    batch_size, limit, seed = sizes("assert_robust", batch_size, limit, seed)
+    every("assert_robust", "requirements", requirements, str)
     rules = [Requirement.parse(text) for text in requirements]
     if not rules:
         raise ConfigurationError("assert_robust: expected a requirement, got none; such as 'robust_accuracy>=0.45'")
-    classes, data = _count_classes(classifier, data), join_classes(classifier, data)
-    if attacks is None:
-        attacks = get_protocol("fast", norm=norm, eps=eps, classes=classes)
-    protocol = as_protocol(attacks)
+    data = as_dataset(data, classifier.bounds)
+    classes, data = count_classes("assert_robust", classifier, data), join_classes(classifier, data)
+    fast = get_protocol("fast", norm=norm, eps=eps, classes=classes)
+    protocol = fast if attacks is None else as_protocol(attacks, lambda: classes)
     named = names_of_classes(classes, classifier.class_names, data.class_names if isinstance(data, Dataset) else None)
     check_names(rules, names(named, protocol))
     settings: Any = {"batch_size": batch_size, "limit": limit, "first": first, "seed": seed, "examples": 0}
@@ -93,16 +96,3 @@ def _check_reliable(audit: Audit) -> None:
         raise InvalidEvaluation(
             f"assert_robust: expected an evaluation to rely on, got {audit.verdict.quality}: {failed}"
         )
-
-
-def _count_classes(classifier: Classifier, data: Any) -> int:
-    if classifier.num_classes is not None:
-        return classifier.num_classes
-    if isinstance(data.source if isinstance(data, Dataset) else data, Iterator):
-        raise ConfigurationError(
-            "assert_robust: expected data that can be read twice, got an iterator; give a list, a data set or a "
-            "loader, or a Classifier with num_classes"
-        )
-    first = next(batches(data, 4, 4))
-    with classifier.frozen():
-        return classifier.classes(classifier.accept(first.x))

@@ -23,7 +23,7 @@ from robustkit.attacks.threat import Threat
 from robustkit.attacks.transfer import Transfer
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.registry import Registry, is_address, load, named
-from robustkit.base.settings import read, split
+from robustkit.base.settings import instance, read, split
 
 __all__ = [
     "APGD",
@@ -72,6 +72,7 @@ def create(spec: str, **common: Any) -> Attack:
     Raises:
         ConfigurationError: If the attack or a setting does not exist or a value is invalid.
     """
+    instance("attack", "the text", spec, str)
     name, items = split(spec, ATTACKS)
     kind = KNOWN.find(name)
     fields = {field.name for field in dataclasses.fields(kind)}
@@ -86,4 +87,4 @@ def create(spec: str, **common: Any) -> Attack:
     try:
         return kind(**settings)
     except TypeError as error:
-        raise ConfigurationError(f"attack {name}: {error}") from None
+        raise ConfigurationError(f"attack {name}: expected settings it has, got {error}; correct them") from None

@@ -17,7 +17,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import integer
 from robustkit.maths.losses import Loss, dlr_towards, get_loss, margin_towards, runner_up_classes
 from robustkit.maths.norms import per_row, size, steepest, where_rows
-from robustkit.model.classifier import Gradient
+from robustkit.model.gradient import Gradient
 
 MOMENTUM = 0.75  # alpha of equation 5, and rho of condition 1 in section 3.2
 

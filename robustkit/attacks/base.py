@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from robustkit.attacks.engine import Engine
 from robustkit.attacks.rows import Problem, Rows
-from robustkit.attacks.threat import Eps, Threat
+from robustkit.attacks.threat import EVERYWHERE, Eps, Threat
 from robustkit.base.errors import ConfigurationError, suggest
-from robustkit.base.settings import Scalar, between, integer
+from robustkit.base.settings import Scalar, between, integer, plain, settle
+from robustkit.base.settings import seed as known_seed
+from robustkit.data.dataset import read_ids
 from robustkit.data.labels import as_labels
 from robustkit.maths.losses import known_loss
 from robustkit.maths.norms import NORMS, Norm
@@ -101,12 +103,14 @@ class Attack(ABC):
             )
 
     def __post_init__(self) -> None:
+        settle(self.name, self)
+        object.__setattr__(self, "eps", plain(self.eps))
         if self.norm not in self.norms:
             raise ConfigurationError(
                 f"{self.name}: expected a norm among {', '.join(self.norms)}, got {self.norm!r}"
                 f"{suggest(str(self.norm), self.norms)}"
             )
-        threat = Threat(norm=self.norm, eps=self.eps, bounds=(-math.inf, math.inf), levels=self.levels)
+        threat = Threat(norm=self.norm, eps=self.eps, bounds=EVERYWHERE, target=self.target, levels=self.levels)
         if math.isinf(threat.radius) and not self.minimal:
             raise ConfigurationError(
                 f"{self.name}: expected a finite eps, got {self.eps}; only minimal attacks need none"
@@ -201,15 +205,14 @@ class Attack(ABC):
             InvalidEvaluation: If `x` leaves the bounds or a label or target is not a class.
             ThreatViolation: If the attack left its own threat, which is a bug.
         """
-        classifier = as_classifier(model)
-        if batch_size is not None and batch_size < 1:
-            raise ConfigurationError(f"{self.name}: expected batch_size >= 1, got {batch_size}; correct it")
+        classifier, seed = as_classifier(model), known_seed(self.name, seed)
+        batch_size = None if batch_size is None else integer(self.name, "batch_size", batch_size)
         with classifier.frozen():
             x = classifier.accept(x)
             classes = classifier.classes(x[:4])
             labels = as_labels(y, classes)
             goal = as_labels(self.goal(labels) if target is None else target, classes)
-            ids = torch.arange(len(x)) if ids is None else ids
+            ids = torch.arange(len(x)) if ids is None else read_ids(ids, len(x))[0]
             if not len(x) == len(labels) == len(goal) == len(ids):
                 raise ConfigurationError(
                     f"{self.name}: expected as many labels, targets and ids as inputs, got {len(labels)}, {len(goal)} "

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.rows import Problem, Rows
-from robustkit.base.errors import ConfigurationError, RobustkitError
-from robustkit.base.settings import Scalar
+from robustkit.base.errors import ConfigurationError, RobustkitError, one_line
+from robustkit.base.settings import Scalar, every, instance, wrong
 from robustkit.maths.norms import Norm
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
@@ -46,6 +46,10 @@ class Foolbox(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        instance(self.name, "attack", self.attack, str)
+        every(self.name, "options", self.options, tuple)
+        if odd := [pair for pair in self.options if len(pair) != 2]:
+            raise wrong(self.name, "options", odd[0], "pairs (name, value)")
         built = self._build()
         try:
             own = _NORMS[built.distance.p]
@@ -103,7 +107,9 @@ class Foolbox(Attack):
         try:
             return kind(**options)
         except (TypeError, ModuleNotFoundError) as error:
-            raise ConfigurationError(f"foolbox {self.attack}: {error}") from None
+            raise ConfigurationError(
+                f"foolbox {self.attack}: expected settings it has, got {one_line(error)}; correct them"
+            ) from None
 
     def _run(self, problem: Problem, rows: Rows, key: str) -> tuple[Tensor, bool]:
         """Returns foolbox's points for `rows` and whether it drew random numbers."""

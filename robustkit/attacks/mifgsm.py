@@ -51,7 +51,7 @@ class MIFGSM(Attack):
         between(self.name, "share", self.share, "(0, 1]")
         self.accept_loss()
         if self.step_size is not None:
-            parse_eps(self.step_size)
+            between(self.name, "step_size", parse_eps(self.step_size), "[0, inf)")
 
     @property
     def step_length(self) -> float:

@@ -11,7 +11,7 @@ from robustkit.attacks.rows import Problem, Rows
 from robustkit.maths import hyperplane
 from robustkit.maths.losses import lead
 from robustkit.maths.norms import in_ball, per_row, size, where_rows
-from robustkit.model.classifier import Gradient
+from robustkit.model.gradient import Gradient
 
 _FAR = 1e6  # stands for the far side of an input range without sides
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 
-from robustkit.attacks import APGD, FAB, FGSM, Noise, Square
+from robustkit.attacks import APGD, FAB, FGSM, Noise, Square, create
 from robustkit.attacks.base import CLOSE, Attack
 from robustkit.attacks.names import attack_name
-from robustkit.attacks.threat import Eps
+from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.registry import Registry
+from robustkit.base.settings import choice, every, instance, integer, read, split
 from robustkit.base.version import __version__
-from robustkit.maths.norms import Norm
+from robustkit.maths.norms import NORMS, Norm
 
 TARGETS = 9  # the published number, for ten classes
 
@@ -89,6 +90,10 @@ def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool 
     Raises:
         ConfigurationError: If no protocol has that name, or it would have to be adapted and `strict` forbids it.
     """
+    instance("protocol", "the name", name, str)
+    choice(f"protocol {name}", "norm", norm, NORMS)
+    parse_eps(eps)
+    integer(f"protocol {name}", "classes", classes, 2)
     attacks, changes = _parts(name, KNOWN.find(name)(norm, eps, classes))
     if strict and changes:
         raise ConfigurationError(
@@ -116,9 +121,30 @@ def custom(attacks: Sequence[Attack]) -> Protocol:
     return Protocol("custom", tuple(attacks), cascade=False)
 
 
-def as_protocol(attacks: Sequence[Attack] | Protocol) -> Protocol:
-    """Returns a protocol as it is, and a list of attacks as `custom` makes one of it."""
-    return attacks if isinstance(attacks, Protocol) else custom(attacks)
+def as_protocol(
+    attacks: Sequence[Attack | str] | Attack | str | Protocol, classes: Callable[[], int] | None = None
+) -> Protocol:
+    """Returns a protocol as it is, and one attack or a list of them as `custom` makes one of it.
+
+    Args:
+        attacks: A text stands for the protocol of that name, such as "fast" or "autoattack:norm=L2,eps=0.5", or for an
+            attack as `robustkit.attacks.create` makes it; within Linf 8/255 unless it says otherwise.
+        classes: Tells how many classes the model has, for protocols by name.
+
+    Raises:
+        ConfigurationError: If it is something else, or no attack at all.
+    """
+    if isinstance(attacks, Protocol):
+        return attacks
+    if isinstance(attacks, str) and classes is not None and (name := attacks.partition(":")[0]) in KNOWN.names():
+        given: dict[str, Any] = read(f"protocol {name}", split(attacks)[1], ("norm", "eps", "strict"))
+        return get_protocol(name, **{"norm": "Linf", "eps": "8/255", **given}, classes=classes())
+    several: list[Any] = list(attacks) if isinstance(attacks, list | tuple) else [attacks]
+    made = [create(attack) if isinstance(attack, str) else attack for attack in several]
+    if not made:
+        raise ConfigurationError("attacks: expected at least one attack, got none; such as [robustkit.attacks.PGD()]")
+    every("attacks", "attacks", made, Attack)
+    return custom(made)
 
 
 Parts = tuple[tuple[Attack, ...], tuple[str, ...]]

@@ -12,7 +12,8 @@ from torch import Tensor
 from robustkit.attacks.threat import Threat
 from robustkit.maths.losses import Loss, mean_logits
 from robustkit.maths.random_numbers import Stream
-from robustkit.model.classifier import Classifier, Gradient
+from robustkit.model.classifier import Classifier
+from robustkit.model.gradient import Gradient
 from robustkit.model.per_sample_randomness import chance
 
 T = TypeVar("T")

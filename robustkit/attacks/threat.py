@@ -11,12 +11,13 @@ from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError, suggest
 from robustkit.base.exit_codes import ExitCode
-from robustkit.base.settings import integer
+from robustkit.base.settings import integer, interval, plain
 from robustkit.maths import norms, projection
 from robustkit.maths.norms import NORMS, Norm
 from robustkit.maths.random_numbers import Stream
 
 Eps = str | float | Fraction
+EVERYWHERE = (-math.inf, math.inf)  # bounds of a model that are not known yet
 STORED = 256  # levels of a stored image
 
 
@@ -32,7 +33,10 @@ def parse_eps(eps: Eps) -> float:
     Raises:
         ConfigurationError: If it is no number >= 0.
     """
+    eps = plain(eps)
     try:
+        if isinstance(eps, bool | bytes):
+            raise TypeError
         radius = float(Fraction(eps)) if isinstance(eps, str) and eps != "inf" else float(eps)
     except (ValueError, ZeroDivisionError, OverflowError, TypeError):
         radius = math.nan
@@ -98,11 +102,11 @@ class Threat:
             raise ConfigurationError(
                 f"threat: expected a norm among {', '.join(NORMS)}, got {self.norm!r}{suggest(str(self.norm), NORMS)}"
             )
-        low, high = self.bounds
-        if not low < high:
-            raise ConfigurationError(f"threat: expected bounds (low, high) with low < high, got {self.bounds}")
-        if self.levels is not None:
-            integer("threat", "levels", self.levels, least=2)
+        for name, least in (("target", 0), ("levels", 2)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, integer("threat", name, getattr(self, name), least))
+        object.__setattr__(self, "eps", plain(self.eps))
+        low, high = self.bounds if self.bounds == EVERYWHERE else interval("threat", "bounds", self.bounds)
         if high - low < self.radius < math.inf and self.norm == "Linf":
             raise ConfigurationError(
                 f"threat: expected an Linf eps within the input range {low:g}..{high:g}, got {self.eps}; "

@@ -10,7 +10,7 @@ from robustkit.attacks.craft import craft
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.settings import Scalar
+from robustkit.base.settings import Scalar, instance
 from robustkit.model.classifier import Classifier
 
 
@@ -41,6 +41,9 @@ class Transfer(Attack):
                 "transfer: expected a surrogate model to craft on, got none; in Python Transfer(surrogate=...), on the "
                 "command line --surrogate"
             )
+        instance(self.name, "surrogate", self.surrogate, Classifier)
+        if self.attack is not None:
+            instance(self.name, "attack", self.attack, Attack)
         maker = self.maker
         if (maker.norm, maker.eps) != (self.norm, self.eps):
             raise ConfigurationError(

@@ -67,7 +67,7 @@ MOVED = {
     "nearest": "attacks.minimum_norm",
     "norms": "maths.norms",
     "pace": "evaluation.early_stopping",
-    "paired": "maths.mcnemar",
+    "paired": "maths.pairs",
     "parts": "evaluation.checkpoint",
     "pieces": "evaluation.schedule",
     "planted": "probes.planted_examples",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
 import re
-from collections.abc import Collection, Iterable, Sized
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sized
+from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from robustkit.base.errors import ConfigurationError, suggest
 
 Scalar = str | int | float | bool | None
+ANY = -sys.maxsize  # for `integer`: no least one
 
 ADDRESS = r"[^\s:=,]+:[^\W\d]\w*"  # of an object, package.module:name
 _ADDRESSED = re.compile(rf"\s*({ADDRESS})\s*(?::(.*))?")
+_NAMES: dict[type, str] = {str: "a text", NoneType: "None", Mapping: "a dict"}
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "none": None}
 
 
@@ -79,6 +86,7 @@ def integer(who: str, setting: str, value: object, least: int = 1, most: int | N
     if type(given) is int and least <= given <= (given if most is None else most):
         return given
     kind = f"an integer >= {least}" if most is None else f"an integer in {least}..{most}"
+    kind = "an integer" if least == ANY else kind
     raise wrong(who, setting, value, kind)
 
 
@@ -95,6 +103,8 @@ def between(who: str, setting: str, value: object, interval: str) -> float:
         below = number < high if interval[-1] == ")" else number <= high
         if above and below:
             return number
+    if interval == "(-inf, inf)":
+        raise wrong(who, setting, value, "a finite number")
     raise ConfigurationError(f"{who}: expected {setting} in {interval}, got {shown(value)}; correct it")
 
 
@@ -129,7 +139,7 @@ def instance(who: str, setting: str, value: object, *kinds: type, fix: str = "co
         ConfigurationError: If it is not.
     """
     if not isinstance(value, kinds):
-        raise wrong(who, setting, value, " or ".join(f"a {kind.__name__}" for kind in kinds), fix)
+        raise wrong(who, setting, value, " or ".join(_NAMES.get(kind) or f"a {kind.__name__}" for kind in kinds), fix)
 
 
 def interval(who: str, setting: str, value: object) -> tuple[float, float]:
@@ -143,7 +153,9 @@ def interval(who: str, setting: str, value: object) -> tuple[float, float]:
         low, high = (plain(end) for end in given)
         if all(type(end) in (int, float) and math.isfinite(end) for end in (low, high)) and low < high:
             return low, high
-    raise wrong(who, setting, value, "(low, high), two finite numbers with low < high")
+    raise ConfigurationError(
+        f"{who}: expected {setting} (low, high) with low < high, got {shown(value)}; give two finite numbers"
+    )
 
 
 def distinct(who: str, setting: str, value: object, count: int | None = None) -> tuple[str, ...]:
@@ -155,6 +167,8 @@ def distinct(who: str, setting: str, value: object, count: int | None = None) ->
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise wrong(who, setting, value, "a list of texts")
     names = tuple(value)
+    if not names:
+        raise wrong(who, setting, value, "at least one text", "leave it out")
     if odd := [name for name in names if not isinstance(name, str) or not name.strip()]:
         raise wrong(who, setting, odd[0], "texts that are not empty")
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
@@ -162,6 +176,89 @@ def distinct(who: str, setting: str, value: object, count: int | None = None) ->
     if count is not None and len(names) != count:
         raise ConfigurationError(f"{who}: expected {count} {setting}, got {len(names)}; give one for each")
     return names
+
+
+def settle(who: str, value: Any) -> None:
+    """Checks the fields of a frozen dataclass that are annotated int, float or bool, and makes their scalars plain.
+
+    Raises:
+        ConfigurationError: If one is no finite number of its kind.
+    """
+    for field in dataclasses.fields(value):
+        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        given = getattr(value, field.name)
+        if given is None and kind.endswith(" | None"):
+            continue
+        match kind.removesuffix(" | None"):
+            case "int":
+                given = integer(who, field.name, given, ANY)
+            case "float":
+                given = between(who, field.name, given, "(-inf, inf)")
+            case "bool":
+                given = flag(who, field.name, given)
+        object.__setattr__(value, field.name, given)
+
+
+def function(who: str, setting: str, value: object) -> None:
+    """Checks that the value of a setting can be called.
+
+    Raises:
+        ConfigurationError: If it cannot.
+    """
+    if not callable(value):
+        raise wrong(who, setting, value, "a function")
+
+
+def every(who: str, setting: str, values: object, *kinds: type) -> None:
+    """Checks that the value of a setting is a list or tuple of things of these types, which may be empty.
+
+    Raises:
+        ConfigurationError: If it is not.
+    """
+    instance(who, setting, values, list, tuple)
+    for value in values if isinstance(values, list | tuple) else ():
+        instance(who, f"every one of {setting}", value, *kinds)
+
+
+def items(who: str, setting: str, value: Any) -> list[Any]:
+    """Returns the value of a setting as a list: anything to iterate over but a text.
+
+    Raises:
+        ConfigurationError: If it is not.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise wrong(who, setting, value, "a list")
+    return list(value)
+
+
+def seed(who: str, value: object) -> int:
+    """Returns a seed, an integer from 0 to 2**63 - 1.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    return integer(who, "seed", value, 0, 2**63 - 1)
+
+
+def sizes(who: str, batch_size: object, limit: object, seed_: object) -> tuple[int, int | None, int]:
+    """Returns batch size, limit (None for all samples) and seed of something that goes over data.
+
+    Raises:
+        ConfigurationError: If one is none.
+    """
+    most = None if limit is None else integer(who, "limit", limit)
+    return integer(who, "batch_size", batch_size), most, seed(who, seed_)
+
+
+def path(who: str, setting: str, value: object) -> Path:
+    """Returns the value of a setting as a path.
+
+    Raises:
+        ConfigurationError: If it is no text or path, or an empty one.
+    """
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise wrong(who, setting, value, "a path")
+    return Path(value)
 
 
 def wrong(who: str, setting: str, value: object, kind: str, fix: str = "correct it") -> ConfigurationError:

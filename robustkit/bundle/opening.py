@@ -48,7 +48,8 @@ def _unpack(path: Path, folder: Path) -> None:
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
-            f"bundle '{path}': expected a folder or a .zip archive of one, got something that cannot be read ({reason})"
+            f"bundle '{path}': expected a folder or a .zip archive of one, got something that cannot be read"
+            f" ({reason}); check the path"
         ) from None
 
 

@@ -13,9 +13,11 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import NoneType
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.settings import Scalar
+from robustkit.base.settings import Scalar, every, flag, instance
+from robustkit.base.settings import path as known_path
 from robustkit.evaluation.result import Evaluation
 from robustkit.report import Artefact, Report, render_html, render_markdown, to_json
 from robustkit.report.document.manifest import NAME, PAGES, build_manifest, to_text, with_files
@@ -52,7 +54,15 @@ def save_bundle(
     Raises:
         ConfigurationError: If folder and report do not fit, or the files cannot be written there.
     """
-    folder = Path(folder)
+    folder = known_path("bundle", "folder", folder)
+    instance("bundle", "report", report, Report)
+    flag("bundle", "archive", archive)
+    every("bundle", "loads", [] if loads is None else loads, Mapping)
+    instance("bundle", "files", files, Mapping, NoneType)
+    every("bundle", "the names of files", [*(files or {})], str)
+    every("bundle", "the content of files", [*(files or {}).values()], bytes)
+    if not isinstance(evaluations, Evaluation):
+        every("bundle", "evaluations", evaluations, Evaluation)
     check_folder(folder)
     found = [evaluations] if isinstance(evaluations, Evaluation) else [*evaluations]
     if [e.data_sha256 for e in found] != [audit.data.sha256 for audit in report.audits]:
@@ -66,6 +76,8 @@ def save_bundle(
                 f"bundle: expected the evaluation of '{audit.subject.name}', got one with {differs}; give them in the"
                 " order of the audits"
             )
+    if loads is not None and len(loads) != len(found):
+        raise ConfigurationError(f"bundle: expected {len(found)} loads, one for each audit, got {len(loads)}; add them")
     kept = [e.evidence is not None for e in found]
     manifest = build_manifest(report, loads or [{}] * len(found), kept)
     try:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import integer, wrong
+from robustkit.base.settings import path as known_path
 from robustkit.bundle.check_audit import AuditCheck, Model
 from robustkit.bundle.check_report import check_pages, check_report, read_report
 from robustkit.bundle.mismatch import Mismatch
@@ -41,11 +43,18 @@ def verify(
     Raises:
         ConfigurationError: If there is no bundle, or the arguments do not fit it.
     """
-    with opened(bundle) as folder:
-        manifest, wrong = check_files(folder)
+    batch_size = integer("verify", "batch_size", batch_size)
+    for file in weights if isinstance(weights, list) else [weights]:
+        if file is not None and not known_path("verify", "weights", file).is_file():
+            raise ConfigurationError(f"verify: expected a weight file, got '{file}', which is none; check the path")
+    readable = any(hasattr(data, name) for name in ("__iter__", "__getitem__", "source"))
+    if isinstance(data, str | bytes) or not (data is None or readable):
+        raise wrong("verify", "data", data, "samples, as for robustkit.evaluate")
+    with opened(known_path("verify", "bundle", bundle)) as folder:
+        manifest, altered = check_files(folder)
         notes = Notes()
         count = f"{len(manifest.files)} files, their hashes" if manifest else "files"
-        notes.made("files", f"{count} and {NAME}", wrong)
+        notes.made("files", f"{count} and {NAME}", altered)
         if manifest is not None:
             audits = len(manifest.audits)
             columns = (

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.settings import between
 from robustkit.checks.diagnostic import Diagnostic, diagnostic
 from robustkit.checks.repairs import find_repair, other_normalisation
 from robustkit.data.dataset import Batch, Dataset, batches
@@ -118,8 +119,7 @@ def expect_clean_accuracy(
     """
     if expected is None:
         return []
-    if not 0 <= expected <= 1:
-        raise ConfigurationError(f"evaluate: expected a clean accuracy as a fraction in 0..1, got {expected}")
+    expected = between("evaluate", "expected_clean_accuracy, a fraction,", expected, "[0, 1]")
     if isinstance(dataset.source, Iterator):
         raise ConfigurationError(
             "evaluate: expected_clean_accuracy needs data that can be read twice, got an iterator; "

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from robustkit.base.settings import every, items
 from robustkit.maths.intervals import Proportion
 
 Status = Literal["pass", "remark", "fail", "not run"]
@@ -128,7 +129,8 @@ def quality(diagnostics: Iterable[Diagnostic]) -> Quality:
     remarks on two or more checks of attack strength (Q11-Q20): one may be chance. A remark, or three or more of those
     checks that were not run, leave a remark.
     """
-    diagnostics = list(diagnostics)
+    diagnostics = items("quality", "diagnostics", diagnostics)
+    every("quality", "diagnostics", diagnostics, Diagnostic)
     status = {item.id: item.status for item in diagnostics}
     if against := {item.id for item in reasons(diagnostics)}:
         failed = {id for id in against if status[id] == "fail"}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.settings import integer
 from robustkit.checks.clean_accuracy import LOOKED_AT, clean_accuracy, some_samples
 from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
 from robustkit.checks.duplicates import Copies
@@ -19,7 +20,7 @@ from robustkit.checks.loss_surface import smooth
 from robustkit.data.dataset import Batch, batches
 from robustkit.data.labels import as_labels
 from robustkit.maths.losses import cross_entropy
-from robustkit.model.classifier import Classifier
+from robustkit.model.classifier import Classifier, as_classifier
 from robustkit.model.edges import vanished
 
 MOST = 2000  # samples among which it looks for copies
@@ -41,7 +42,13 @@ def examine(
         InvalidEvaluation: For input or output that would make every later number meaningless: range, dtype, shape,
             labels, predictions that depend on the batch. The message says what was seen, the likely cause and a fix.
     """
-    x, y = x[:ROWS], y[:ROWS]
+    classifier = as_classifier(classifier)
+    inputs, labels = classifier.accept(x[:ROWS] if getattr(x, "ndim", 0) else x), as_labels(y)
+    if len(x) != len(labels):
+        raise InvalidEvaluation(
+            f"doctor: expected one label per input, got {len(labels)} for {len(x)} inputs; give one each"
+        )
+    x, y = inputs, labels[:ROWS]
     was_training = [name or "the model" for name, part in classifier.module.named_modules() if part.training]
     with classifier.frozen(), torch.no_grad(), classifier.checked():
         accepted = classifier.accept(x)
@@ -84,6 +91,7 @@ def checkup(
     Raises:
         InvalidEvaluation: As for `examine`.
     """
+    classifier, batch_size = as_classifier(classifier), integer("checkup", "batch_size", batch_size)
     data = join_classes(classifier, data)
     stream, copies = batches(data, LOOKED_AT, MOST), Copies()
     head = next(stream)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
 import torch
 
+from robustkit.base.settings import every, instance
 from robustkit.checks.first_pass import ROWS, first_pass
 from robustkit.data.classes import ClassMap
 from robustkit.data.dataset import Dataset, batches
 from robustkit.data.given import as_dataset
 from robustkit.data.joined import joined
-from robustkit.model.classifier import Classifier, Tally
+from robustkit.model.classifier import Classifier, as_classifier
+from robustkit.model.gradient import Tally
 
 
 def join_classes(
@@ -35,6 +37,11 @@ def join_classes(
         ConfigurationError: If a class has no output, or could be more than one; the message says what could be meant.
         InvalidEvaluation: If the model cannot be asked.
     """
+    classifier = as_classifier(classifier)
+    if class_map is not None:
+        instance("classes", "class_map", class_map, str, Mapping, fix="give names with outputs, or a reading")
+    if selected is not None:
+        every("classes", "selected", selected, str)
     dataset = as_dataset(data, classifier.bounds)
     asked = class_map is not None or selected is not None
     names = tuple(dataset.class_names) if dataset.class_names else None

@@ -96,7 +96,7 @@ def select(names: Sequence[str], chosen: Sequence[str]) -> tuple[int, ...]:
             indices = [int(name)]
         if len(indices) != 1:
             got = f"'{name}', which is {len(indices)} of them" if indices else f"'{name}'{table.hint(name)}"
-            raise ConfigurationError(f"--select: expected classes of the data, got {got}")
+            raise ConfigurationError(f"--select: expected classes of the data, got {got}; they have {shown(names)}")
         found += indices
     refuse_repeated([names[index] for index in found], "in --select")
     return tuple(found)

@@ -6,13 +6,16 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import NoneType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustkit.base.csv_table import write_csv
-from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
+from robustkit.base.settings import between, instance, interval, shown
+from robustkit.base.settings import seed as known_seed
 from robustkit.data.dataset import Batch
 from robustkit.data.suspicious import Array, Indices, features, label_errors, neighbours, out_of_fold, rms, strangeness
 
@@ -178,18 +181,9 @@ def clean(
     Raises:
         ConfigurationError: If train and test inputs differ in shape, or probabilities and training samples in number.
     """
-    if test is not None and test.x.shape[1:] != train.x.shape[1:]:
-        raise ConfigurationError(
-            f"clean-data: expected test inputs of shape {tuple(train.x.shape[1:])} as in training, got"
-            f" {tuple(test.x.shape[1:])}; resize them"
-        )
-    if probabilities is not None and not (
-        probabilities.ndim == 2 and len(probabilities) == len(train) and int(train.y.max()) < probabilities.shape[1]
-    ):
-        raise ConfigurationError(
-            f"clean-data: expected probabilities ({len(train)}, {int(train.y.max()) + 1} or more), one row for each"
-            f" sample, got shape {probabilities.shape}; predict all samples in their order"
-        )
+    _check(train, test, bounds, probabilities)
+    seed = known_seed("clean-data", seed)
+    near, outlier = (between("clean-data", n, v, "[0, inf)") for n, v in (("near", near), ("outlier", outlier)))
     splits = [_Split(name, d, torch.arange(len(d))) for name, d in (("train", train), ("test", test)) if d is not None]
     issues: list[Issue] = []
     notes: list[str] = []
@@ -231,6 +225,32 @@ def clean(
     ordered = sorted(issues, key=_worst_first)
     counts = [len(split.data) for split in sound]
     return Cleaning(counts[0], sum(counts[1:]), bounds, radius, accuracy, share, tuple(ordered), tuple(notes))
+
+
+def _check(train: Batch, test: Batch | None, bounds: tuple[float, float], probabilities: Array | None) -> None:
+    """Raises ConfigurationError or InvalidEvaluation where these do not fit together."""
+    instance("clean-data", "train", train, Batch)
+    instance("clean-data", "test", test, Batch, NoneType)
+    interval("clean-data", "bounds", bounds)
+    if not len(train):
+        raise InvalidEvaluation("clean-data: expected at least one training sample, got none; give it data")
+    if test is not None and test.x.shape[1:] != train.x.shape[1:]:
+        raise ConfigurationError(
+            f"clean-data: expected test inputs of shape {tuple(train.x.shape[1:])} as in training, got"
+            f" {tuple(test.x.shape[1:])}; resize them"
+        )
+    if probabilities is not None and not _fit(probabilities, train):
+        raise ConfigurationError(
+            f"clean-data: expected probabilities ({len(train)}, {int(train.y.max()) + 1} or more), one row for each"
+            f" sample, got {shown(probabilities)}; predict all samples in their order"
+        )
+
+
+def _fit(p: object, train: Batch) -> bool:
+    """Whether these are probabilities (N, K) of the classes of all samples."""
+    if not isinstance(p, np.ndarray) or p.ndim != 2 or len(p) != len(train) or p.shape[1] <= int(train.y.max()):
+        return False
+    return bool(((p >= 0) & (p <= 1)).all())
 
 
 def _worst_first(issue: Issue) -> tuple[int, str, float]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.foreign_code import foreign
+from robustkit.base.settings import distinct, every, instance, integer, interval, plain, wrong
 from robustkit.data.labels import as_labels, as_tensor
 
 FIELD_NAMES = {"x": ("x", "image", "pixel_values"), "y": ("y", "label", "labels"), "id": ("id", "ids")}
@@ -47,8 +47,15 @@ class Dataset:
     selection: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.bounds[0] < self.bounds[1]:
-            raise ConfigurationError(f"data '{self.name}': expected bounds (low, high), got {self.bounds}")
+        instance("Dataset", "name", self.name, str)
+        who = f"data '{self.name}'"
+        interval(who, "bounds", self.bounds)
+        object.__setattr__(self, "bounds", tuple(self.bounds))
+        if self.split is not None:
+            instance(who, "split", self.split, str)
+        if self.class_names is not None:
+            object.__setattr__(self, "class_names", distinct(who, "class_names", self.class_names))
+        every(who, "notes", self.notes, str)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,21 @@ class Batch:
     y: Tensor
     ids: Tensor
     names: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("x", "y", "ids"):
+            instance("Batch", name, getattr(self, name), Tensor)
+            if name != "x" and getattr(self, name).is_floating_point():
+                raise wrong("Batch", name, getattr(self, name), "integers")
+        if self.names is not None:
+            every("Batch", "names", self.names, str)
+        lengths = [len(part) if isinstance(part, list) or part.ndim else 0 for part in self._columns]
+        if len(set(lengths)) > 1:
+            raise InvalidEvaluation(f"Batch: expected fields of one length, got {lengths}; give one row per sample")
+
+    @property
+    def _columns(self) -> list[Any]:
+        return [self.x, self.y, self.ids, *([] if self.names is None else [self.names])]
 
     def __len__(self) -> int:
         return len(self.y)
@@ -97,18 +119,19 @@ def batches(source: Any, batch_size: int, limit: int | None = None) -> Iterator[
         ConfigurationError: If `batch_size` or `limit` is below 1.
         InvalidEvaluation: If the source is empty, repeats an id, or holds something that is no sample.
     """
-    check_count("batch_size", batch_size)
-    if limit is not None:
-        check_count("limit", limit)
+    batch_size = integer("data", "batch_size", batch_size)
+    limit = None if limit is None else integer("data", "limit", limit)
     if isinstance(source, Dataset):
         limit, source = min((n for n in (limit, source.first) if n is not None), default=None), source.source
     return _stream(source, batch_size, limit)
 
 
-def check_count(name: str, value: Any) -> None:
-    """Raises ConfigurationError unless `value`, an argument called `name`, is a whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise ConfigurationError(f"data: expected {name} of at least 1, a whole number, got {value!r}; correct it")
+def check_bounds(who: str, data: Any, bounds: tuple[float, float]) -> None:
+    """Raises ConfigurationError where data that know their bounds have others than the model."""
+    if isinstance(data, Dataset) and data.bounds != bounds:
+        raise ConfigurationError(
+            f"{who}: expected data in the model's bounds {bounds}, got {data.bounds}; make them agree"
+        )
 
 
 def text_id(name: str) -> int:
@@ -198,13 +221,17 @@ def _items(source: Any, batch_size: int) -> Iterator[Any]:
     if are_columns(source):
         lengths = [len(part) for part in source]
         if len(source) not in (2, 3) or len(set(lengths)) > 1:
-            raise InvalidEvaluation(f"data: expected equally long arrays (x, y[, ids]), got lengths {lengths}")
+            raise InvalidEvaluation(
+                f"data: expected equally long arrays (x, y[, ids]), got lengths {lengths}; give one of each"
+            )
         starts = range(0, lengths[0], batch_size)
         return (tuple(part[i : i + batch_size] for part in source) for i in starts)
     if _is_map_style(source):
         return (source[i] for i in range(len(source)))
     if not hasattr(source, "__iter__"):
-        raise InvalidEvaluation(f"data: expected an iterable of (x, y[, id]), got {type(source).__name__}")
+        raise InvalidEvaluation(
+            f"data: expected an iterable of (x, y[, id]), got {type(source).__name__}; give arrays or a data set"
+        )
     return iter(source)
 
 
@@ -221,10 +248,12 @@ def _piece(item: Any, first_id: int, sample: bool) -> Batch:
         x, y, ids = x[None], y[None] if hasattr(y, "ndim") else [y], None if ids is None else [ids]
     y = as_labels(y)
     if x.ndim == 0 or len(x) != len(y):
-        raise InvalidEvaluation(f"data: expected one label per input, got {len(y)} for shape {tuple(x.shape)}")
+        raise InvalidEvaluation(
+            f"data: expected one label per input, got {len(y)} for shape {tuple(x.shape)}; give as many"
+        )
     if ids is None:
         return Batch(x, y, torch.arange(first_id, first_id + len(y)))
-    return Batch(x, y, *_read_ids(ids, len(y)))
+    return Batch(x, y, *read_ids(ids, len(y)))
 
 
 def _fields(item: Any) -> tuple[Any, Any, Any]:
@@ -241,19 +270,23 @@ def _fields(item: Any) -> tuple[Any, Any, Any]:
     raise InvalidEvaluation(f"data: expected items (x, y[, id]) or dicts with x and y, got {got}; re-pack them")
 
 
-def _read_ids(ids: Any, count: int) -> tuple[Tensor, list[str] | None]:
-    """Returns the ids as numbers and, where any of them is a text, all as text."""
-    plain: list[Any] = [ids] if isinstance(ids, str) else list(getattr(ids, "tolist", lambda: ids)())
-    plain = [i.item() if getattr(i, "ndim", None) == 0 else i for i in plain]
-    bad = [i for i in plain if not isinstance(i, str) and (type(i) is not int or not 0 <= i < 2**63)]
-    if bad or len(plain) != count:
-        got = f"{str(bad[0])[:60]!r}" if bad else f"{len(plain)} ids for {count} samples"
+def read_ids(ids: Any, count: int) -> tuple[Tensor, list[str] | None]:
+    """Returns the ids as numbers and, where any of them is a text, all as text.
+
+    Raises:
+        InvalidEvaluation: If they are not one text or one integer from 0 for each of `count` samples.
+    """
+    listed = [ids] if isinstance(ids, str) else getattr(ids, "tolist", lambda: ids)()
+    numbered: list[Any] = list(map(plain, listed)) if isinstance(listed, Iterable) else [listed]
+    bad = [i for i in numbered if not isinstance(i, str) and (type(i) is not int or not 0 <= i < 2**63)]
+    if bad or len(numbered) != count:
+        got = f"{str(bad[0])[:60]!r}" if bad else f"{len(numbered)} ids for {count} samples"
         raise InvalidEvaluation(
             f"data: expected one id per sample, a text or an integer from 0, got {got}; leave the third field"
             " out to number the samples"
         )
-    numbers = torch.tensor([text_id(i) if isinstance(i, str) else i for i in plain], dtype=torch.int64)
-    return numbers, [str(i) for i in plain] if any(isinstance(i, str) for i in plain) else None
+    numbers = torch.tensor([text_id(i) if isinstance(i, str) else i for i in numbered], dtype=torch.int64)
+    return numbers, [str(i) for i in numbered] if any(isinstance(i, str) for i in numbered) else None
 
 
 def _join(pieces: list[Batch], seen: set[int]) -> Batch:

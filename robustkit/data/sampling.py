@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, SequentialSampler, Subset, TensorDataset, default_collate
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import instance, integer
+from robustkit.base.settings import seed as whole_seed
 from robustkit.data.dataset import (
     FIELD_NAMES,
     Dataset,
     _fields,
     _holds_samples,
     are_columns,
-    check_count,
     count_samples,
 )
 
@@ -43,9 +44,11 @@ def sampled(dataset: Dataset, limit: int | None = None, first: int | None = None
     Raises:
         ConfigurationError: If both numbers are given, or one is no whole number from 1.
     """
+    instance("data", "dataset", dataset, Dataset, fix="wrap it: Dataset(name=..., source=...)")
+    seed = whole_seed("data", seed)
     for name, count in (("limit", limit), ("first", first)):
         if count is not None:
-            check_count(name, count)
+            integer("data", name, count)
     if limit is not None and first is not None:
         raise ConfigurationError(
             f"data: expected limit (a random sample) or first (the first ones), got both ({limit}, {first}); give one"

@@ -15,7 +15,7 @@ from robustkit.attacks import PGD
 from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.registry import Registry, named
-from robustkit.base.settings import read, split
+from robustkit.base.settings import instance, read, split
 from robustkit.defenses.augment.apply import Augmentation, create_augmentation
 from robustkit.defenses.base import Minibatch, Objective, Wrapper
 from robustkit.defenses.calibrators import Isotonic, Temperature, VectorScaling, calibrate
@@ -104,6 +104,7 @@ def create(spec: str, norm: Norm = "Linf", eps: Eps = "8/255") -> Objective:
     Raises:
         ConfigurationError: If an objective or a setting does not exist or a value is invalid.
     """
+    instance("objective", "the text", spec, str)
     *wrappers, core = spec.split("+")
     objective = _create(core, {"norm": norm, "eps": eps})
     for wrapper in reversed(wrappers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.threat import parse_eps
+from robustkit.base.settings import choice, instance, settle, wrong
+from robustkit.maths.norms import NORMS
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
 
@@ -55,6 +58,16 @@ class Objective(ABC):
 
     name: ClassVar[str]
     source: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        settle(self.name, self)
+        for name, check in (("attack", Attack), ("objective", Objective)):
+            if hasattr(self, name):
+                instance(self.name, name, getattr(self, name), check)
+        if hasattr(self, "norm"):
+            choice(self.name, "norm", self.norm, NORMS)
+        if hasattr(self, "eps") and math.isinf(parse_eps(self.eps)):
+            raise wrong(self.name, "eps", self.eps, "a finite number")
 
     @property
     def inner(self) -> Attack | None:

@@ -16,7 +16,8 @@ from sklearn.isotonic import IsotonicRegression
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
+from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.settings import choice, wrong
 from robustkit.defenses.logits import Logits, held_out
 from robustkit.model.classifier import Classifier, as_classifier
 
@@ -39,7 +40,21 @@ class Calibrator(nn.Module):
         super().__init__()
         self.model = Logits(model)
         for name, value in parameters.items():
-            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float64))
+            known = [known for known in self.__annotations__ if known not in vars(nn.Module)]
+            choice(f"calibrator {self.name}", "number", name, known)
+            self.register_buffer(name, self._number(name, value))
+
+    def _number(self, name: str, value: Any) -> Tensor:
+        kind = "finite numbers" + (" > 0" if name == "temperature" else "")
+        try:
+            found = torch.as_tensor(value, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError):
+            found = torch.full((), math.nan)
+        shape = () if name == "temperature" else found.shape[-1:] or (1,)
+        low = 0.0 if name == "temperature" else -math.inf
+        if isinstance(value, bool) or found.shape != shape or not bool((found.isfinite() & (found > low)).all()):
+            raise wrong(f"calibrator {self.name}", name, value, kind)
+        return found
 
     @classmethod
     @abstractmethod
@@ -202,10 +217,7 @@ def calibrate(
         InvalidEvaluation: If inputs leave the bounds, labels are no classes, or a temperature cannot be told from
             samples that are all right.
     """
-    if method not in CALIBRATORS:
-        raise ConfigurationError(
-            f"calibrate: expected one of {', '.join(CALIBRATORS)}, got {method!r}{suggest(method, CALIBRATORS)}"
-        )
+    choice("calibrate", "method", method, CALIBRATORS)
     kind, classifier = CALIBRATORS[method], as_classifier(model)
     before, labels = held_out(classifier, x, y, batch_size)
     answers, classes = labels.cpu().numpy(), before.shape[1]

@@ -14,7 +14,9 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import choice, every, instance, integer, wrong
+from robustkit.base.settings import seed as known_seed
 from robustkit.defenses.logits import Logits, held_out
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier, as_classifier
@@ -56,16 +58,12 @@ class Ensemble(nn.Module):
         self, members: Sequence[Member], rule: Rule = "mean_logits", weights: Sequence[float] | Tensor | None = None
     ) -> None:
         super().__init__()
-        if rule not in RULES:
-            raise ConfigurationError(
-                f"ensemble: expected a rule among {', '.join(RULES)}, got {rule!r}{suggest(str(rule), RULES)}"
-            )
-        if not members:
+        choice("ensemble", "rule", rule, RULES)
+        if not known_members(members):
             raise ConfigurationError("ensemble: expected at least one member, got none; give some models")
         if rule == "weighted" and weights is None:
             raise ConfigurationError("ensemble: expected weights for rule 'weighted', got none; see fit_weights")
-        share = torch.ones(len(members)) if weights is None else torch.as_tensor(weights)
-        share = share.detach().double()
+        share = _shares(weights, len(members))
         if share.shape != (len(members),) or not bool((share >= 0).all()) or not 0 < float(share.sum()) < math.inf:
             raise ConfigurationError(
                 f"ensemble: expected one weight >= 0 for each of {len(members)} members, got {share.tolist()}; correct"
@@ -157,7 +155,7 @@ def fit_weights(
         ConfigurationError: If members or rule cannot be used.
         InvalidEvaluation: If the samples leave the bounds or labels are no classes.
     """
-    equal = [1 / len(members)] * len(members)
+    equal = [1 / len(members)] * len(members) if known_members(members) else []
     Ensemble(members, rule, equal)  # refuses what cannot be an ensemble
     parts = [held_out(as_classifier(member), x, y, batch_size) for member in members]
     logits, labels = torch.stack([part.to(parts[0][0].device) for part, _ in parts]), parts[0][1]
@@ -191,6 +189,24 @@ def fit_weights(
         return weights if objective(weights)[0] < start else equal
 
 
+def known_members(members: Any) -> bool:
+    """Returns whether there are any members; raises ConfigurationError where they are no list."""
+    if isinstance(members, nn.ModuleList):
+        return bool(members)
+    instance("ensemble", "members", members, list, tuple)
+    return bool(members)
+
+
+def _shares(weights: Any, count: int) -> Tensor:
+    try:
+        share = torch.ones(count) if weights is None else torch.as_tensor(weights)
+        if share.dtype == torch.bool:
+            raise TypeError
+    except (TypeError, ValueError, RuntimeError):
+        raise wrong("ensemble", "weights", weights, f"{count} numbers") from None
+    return share.detach().double()
+
+
 def snapshots(
     model: nn.Module, files: Sequence[str | Path], trust_checkpoint: bool = False, key: str | None = None
 ) -> list[nn.Module]:
@@ -207,6 +223,8 @@ def snapshots(
     Raises:
         ConfigurationError: If a file cannot be read or does not fit.
     """
+    instance("snapshots", "model", model, nn.Module)
+    every("snapshots", "files", files, str, Path)
     members = []
     for file in files:
         member = copy.deepcopy(model)
@@ -226,6 +244,8 @@ def fresh_copies(model: nn.Module, count: int, seed: int = 0) -> list[nn.Module]
         count: How many.
         seed: Decides all weights.
     """
+    instance("fresh_copies", "model", model, nn.Module)
+    count, seed = integer("fresh_copies", "count", count), known_seed("fresh_copies", seed)
     copies = []
     for number in range(count):
         fresh = copy.deepcopy(model)

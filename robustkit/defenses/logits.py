@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.settings import integer
 from robustkit.data.labels import as_labels
 from robustkit.model.classifier import Classifier, as_classifier
 
@@ -61,8 +62,7 @@ def held_out(classifier: Classifier, x: Tensor, y: Tensor, batch_size: int) -> t
         ConfigurationError: If `batch_size` is below 1.
         InvalidEvaluation: If the inputs leave the bounds, or there is not one class for each.
     """
-    if batch_size < 1:
-        raise ConfigurationError(f"held-out samples: expected batch_size >= 1, got {batch_size}; correct it")
+    batch_size = integer("held-out samples", "batch_size", batch_size)
     with classifier.frozen(), torch.no_grad():
         logits = torch.cat([classifier.logits(part) for part in torch.split(classifier.accept(x), batch_size)]).double()
     labels = as_labels(y, logits.shape[1]).to(logits.device)

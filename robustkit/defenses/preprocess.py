@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.settings import integer
 from robustkit.model.bpda import BPDA
 
 
@@ -36,7 +37,7 @@ class JPEG(nn.Module):
 
     def __init__(self, quality: int = 75) -> None:
         super().__init__()
-        _check("jpeg", "quality", quality, 1, 100)
+        quality = integer("jpeg", "quality", quality, 1, 100)
         self.quality = quality
         self.bpda = BPDA(self._recode)
 
@@ -72,7 +73,7 @@ class BitDepth(nn.Module):
 
     def __init__(self, bits: int = 4) -> None:
         super().__init__()
-        _check("bit depth", "bits", bits, 1, 8)
+        bits = integer("bit depth", "bits", bits, 1, 8)
         self.bits = bits
         self.bpda = BPDA(self._round)
 
@@ -100,7 +101,7 @@ class MedianBlur(nn.Module):
 
     def __init__(self, size: int = 3) -> None:
         super().__init__()
-        _check("median blur", "size", size, 3, 31)
+        size = integer("median blur", "size", size, 3, 31)
         if size % 2 == 0:
             raise ConfigurationError(f"median blur: expected an odd size, got {size}; try {size + 1}")
         self.size = size
@@ -127,11 +128,6 @@ class MedianBlur(nn.Module):
     def _mean(self, x: Tensor) -> Tensor:
         mean: Tensor = avg_pool2d(self._mirrored(x), self.size, stride=1)
         return mean
-
-
-def _check(who: str, name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ConfigurationError(f"{who}: expected {name} from {low} to {high}, got {value}; correct it")
 
 
 PREPROCESSORS: dict[str, type[nn.Module]] = {"jpeg": JPEG, "bit-depth": BitDepth, "median-blur": MedianBlur}

@@ -13,6 +13,8 @@ from scipy.stats import beta, binomtest, norm
 from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import between, instance, integer
+from robustkit.base.settings import seed as known_seed
 from robustkit.data.labels import as_labels
 from robustkit.defenses.logits import Logits
 from robustkit.maths.intervals import Proportion, proportion
@@ -70,9 +72,8 @@ class Smoothed(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not 0 < sigma < float("inf"):
-            raise ConfigurationError(f"smoothing: expected sigma > 0, got {sigma}; 0.25 is usual for inputs in 0..1")
-        _check_draws("draws", draws)
+        sigma = between("smoothing", "sigma", sigma, "(0, inf)")
+        draws, seed = integer("smoothing", "draws", draws, 1, _MOST_DRAWS), known_seed("smoothing", seed)
         self.model = Logits(model)
         self.sigma, self.draws, self.seed = float(sigma), draws, seed
 
@@ -183,6 +184,10 @@ def certified_radius(votes: int, n: int, sigma: float, alpha: float = 0.001) -> 
         sigma: Standard deviation of the noise.
         alpha: Probability that the bound is wrong.
     """
+    who = "certified_radius"
+    n = integer(who, "n", n)
+    votes = integer(who, "votes", votes, 0, n)
+    sigma, alpha = between(who, "sigma", sigma, "(0, inf)"), between(who, "alpha", alpha, "(0, 1)")
     lower = float(beta.ppf(alpha, votes, n - votes + 1)) if votes else 0.0
     return max(0.0, sigma * float(norm.ppf(lower)))
 
@@ -206,20 +211,21 @@ def certified_accuracy(certificates: Certificates, y: Tensor, radii: Sequence[fl
     Raises:
         ConfigurationError: If there is not one label per certificate.
     """
+    instance("certified_accuracy", "certificates", certificates, Certificates)
+    instance("certified_accuracy", "radii", radii, list, tuple, range, np.ndarray)
+    radii = [between("certified_accuracy", "every radius", radius, "[0, inf)") for radius in radii]
     labels = as_labels(y).cpu()
     if len(labels) != len(certificates.prediction):
         raise ConfigurationError(
-            f"smoothing: expected one label per certificate, got {len(labels)} for {len(certificates.prediction)}"
+            f"smoothing: expected {len(certificates.prediction)} labels, got {len(labels)}; give one per certificate"
         )
     right = certificates.prediction == labels
     return tuple(proportion(int((right & (certificates.radius >= radius)).sum()), len(labels)) for radius in radii)
 
 
 def _check_draws(name: str, number: int) -> None:
-    if not 1 <= number <= _MOST_DRAWS:
-        raise ConfigurationError(f"smoothing: expected {name} from 1 to {_MOST_DRAWS}, got {number}; correct it")
+    integer("smoothing", name, number, 1, _MOST_DRAWS)
 
 
 def _check_alpha(alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise ConfigurationError(f"smoothing: expected alpha between 0 and 1, got {alpha}; 0.001 is usual")
+    between("smoothing", "alpha", alpha, "(0, 1)")

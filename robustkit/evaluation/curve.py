@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,12 @@ from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Eps, parse_eps, refuse_grey_levels
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
+from robustkit.base.settings import every, function, sizes
 from robustkit.checks.joining import join_classes
-from robustkit.data.dataset import Batch, batches
+from robustkit.data.dataset import Batch, batches, check_bounds
+from robustkit.data.labels import as_labels
 from robustkit.data.sampling import sampled
+from robustkit.evaluation.class_count import count_classes
 from robustkit.evaluation.progress import Progress
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.maths.norms import Norm
@@ -79,7 +84,7 @@ class Distances:
 def security_curve(
     classifier: Classifier | nn.Module | Callable[[Tensor], Any],
     data: Any,
-    attacks: Sequence[Attack] | Protocol,
+    attacks: Sequence[Attack | str] | Attack | str | Protocol,
     radii: Sequence[Eps],
     *,
     batch_size: int = 256,
@@ -109,7 +114,12 @@ def security_curve(
         ConfigurationError: If there is no radius, or two are equal.
     """
     classifier = as_classifier(classifier)
-    protocol = as_protocol(attacks)
+    check_bounds("curve", data, classifier.bounds)
+    batch_size, limit, seed = sizes("curve", batch_size, limit, seed)
+    if progress is not None:
+        function("curve", "progress", progress)
+    protocol = as_protocol(attacks, partial(count_classes, "curve", classifier, data))
+    every("curve", "radii", radii, str, int, float, Fraction)
     ordered = tuple(sorted(radii, key=parse_eps))
     if not ordered or len({parse_eps(eps) for eps in ordered}) < len(ordered):
         raise ConfigurationError(f"curve: expected one or more distinct radii, got {list(radii)}; correct them")
@@ -150,7 +160,7 @@ def security_curve(
 def minimal_distances(
     classifier: Classifier | nn.Module | Callable[[Tensor], Any],
     data: Any,
-    attacks: Sequence[Attack],
+    attacks: Sequence[Attack | str] | Attack | str,
     *,
     batch_size: int = 256,
     limit: int | None = None,
@@ -172,6 +182,9 @@ def minimal_distances(
         ConfigurationError: If an attack is not minimal or the norms differ.
     """
     classifier = as_classifier(classifier)
+    check_bounds("distances", data, classifier.bounds)
+    batch_size, limit, seed = sizes("distances", batch_size, limit, seed)
+    attacks = as_protocol(attacks).attacks
     strangers = [attack.label for attack in attacks if not attack.minimal]
     if strangers or len({attack.norm for attack in attacks}) != 1:
         raise ConfigurationError(
@@ -202,4 +215,4 @@ def _right(classifier: Classifier, batch: Batch) -> Tensor:
     """Returns which samples are right without an attack, on the CPU."""
     with classifier.frozen(), torch.no_grad():
         predicted = classifier.logits(classifier.accept(batch.x)).argmax(dim=1).cpu()
-    return predicted == batch.y.cpu()
+    return predicted == as_labels(batch.y, classifier.num_classes).cpu()

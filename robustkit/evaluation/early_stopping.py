@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import between
 from robustkit.maths.intervals import confidence_sequence
 
 
@@ -29,14 +29,10 @@ class EarlyStopping:
     _start: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        if self.until is not None and not 0 < self.until < 0.5:
-            raise ConfigurationError(
-                f"evaluate: expected until as a half-width between 0 and 0.5, got {self.until}; 0.02 means 2 points"
-            )
-        if self.budget is not None and not self.budget > 0:
-            raise ConfigurationError(
-                f"evaluate: expected a time limit (budget) in seconds, got {self.budget}; correct it"
-            )
+        if self.until is not None:
+            self.until = between("evaluate", "until, a half-width,", self.until, "(0, 0.5)")
+        if self.budget is not None:
+            self.budget = between("evaluate", "budget, a time limit in seconds,", self.budget, "(0, inf)")
 
     @property
     def early(self) -> bool:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from robustkit.base.csv_table import Cell, read_csv, write_csv
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import distinct, items
 
 Mask = npt.NDArray[np.bool_]
 _CLEAN = {
@@ -37,7 +38,8 @@ class Ledger:
     """
 
     def __init__(self, attacks: Iterable[str]) -> None:
-        self.attacks = tuple(attacks)
+        listed = items("ledger", "attacks", attacks)
+        self.attacks = distinct("ledger", "attacks", listed) if listed else ()
         types = {**_CLEAN, **{f"{a}/{column}": kind for a in self.attacks for column, kind in _ATTACK.items()}}
         self._columns: dict[str, npt.NDArray[Any]] = {name: np.zeros(0, kind) for name, kind in types.items()}
         self._rows = 0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import every
 from robustkit.data.dataset import samples_sha256
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.evidence import Evidence
@@ -31,8 +32,9 @@ def merge_evaluations(shards: Sequence[Evaluation]) -> Evaluation:
     Raises:
         ConfigurationError: If they do not belong together, or samples are there twice or not at all.
     """
+    every("merge", "shards", shards, Evaluation)
     if not shards:
-        raise ConfigurationError("merge: expected the evaluations of all shards, got none")
+        raise ConfigurationError("merge: expected the evaluations of all shards, got none; give them in a list")
     first = shards[0]
     for other in shards[1:]:
         for name, mine in first.settings.items():

@@ -12,6 +12,7 @@ import torch
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import Ranks
+from robustkit.base.settings import plain, wrong
 from robustkit.data.dataset import Batch, Dataset, batches
 from robustkit.evaluation.early_stopping import EarlyStopping
 from robustkit.evaluation.part import Part
@@ -82,12 +83,13 @@ class Share:
 
     def __init__(self, shard: tuple[int, int] | None, here: Ranks, stopping: EarlyStopping, kept: bool) -> None:
         self.by_hand = shard is not None
-        self.index, self.count = shard or (here.rank, here.count)
+        self.index, self.count = here.rank, here.count
         self.turn = 0
-        if not 0 <= self.index < self.count:
-            raise ConfigurationError(
-                f"evaluate: expected a shard (index, count) with 0 <= index < count, got {shard}; correct it"
-            )
+        if shard is not None:
+            given = tuple(map(plain, shard)) if isinstance(shard, tuple | list) else ()
+            if [type(part) for part in given] != [int, int] or not 0 <= given[0] < given[1]:
+                raise wrong("evaluate", "a shard", shard, "(index, count) with 0 <= index < count")
+            self.index, self.count = given
         if self.by_hand and here.count > 1:
             raise ConfigurationError("evaluate: expected a shard or several processes, got both; leave one of them out")
         if stopping.early and (self.count > 1 or kept):

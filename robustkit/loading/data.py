@@ -14,6 +14,8 @@ from torchvision.transforms import ToTensor
 
 from robustkit.base.errors import ConfigurationError, one_line, suggest
 from robustkit.base.registry import Registry
+from robustkit.base.settings import instance, integer
+from robustkit.base.settings import path as known_path
 from robustkit.data.dataset import Dataset, batches
 from robustkit.data.labels import as_labels
 from robustkit.loading.arrays import read_npz
@@ -72,7 +74,10 @@ def load_data(
     Raises:
         ConfigurationError: If the name is unknown, or files are missing, damaged or not what they should be.
     """
-    name, path = str(spec), Path(spec)
+    name, path = str(spec), known_path("data", "the name", spec)
+    root = None if root is None else known_path(f"data '{name}'", "root", root)
+    instance(f"data '{name}'", "split", split, str)
+    image_size = None if image_size is None else integer(f"data '{name}'", "image_size", image_size)
     if image_size is not None and transform is not None:
         raise ConfigurationError("data: expected image_size or transform, got both; drop one")
     asked = read_transform(transform) if isinstance(transform, str) else transform

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from robustkit.base.errors import ConfigurationError, one_line, suggest
+from robustkit.base.settings import flag, instance, integer, items, path
 from robustkit.loading.composed import read_composition
 from robustkit.loading.factories import MODELS, call_factory
 from robustkit.loading.libraries import LIBRARIES, library_of
@@ -53,6 +55,14 @@ def load_model(
     Raises:
         ConfigurationError: If the model cannot be found, built or read, or the weights do not fit it.
     """
+    who = f"model '{path('model', 'the name', spec)}'"
+    flag(who, "trust_checkpoint", trust_checkpoint)
+    instance(who, "weights_key", weights_key, str, NoneType)
+    num_classes = None if num_classes is None else integer(who, "num_classes", num_classes, 2)
+    if input_shape is not None:
+        input_shape = tuple(
+            integer(who, "every size of input_shape", n) for n in items(who, "input_shape", input_shape)
+        )
     name = str(spec)
     if models.is_small(name):
         if input_shape is None or num_classes is None:

@@ -1,8 +1,8 @@
 """Pure functions: norms, projection, losses, random numbers, intervals, calibration."""
 
 from robustkit.maths.calibration import Calibration, adaptive_ece, aurc, brier, classwise_ece, ece, mce, measure, nll
-from robustkit.maths.intervals import Proportion, bootstrap, confidence_sequence, holm, mcnemar, one_sided, proportion
-from robustkit.maths.mcnemar import Paired, difference_interval, paired
+from robustkit.maths.intervals import Proportion, bootstrap, confidence_sequence, holm, one_sided, proportion
+from robustkit.maths.pairs import Paired, difference_interval, mcnemar, paired
 from robustkit.maths.sample_size import half_width, samples_for_half_width, samples_for_mcnemar, samples_to_decide
 
 __all__ = [

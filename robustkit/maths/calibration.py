@@ -31,6 +31,7 @@ from robustkit.maths.confidence_ranking import (
     checked_bins,
     column_of,
     null_level,
+    numbers,
 )
 from robustkit.maths.exact_sums import ExactSums
 from robustkit.maths.intervals import Proportion, bootstrap, proportion
@@ -307,7 +308,8 @@ def measure(
 
 
 def _checked_probabilities(probabilities: ArrayLike, labels: ArrayLike, one_vs_rest: bool) -> tuple[Array, Index]:
-    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    """Returns copies, for the callers to work in."""
+    p, y = numbers("probabilities", probabilities), np.asarray(labels)
     if p.ndim != 2 or y.shape != p.shape[:1]:
         raise InvalidEvaluation(
             f"calibration: expected probabilities (n, K) and labels (n,), got {p.shape} and {y.shape}; "

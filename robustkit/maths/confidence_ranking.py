@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.settings import integer, shown
 from robustkit.maths.intervals import Proportion, at_once, proportion
 
 Array = NDArray[np.float64]
@@ -63,6 +64,7 @@ class Ranked:
         self.n, self.bins = len(order), checked_bins(bins)
         self.once = np.ones((1, self.n))
         self.excess = self.confidence - self.correct
+        bins = self.bins
         self._bin = bin_of(self.confidence, bins)
         self._in_bin = np.eye(bins)[self._bin]
         self._runs = np.append(0, np.flatnonzero(np.diff(self.confidence, append=np.inf)) + 1)
@@ -144,9 +146,7 @@ def bin_of(values: Array, bins: int) -> Index:
 
 def checked_bins(bins: int) -> int:
     """Returns `bins`, or raises ConfigurationError below 1."""
-    if bins < 1:
-        raise ConfigurationError(f"calibration: expected bins >= 1, got {bins}; the usual choice is 15")
-    return bins
+    return integer("calibration", "bins", bins)
 
 
 def check_any(n: int) -> None:
@@ -165,9 +165,19 @@ def check_range(name: str, values: Array, high: float) -> None:
         )
 
 
+def numbers(name: str, values: ArrayLike) -> Array:
+    """Returns values as an array of float64; raises InvalidEvaluation where they are no numbers."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidEvaluation(
+            f"calibration: expected {name} as numbers, got {shown(values)}; give one number per sample"
+        ) from None
+
+
 def column_of(name: str, values: ArrayLike, high: float) -> Array:
     """Returns a checked column (n,) of values from 0 to `high`."""
-    column = np.asarray(values, dtype=np.float64)
+    column = numbers(name, values)
     if column.ndim != 1:
         raise InvalidEvaluation(
             f"calibration: expected {name} of shape (n,), got {column.shape}; give one number per sample"

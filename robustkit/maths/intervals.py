@@ -7,16 +7,19 @@ attacks is an upper bound of the true one, because an attack can only be too wea
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import betaincinv, betaln, ndtri, xlog1py
-from scipy.stats import binomtest
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.settings import between, function, instance, integer, plain, shown
+from robustkit.base.settings import seed as known_seed
 
 _CACHED = 1 << 14  # numbers whose arrays stay in a processor's cache, and are not mapped anew each time
 
@@ -62,7 +65,7 @@ def proportion(k: int, n: int, level: float = 0.95) -> Proportion:
         InvalidEvaluation: k is negative or larger than n.
         ConfigurationError: level is not between 0 and 1.
     """
-    _check_level(level)
+    level = checked_level("proportion", level)
     k, n = _counts("proportion", k, n)
     if n == 0:
         return Proportion(0, 0, None, (0.0, 1.0), (0.0, 1.0), float(level))
@@ -85,7 +88,7 @@ def one_sided(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
         InvalidEvaluation: k is negative or larger than n.
         ConfigurationError: level is not between 1/2 and 1.
     """
-    _check_level(2 * level - 1)
+    level = checked_level("one_sided", level, "(0.5, 1)")
     k, n = _counts("one_sided", k, n)
     return exact_lower(k, n, level), 1 - exact_lower(n - k, n, level)
 
@@ -103,6 +106,8 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
+    instance("holm", "p_values", p_values, list, tuple, np.ndarray)
+    p_values = [between("holm", "every p value", p, "[0, 1]") for p in p_values]
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted = [0.0] * len(p_values)
     least = 0.0
@@ -134,28 +139,9 @@ def confidence_sequence(k: int, n: int, level: float = 0.95) -> tuple[float, flo
 
     Source: Robbins 1970, "Statistical methods related to the law of the iterated logarithm", with Jeffreys' mixture.
     """
-    _check_level(level)
+    level = checked_level("confidence_sequence", level)
     k, n = _counts("confidence_sequence", k, n)
     return (_lowest(k, n, level), 1 - _lowest(n - k, n, level)) if n else (0.0, 1.0)
-
-
-def mcnemar(b: int, c: int) -> float:
-    """Returns the exact two-sided p value of "both models are right equally often" on the same samples.
-
-    Print b and c beside it: the same difference is clear or noise, depending on how often the two disagree.
-
-    Args:
-        b: Number of samples only the first model has right.
-        c: Number of samples only the second model has right.
-
-    Raises:
-        InvalidEvaluation: a count is negative.
-
-    Source: McNemar 1947, in its exact binomial form.
-    """
-    if min(b, c) < 0:
-        raise InvalidEvaluation(f"mcnemar: expected counts >= 0, got b = {b}, c = {c}; count discordant samples")
-    return float(binomtest(int(b), int(b + c)).pvalue) if b + c else 1.0
 
 
 def bootstrap(
@@ -187,11 +173,12 @@ def bootstrap(
 
     Source: Efron and Tibshirani 1993, section 13.3; for clusters Davison and Hinkley 1997, section 3.8.
     """
-    _check_level(level)
+    level = checked_level("bootstrap", level)
+    function("bootstrap", "statistic", statistic)
+    n, seed = integer("bootstrap", "n", n, 0), known_seed("bootstrap", seed)
     if n < 1:
         raise InvalidEvaluation(f"bootstrap: expected at least 1 sample, got n = {n}; give it data")
-    if resamples < 1:
-        raise ConfigurationError(f"bootstrap: expected resamples >= 1, got {resamples}; the usual choice is 1000")
+    resamples = integer("bootstrap", "resamples", resamples)
     origin = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1].reshape(-1)
     if origin is not None and len(origin) != n:
         raise InvalidEvaluation(f"bootstrap: expected a cluster for each of {n} samples, got {len(origin)}; join by id")
@@ -237,12 +224,24 @@ def _lowest(k: int, n: int, level: float) -> float:
 
 
 def _counts(who: str, k: int, n: int) -> tuple[int, int]:
-    k, n = int(k), int(n)
+    k, n = (integer(who, name, _whole(count), -sys.maxsize) for name, count in (("k", k), ("n", n)))
     if not 0 <= k <= n:
         raise InvalidEvaluation(f"{who}: expected 0 <= k <= n, got k = {k}, n = {n}; count hits among the n samples")
     return k, n
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ConfigurationError(f"stats: expected a level between 0 and 1, got {level}; 0.95 means 95 %")
+def _whole(count: Any) -> Any:
+    """Returns a sum of whole numbers in floating point as an integer, anything else as it is."""
+    count = plain(count)
+    return int(count) if isinstance(count, float) and count.is_integer() else count
+
+
+def checked_level(who: str, level: float, interval: str = "(0, 1)") -> float:
+    """Returns a coverage, such as 0.95 for 95 %; raises ConfigurationError where it is none."""
+    try:
+        return between(who, "level", level, interval)
+    except ConfigurationError:
+        low, high = interval[1:-1].split(", ")
+        raise ConfigurationError(
+            f"{who}: expected a level between {low} and {high}, got {shown(level)}; 0.95 means 95 %"
+        ) from None

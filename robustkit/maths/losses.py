@@ -161,7 +161,7 @@ def known_loss(loss: str | Loss) -> str | OwnLoss:
     """
     if callable(loss):
         return loss if isinstance(loss, OwnLoss) else OwnLoss(loss)
-    if loss not in LOSSES and loss != "kl":
+    if not isinstance(loss, str) or (loss not in LOSSES and loss != "kl"):
         known = ", ".join(LOSSES)
         raise ConfigurationError(f"loss: expected one of {known}, got {loss!r}{suggest(str(loss), LOSSES)}")
     return loss

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from scipy.stats import norm
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.maths.intervals import exact_lower
+from robustkit.base.settings import between, choice, flag, integer
+from robustkit.maths.intervals import checked_level, exact_lower
 
 Method = Literal["wilson", "clopper-pearson"]
 MOST = 10**9  # beyond this no test set is large enough
@@ -28,6 +29,9 @@ def half_width(p: float, n: int, method: Method, level: float = 0.95) -> float:
         method: Which interval.
         level: Two-sided coverage, a fraction between 0 and 1.
     """
+    p, n = between("plan", "expected share", p, "[0, 1]"), integer("plan", "n", n)
+    choice("plan", "method", method, get_args(Method))
+    level = checked_level("plan", level)
     k = p * n
     if method == "wilson":
         z = float(norm.ppf((1 + level) / 2))
@@ -48,8 +52,8 @@ def samples_for_half_width(half: float, p: float = 0.5, method: Method = "wilson
     Raises:
         ConfigurationError: An argument is outside its range.
     """
-    _between("half-width", half, 0, 0.5)
-    _share("expected share", p)
+    half, p = between("plan", "half-width", half, "(0, 0.5)"), between("plan", "expected share", p, "[0, 1]")
+    half_width(p, 1, method, level)
     found = _smallest(lambda n: half_width(p, n, method, level) <= half)
     assert found is not None
     return found
@@ -68,8 +72,9 @@ def samples_to_decide(p: float, limit: float, at_least: bool = True, level: floa
         at_least: Whether the requirement is p >= limit, rather than p <= limit.
         level: Coverage of the bound.
     """
-    _share("expected share", p)
-    _share("limit", limit)
+    p, limit = between("plan", "expected share", p, "[0, 1]"), between("plan", "limit", limit, "[0, 1]")
+    flag("plan", "at_least", at_least)
+    level = checked_level("plan", level, "(0.5, 1)")
     if p == limit:
         return None
     met_from_below = p > limit
@@ -96,8 +101,9 @@ def samples_for_mcnemar(difference: float, discordance: float, power: float = 0.
 
     Source: Connor 1987, "Sample size for testing differences in proportions for the paired-sample design".
     """
-    _between("power", power, 0, 1)
-    size = abs(difference)
+    power, level = between("plan", "power", power, "(0, 1)"), checked_level("plan", level)
+    size = abs(between("plan", "difference", difference, "[-1, 1]"))
+    discordance = between("plan", "discordance", discordance, "[0, 1]")
     if not 0 < size <= discordance <= 1:
         raise ConfigurationError(
             f"plan: expected 0 < difference <= discordance <= 1, got a difference of {difference:g} and a discordance "
@@ -120,13 +126,3 @@ def _smallest(enough: Callable[[int], bool]) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigurationError(f"plan: expected {name} from 0 to 1, got {value:g}; write 45% or 0.45")
-
-
-def _between(name: str, value: float, low: float, high: float) -> None:
-    if not low < value < high:
-        raise ConfigurationError(f"plan: expected {name} between {low:g} and {high:g}, got {value:g}; such as 2%")

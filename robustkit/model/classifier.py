@@ -5,19 +5,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
 from robustkit.base.foreign_code import foreign
+from robustkit.base.settings import ANY, distinct, integer, interval, shown
 from robustkit.maths.losses import Loss
 from robustkit.model.carried_names import carried_names
 from robustkit.model.edges import inside, only_there, vanished
 from robustkit.model.frozen import frozen
+from robustkit.model.gradient import Gradient, Tally, finite
+from robustkit.model.inputs import inputs
 from robustkit.model.normalization import Constant, constants, normalized, refuse_other_units
 from robustkit.model.output import (
     OUTPUTS,
@@ -35,27 +38,6 @@ _CUT = (
     "Classifier: expected an output that can be differentiated, got one cut off from the input "
     "(detach, no_grad, argmax, numpy, an inference-only graph); remove the cut or use a black-box attack"
 )
-
-
-@dataclass
-class Tally:
-    """What the model was asked: rows passed forward and backward, and gradients that came out zero or not finite.
-
-    The last two may be tensors on the model's device, so that counting never waits for it; read them with int().
-    """
-
-    forwards: int = 0
-    backwards: int = 0
-    zero_gradients: int | Tensor = 0
-    nonfinite_gradients: int | Tensor = 0
-
-
-class Gradient(NamedTuple):
-    """One forward and backward pass: `logits` (N, K), `loss` (N,) in float64, `grad` shaped like the input."""
-
-    logits: Tensor
-    loss: Tensor
-    grad: Tensor
 
 
 class Classifier:
@@ -100,16 +82,21 @@ class Classifier:
         draws: int = 1,
         device: str | torch.device | None = None,
     ) -> None:
-        if output not in OUTPUTS:
+        who = "Classifier"
+        if not isinstance(output, str) or output not in OUTPUTS:
             raise ConfigurationError(
-                f"Classifier: expected output among {', '.join(OUTPUTS)}, got {output!r}{suggest(output, OUTPUTS)}"
+                f"{who}: expected output among {', '.join(OUTPUTS)}, got {output!r}{suggest(str(output), OUTPUTS)}"
             )
         if not callable(model):
-            raise ConfigurationError(f"Classifier: expected a module or a function, got {type(model).__name__}")
-        if not bounds[0] < bounds[1]:
-            raise ConfigurationError(f"Classifier: expected bounds (low, high) with low < high, got {bounds}")
-        if draws < 1:
-            raise ConfigurationError(f"Classifier: expected draws >= 1, got {draws}; correct it")
+            raise ConfigurationError(
+                f"{who}: expected a module or a function, got {type(model).__name__}; give the network itself"
+            )
+        low, high = interval(who, "bounds", bounds)
+        if select is not None and not isinstance(select, str) and not callable(select):
+            integer(who, "select", select, ANY)
+        num_classes = None if num_classes is None else integer(who, "num_classes", num_classes, 2)
+        names = None if class_names is None else distinct(who, "class_names", class_names, num_classes)
+        draws = integer(who, "draws", draws)
         if draws > 1 and output == "sigmoid":
             raise ConfigurationError(
                 "Classifier: expected draws=1 with output='sigmoid', whose rows are no probabilities of one choice, "
@@ -117,12 +104,11 @@ class Classifier:
             )
         self.model = model
         self.module = model if isinstance(model, nn.Module) else nn.Module()
-        self.bounds = (float(bounds[0]), float(bounds[1]))
+        self.bounds = (float(low), float(high))
         self.output: Output = output
-        self.detected: Output | None = None  # the same, where it was found out
         self.select = select
         self.num_classes = num_classes
-        self.class_names = tuple(class_names) if class_names else carried_names(model)
+        self.class_names = names or carried_names(model)
         self.draws = draws
         self.tally = Tally()
         self.checks = False
@@ -132,7 +118,8 @@ class Classifier:
                 "Classifier: expected a model whose parameters have shapes, got lazy layers; pass one batch through it"
             )
         tensors = [t for t in (*self.module.parameters(), *self.module.buffers()) if t.is_floating_point()]
-        self.device = tensors[0].device if tensors else torch.device(device or "cpu")
+        there = known_device(device)
+        self.device = tensors[0].device if tensors else there
         self.model_dtype = tensors[0].dtype if tensors else torch.float32
         # Half precision is the model's affair: attacks keep at least float32, the input is rounded on entry.
         self.dtype = torch.promote_types(self.model_dtype, torch.float32)
@@ -173,33 +160,14 @@ class Classifier:
         finally:
             self.checks = before
 
-    def accept(self, x: Tensor) -> Tensor:
-        """Returns `x` on the model's device in its working dtype, rounding noise at the bounds clipped off.
+    def accept(self, x: Tensor | npt.NDArray[Any]) -> Tensor:
+        """Returns `x`, a tensor or array, on the model's device in its working dtype, noise at the bounds clipped off.
 
         Raises:
             InvalidEvaluation: If `x` is empty, not floating point, not finite, or leaves the bounds by more than
                 a few units in the last place of float32.
         """
-        if len(x) == 0:
-            raise InvalidEvaluation("Classifier: expected at least one input, got none; check the data")
-        if not x.is_floating_point():
-            raise InvalidEvaluation(
-                f"Classifier: expected floating-point inputs in {self.bounds}, got {x.dtype}; "
-                "convert them (bytes: x.float() / 255)"
-            )
-        if not bool(x.isfinite().all()):
-            row = int((~x.isfinite()).flatten(1).any(dim=1).nonzero()[0])
-            raise InvalidEvaluation(
-                f"Classifier: expected finite inputs, got NaN or infinity in row {row}; clean the data"
-            )
-        low, high = self.bounds
-        least, most = x.min().item(), x.max().item()
-        slack = 8 * torch.finfo(torch.float32).eps * max(abs(low), abs(high))
-        if least < low - slack or most > high + slack:
-            raise InvalidEvaluation(
-                f"Classifier: expected inputs within {low:g}..{high:g}, got {least:.4g}..{most:.4g}; "
-                + _range_advice(least, most)
-            )
+        x, (low, high) = inputs(x, self.bounds), self.bounds
         # A fresh tensor: an inference-mode tensor could not take part in a gradient.
         return x.detach().to(self.device, self.dtype, copy=True).clamp_(low, high)
 
@@ -227,8 +195,8 @@ class Classifier:
             ConfigurationError: If the output cannot be read as one row of class scores for each input.
         """
         scores = self._scores(self.raw(x))
-        if self.output == "auto" or (self.checks and self.detected == self.output == "logits"):
-            self.output = self.detected = detect_output(scores)
+        if self.output == "auto":
+            self.output = detect_output(scores, self.checks)
         if self.output == "sigmoid" and scores.shape[1] == 1:
             self.output = "probabilities"  # of the second of two classes
         if self.checks:
@@ -287,7 +255,7 @@ class Classifier:
         if grad is None:
             raise InvalidEvaluation(_CUT)
         self.tally.backwards += len(x)
-        grad = self._clean(grad)
+        grad = finite(grad, self.tally)
         found = Gradient(logits.detach(), value, grad if scale == 1 else grad.div_(scale))
         return found if self.vanishes_at_edges is not None else self._past_edges(found, x.detach(), y, loss)
 
@@ -303,18 +271,6 @@ class Classifier:
         within = self.gradient(x, y, loss)
         self.vanishes_at_edges = vanished(x, found.grad, within.grad, self.bounds)
         return within if self.vanishes_at_edges else found
-
-    def _clean(self, grad: Tensor) -> Tensor:
-        peak = grad.flatten(1).abs().amax(dim=1)  # several times as fast as vector_norm on a CPU; NaN stays NaN
-        # Contiguous first: the gradient of a sum is one number seen many times, which cannot be changed in place.
-        grad = grad.contiguous()
-        if len(peak) and peak.device.type == "cpu":  # a GPU would have to be waited for
-            least, most = peak.aminmax()
-            if float(least) > 0 and float(most) < torch.inf:
-                return grad
-        self.tally.nonfinite_gradients = self.tally.nonfinite_gradients + (len(peak) - (peak < torch.inf).sum())
-        self.tally.zero_gradients = self.tally.zero_gradients + (peak == 0).sum()
-        return grad.nan_to_num_(0.0, 0.0, 0.0)
 
     def find_scores(self, output: Any) -> Any:
         """Returns the part of what the model returned that holds the class scores; see `robustkit.model.output`."""
@@ -337,12 +293,22 @@ class Classifier:
         return scores
 
 
-def _range_advice(least: float, most: float) -> str:
-    if least < 0 and most <= 15:
-        return "they look normalised: pass unnormalised inputs and give mean= and std= to the Classifier"
-    if least >= 0 and 1 < most <= 255:
-        return "they look like grey levels: divide by 255, or set bounds=(0, 255)"
-    return "rescale the inputs or correct bounds="
+def known_device(device: object) -> torch.device:
+    """Returns the device, by default the CPU.
+
+    Raises:
+        ConfigurationError: If there is none of that name here.
+    """
+    fix = "; use 'cpu', or 'cuda' where torch.cuda.is_available()"
+    if device is None or isinstance(device, torch.device):
+        return torch.device("cpu") if device is None else device
+    try:
+        found = torch.device(device) if isinstance(device, str) else None
+    except RuntimeError:
+        found = None
+    if found is None or (found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count()):
+        raise ConfigurationError(f"Classifier: expected a device of this machine, got {shown(device)}{fix}")
+    return found
 
 
 def as_classifier(model: Classifier | nn.Module | Callable[[Tensor], Any]) -> Classifier:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import wrong
 
 Constant = float | Sequence[float] | Tensor
 
@@ -20,10 +21,23 @@ def constants(
     Raises:
         ConfigurationError: If std is not positive.
     """
-    shift, scale = (None if c is None else torch.as_tensor(c, dtype=dtype, device=device) for c in (mean, std))
+    given = (("mean", mean), ("std", std))
+    shift, scale = (None if c is None else _numbers(name, c, dtype, device) for name, c in given)
     if scale is not None and not bool((scale > 0).all()):
-        raise ConfigurationError(f"Classifier: expected std > 0, got {std}")
+        raise ConfigurationError(f"Classifier: expected std > 0, got {std}; correct it")
     return shift, scale
+
+
+def _numbers(name: str, value: Constant, dtype: torch.dtype, device: torch.device) -> Tensor:
+    try:
+        found = torch.as_tensor(value, dtype=dtype, device=device)
+        kind = torch.as_tensor(value).dtype
+        usable = kind != torch.bool and not kind.is_complex and found.numel() and bool(found.isfinite().all())
+    except (TypeError, ValueError, RuntimeError):
+        usable = False
+    if not usable:
+        raise wrong("Classifier", name, value, "a finite number, or one per channel")
+    return found
 
 
 def refuse_other_units(mean: Tensor | None, std: Tensor | None, bounds: tuple[float, float]) -> None:

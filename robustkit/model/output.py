@@ -79,8 +79,14 @@ def _first_column(output: Sequence[Any]) -> Any:
     return next(iter([*columns, *output]), None)
 
 
-def detect_output(scores: Tensor) -> Output:
+def detect_output(scores: Tensor, ask: bool = True) -> Output:
     """Returns what rows of scores (N, K) are: "probabilities", "log_probabilities", "binary_logit" or "logits".
+
+    "auto" means that they cannot tell: a few rows of logits may well lie in 0..1, as those of a fresh network do.
+
+    Args:
+        scores: What the model returned.
+        ask: Whether four rows and more that could be either are an error.
 
     Raises:
         ConfigurationError: If they could as well be probabilities, each by itself, as logits.
@@ -97,7 +103,9 @@ def detect_output(scores: Tensor) -> Output:
     if inside and _sums_to_one(scores, _ROUNDING):
         logger.warning("the model returns probabilities: attacks use their logarithm (say output='probabilities')")
         return "probabilities"
-    if inside and len(scores) >= _ROWS:
+    if inside and not (ask and len(scores) >= _ROWS):
+        return "auto"
+    if inside:
         raise ConfigurationError(
             f"Classifier: {scores.shape[1]} output columns with values in 0..1 that do not add up to 1 could be "
             "sigmoids, one class against the rest each, or logits; say output='sigmoid' or output='logits' (--output)"

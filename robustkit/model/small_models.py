@@ -37,10 +37,10 @@ def create(name: str, input_shape: Shape, num_classes: int, seed: int = 0) -> nn
     for setting, value in settings.items():
         integer(f"model '{kind}'", setting, value)
     if num_classes < 2:
-        raise ConfigurationError(f"model '{name}': expected 2 or more classes, got {num_classes}")
+        raise ConfigurationError(f"model '{name}': expected 2 or more classes, got {num_classes}; correct it")
     shape = tuple(input_shape)
     if not shape or min(shape) < 1:
-        raise ConfigurationError(f"model '{name}': expected the shape of one sample, got {shape}")
+        raise ConfigurationError(f"model '{name}': expected the shape of one sample, got {shape}; such as (3, 32, 32)")
     with initial_weights(seed):
         return SMALL_MODELS[kind](shape, num_classes, **settings)
 

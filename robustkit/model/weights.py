@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError, one_line
-from robustkit.base.settings import instance
+from robustkit.base.settings import flag, instance
+from robustkit.base.settings import path as known_path
 from robustkit.model.checkpoint import read_checkpoint
 from robustkit.model.plain_tensor import plain
 from robustkit.model.weight_match import Match
@@ -41,7 +43,9 @@ def load_weights(module: nn.Module, path: str | Path, trust_checkpoint: bool = F
         ConfigurationError: If the file cannot be read as plain tensors, its names or shapes are not exactly those of
             `module`, or several sets of weights fit.
     """
-    path = Path(path)
+    path = known_path("load_weights", "path", path)
+    flag("load_weights", "trust_checkpoint", trust_checkpoint)
+    instance("load_weights", "key", key, str, NoneType)
     instance("load_weights", "module", module, nn.Module)
     others = [name for name, value in module.state_dict().items() if not isinstance(value, Tensor)]
     sets = sets_in(read_checkpoint(path, trust_checkpoint), others, path)

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from robustkit.attacks import ATTACKS, Attack
 from robustkit.attacks.threat import parse_eps
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import instance
+from robustkit.base.settings import seed as known_seed
 from robustkit.checks.diagnostic import Status
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.maths.norms import NORMS, Norm
@@ -171,6 +173,8 @@ def check_attack(attack: Attack, seed: int = 0) -> Finding:
     Raises:
         ConfigurationError: If eps is 0.
     """
+    instance("check_attack", "attack", attack, Attack)
+    seed = known_seed("check_attack", seed)
     attack = replace(attack, target=None)
     reach = SEARCH if attack.kind == "black-box" else OUTSIDE
     outside, inside = (_successes(attack, share, seed) for share in (reach, INSIDE))

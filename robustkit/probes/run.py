@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import integer
 from robustkit.checks.duplicates import Copies
 from robustkit.data.dataset import Batch
 from robustkit.data.labels import as_labels
@@ -41,9 +41,8 @@ class Probes:
     """
 
     def __init__(self, classifier: Classifier, seed: int, room: int, tuning: Any = None, later: bool = False) -> None:
-        if room < 0:
-            raise ConfigurationError(f"evaluate: expected probes >= 0, got {room}; use 64, or 0 for none")
-        self.classifier, self.seed, self.room, self.tuning = classifier, seed, room, tuning
+        self.classifier, self.seed, self.tuning = classifier, seed, tuning
+        self.room = room = integer("evaluate", "probes", room, 0)
         self.wanted = (bool(room) or tuning is not None) and not later
         self.copies = Copies()
         self.kept: list[tuple[float, int, Tensor, int, int]] = []  # rank, id, x, y, place in the data

@@ -9,10 +9,14 @@ import uuid
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 
 from robustkit.attacks.threat import Threat, eps_text, parse_eps
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import every, instance, path
+from robustkit.base.settings import seed as known_seed
 from robustkit.base.version import __version__
 from robustkit.data.labels import names_of_classes
 from robustkit.evaluation.attack_run import AttackRun
@@ -92,6 +96,15 @@ def build_audit(
     if limit is not None:
         told = "build_audit: limit has no effect, evaluation.dataset.selection replaces it"
         warnings.warn(told, DeprecationWarning, stacklevel=2)
+    instance("audit", "evaluation", evaluation, Evaluation)
+    instance("audit", "classifier", classifier, Classifier)
+    instance("audit", "name", name, str)
+    instance("audit", "source", source, str, NoneType)
+    every("audit", "defences", defences, str)
+    weights = None if weights is None else path("audit", "weights", weights)
+    kinds = ((curve, Curve), (distances, Distances), (members, Transfer), (groups, Groups))
+    for value, kind in kinds:
+        instance("audit", kind.__name__.lower(), value, kind, NoneType)
     names = names_of_classes(evaluation.num_classes, classifier.class_names, evaluation.dataset.class_names)
     audit = assemble(
         evaluation,
@@ -210,6 +223,14 @@ def build_report(
         artefacts: Files that belong to it.
         about: What the people concerned say about the model and the audit; see `robustkit.report.document.about`.
     """
+    every("report", "audits", audits, Audit)
+    if not audits:
+        raise ConfigurationError("report: expected one or more audits, got none; see build_audit")
+    instance("report", "title", title, str)
+    instance("report", "command", command, str, NoneType)
+    every("report", "artefacts", artefacts, Artefact)
+    instance("report", "about", about, About, NoneType)
+    seed = known_seed("report", seed)
     return Report(
         schema=SCHEMA,
         id=str(uuid.uuid4()),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from robustkit.base.registry import Registry
+from robustkit.base.settings import function, instance
 from robustkit.report.document.report import Report
 
 
@@ -24,6 +25,10 @@ class Section:
 
     title: str
     rows: Callable[[Report], Iterable[tuple[str, object]]]
+
+    def __post_init__(self) -> None:
+        instance("Section", "title", self.title, str)
+        function("Section", "rows", self.rows)
 
     def texts(self, report: Report) -> list[tuple[str, str]]:
         """Returns its rows as plain text."""

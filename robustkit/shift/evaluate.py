@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.settings import every, function, integer, items, sizes
+from robustkit.base.settings import path as known_path
 from robustkit.checks.joining import join_classes
-from robustkit.data.dataset import Dataset, batches, count_samples
+from robustkit.data.dataset import Dataset, batches, check_bounds, count_samples
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import sampled
 from robustkit.maths.calibration import Columns, Estimate, columns, measure
@@ -63,6 +65,14 @@ def evaluate_shift(
         InvalidEvaluation: If the data are no images in 0..1, or `folder` holds other samples than `data`.
     """
     classifier = as_classifier(classifier)
+    check_bounds("shift", data, classifier.bounds)
+    batch_size, limit, seed = sizes("shift", batch_size, limit, seed)
+    if progress is not None:
+        function("shift", "progress", progress)
+    folder = None if folder is None else known_path("shift", "folder", folder)
+    if corruptions is not None:
+        every("shift", "corruptions", corruptions, str)
+    severities = [integer("shift", "every severity", level, 1, 5) for level in items("shift", "severities", severities)]
     dataset = join_classes(classifier, data)
     chosen = sampled(dataset, limit, first, seed)
     names = tuple(dict.fromkeys(corruptions)) if corruptions is not None else tuple(CORRUPTIONS)

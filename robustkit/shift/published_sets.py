@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.settings import instance, integer
+from robustkit.base.settings import path as known_path
 from robustkit.data.dataset import Dataset
 from robustkit.data.labels import as_labels
 from robustkit.shift.corruptions import SEVERITIES
@@ -35,9 +37,9 @@ def load_corrupted(folder: str | Path, corruption: str, severity: int) -> Datase
 
     Source: Hendrycks & Dietterich 2019, arXiv 1903.12261; the files are doi:10.5281/zenodo.2535967.
     """
-    folder = Path(folder)
-    if severity not in SEVERITIES:
-        raise ConfigurationError(f"corrupted data: expected a severity from 1 to 5, got {severity!r}; correct it")
+    folder = known_path("corrupted data", "folder", folder)
+    instance("corrupted data", "corruption", corruption, str)
+    severity = integer("corrupted data", "severity", severity, 1, len(SEVERITIES))
     images, labels = _read(folder, corruption), _read(folder, "labels")
     count, rest = divmod(len(images), len(SEVERITIES))
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or rest or not count:

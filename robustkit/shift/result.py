@@ -11,9 +11,10 @@ import numpy as np
 
 from robustkit.base.csv_table import write_csv
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
+from robustkit.base.settings import between, choice, instance, items
 from robustkit.maths.calibration import Calibration, Estimate
 from robustkit.maths.intervals import Proportion
-from robustkit.shift.corruptions import SEVERITIES
+from robustkit.shift.corruptions import CORRUPTIONS, SEVERITIES
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,15 @@ class Baseline:
     name: str
     clean: float
     errors: Mapping[str, Sequence[float]]
+
+    def __post_init__(self) -> None:
+        instance("baseline", "name", self.name, str)
+        between("baseline", "clean, an error,", self.clean, "[0, 1]")
+        instance("baseline", "errors", self.errors, Mapping)
+        for corruption, errors in self.errors.items():
+            choice("baseline", "corruption", corruption, CORRUPTIONS)
+            for error in items("baseline", f"the errors of {corruption}", errors):
+                between("baseline", f"every error of {corruption}", error, "[0, 1]")
 
 
 ALEXNET = Baseline(

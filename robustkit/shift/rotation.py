@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.settings import between, instance, integer
 from robustkit.data.labels import as_labels
 from robustkit.maths.losses import lead
 from robustkit.model.classifier import Classifier, as_classifier
@@ -71,11 +71,12 @@ def spatial_grid(
 
     Source: Engstrom et al. 2019, arXiv 1712.02779, section 3; the default grid is theirs: 775 transformations.
     """
-    if not (0 <= max_degrees <= 180 and 0 <= max_shift < math.inf and min(rotations, shifts, batch_size) >= 1):
-        raise ConfigurationError(
-            "spatial grid: expected max_degrees in 0..180, max_shift >= 0 and at least one rotation, shift and row,"
-            f" got {max_degrees}, {max_shift}, {rotations}, {shifts} and {batch_size}; correct them"
-        )
+    who = "spatial grid"
+    max_degrees = between(who, "max_degrees", max_degrees, "[0, 180]")
+    max_shift = between(who, "max_shift", max_shift, "[0, inf)")
+    rotations, shifts = integer(who, "rotations", rotations), integer(who, "shifts", shifts)
+    batch_size = integer(who, "batch_size", batch_size)
+    instance(who, "x", x, Tensor)
     if x.ndim != 4:
         raise InvalidEvaluation(f"spatial grid: expected images (N, C, H, W), got {tuple(x.shape)}; give it images")
     classifier = as_classifier(classifier)
@@ -86,7 +87,7 @@ def spatial_grid(
         x = classifier.accept(x)
         labels = as_labels(y, classifier.classes(x[:1])).to(x.device)
         if len(labels) != len(x):
-            raise InvalidEvaluation(f"spatial grid: expected one label per image, got {len(labels)} for {len(x)}")
+            raise InvalidEvaluation(f"{who}: expected one label per image, got {len(labels)} for {len(x)}; add them")
         places = torch.tensor(grid, device=x.device, dtype=x.dtype)
         found = [
             _worst(classifier, rows, some, places, batch_size)

@@ -19,7 +19,8 @@ from robustkit.attacks.rows import Problem, Rows
 from robustkit.attacks.threat import Threat
 from robustkit.maths.losses import Loss
 from robustkit.maths.random_numbers import Stream
-from robustkit.model.classifier import Classifier, Gradient
+from robustkit.model.classifier import Classifier
+from robustkit.model.gradient import Gradient
 
 
 @dataclass(frozen=True)

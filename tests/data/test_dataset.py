@@ -218,7 +218,7 @@ def test_a_source_of_something_else_is_refused_in_one_line(source: Any, message:
 
 @pytest.mark.parametrize(("size", "limit"), [(0, None), (-1, None), (3, 0)])
 def test_sizes_below_1_are_refused_before_anything_is_read(size: int, limit: int | None) -> None:
-    with pytest.raises(ConfigurationError, match="at least 1"):
+    with pytest.raises(ConfigurationError, match="an integer >= 1"):
         batches((X, Y), size, limit)
 
 

@@ -51,7 +51,7 @@ def test_held_out_logits_are_those_of_the_model_whatever_the_batch_size(classifi
 
 def test_held_out_samples_have_one_label_each_and_a_batch_at_least_one_row(classifier):
     x, y = images(4, torch.float32), labels(4)
-    with pytest.raises(ConfigurationError, match="expected batch_size >= 1, got 0"):
+    with pytest.raises(ConfigurationError, match="expected batch_size to be an integer >= 1, got 0"):
         held_out(classifier, x, y, 0)
     with pytest.raises(InvalidEvaluation, match="expected one label per sample, got 3 for 4"):
         held_out(classifier, x, y[:3], 2)

@@ -108,8 +108,8 @@ def test_a_copy_of_a_defence_is_a_defence_of_its_own():
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: JPEG(0), ConfigurationError, "expected quality from 1 to 100"),
-        (lambda: BitDepth(9), ConfigurationError, "expected bits from 1 to 8"),
+        (lambda: JPEG(0), ConfigurationError, "expected quality to be an integer in 1..100"),
+        (lambda: BitDepth(9), ConfigurationError, "expected bits to be an integer in 1..8"),
         (lambda: MedianBlur(4), ConfigurationError, "expected an odd size, got 4; try 5"),
         (lambda: JPEG()(torch.rand(2, 5, 8, 8)), InvalidEvaluation, "1 or 3"),
         (lambda: MedianBlur()(torch.rand(2, 8)), InvalidEvaluation, r"expected images \(N, C, H, W\)"),

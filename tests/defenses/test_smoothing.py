@@ -161,11 +161,11 @@ def test_the_model_is_left_as_it_was():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Smoothed(Always(), 0), "expected sigma > 0, got 0"),
-        (lambda: Smoothed(Always(), float("nan")), "expected sigma > 0"),
-        (lambda: Smoothed(Always(), 0.1, draws=0), "expected draws from 1"),
-        (lambda: Smoothed(Always(), 0.1).predict(images(1), n=0), "expected predict from 1"),
-        (lambda: Smoothed(Always(), 0.1).certify(images(1), alpha=1), "expected alpha between 0 and 1"),
+        (lambda: Smoothed(Always(), 0), "expected sigma in \\(0, inf\\), got 0"),
+        (lambda: Smoothed(Always(), float("nan")), "expected sigma in \\(0, inf\\)"),
+        (lambda: Smoothed(Always(), 0.1, draws=0), "expected draws to be an integer in 1\\.\\."),
+        (lambda: Smoothed(Always(), 0.1).predict(images(1), n=0), "expected predict to be an integer in 1\\.\\."),
+        (lambda: Smoothed(Always(), 0.1).certify(images(1), alpha=1), "expected alpha in \\(0, 1\\)"),
         (lambda: Smoothed(Always(), 0.1).certify(images(2), ids=torch.tensor([1]), n=10), "one id per sample"),
     ],
 )

@@ -57,7 +57,7 @@ class TestEarlyStop:
         assert stopping.reason == "the time limit of 100 s was reached"
 
     @pytest.mark.parametrize(
-        ("arguments", "text"), [({"until": 0.7}, "half-width"), ({"budget": 0}, "time limit .* in seconds, got 0")]
+        ("arguments", "text"), [({"until": 0.7}, "half-width"), ({"budget": 0}, "time limit in seconds, in .*, got 0")]
     )
     def test_senseless_limits_are_refused(self, arguments, text):
         with pytest.raises(ConfigurationError, match=text):

@@ -161,8 +161,9 @@ def frame(**columns: Any) -> Any:
 
 def test_a_frame_and_a_pair_of_frame_and_series_are_evaluated_like_arrays() -> None:
     random = np.random.default_rng(0)
-    x, y = random.random((40, 3)).astype(np.float32), random.integers(0, 2, 40)
-    model = linear(torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]))
+    x = random.random((40, 3)).astype(np.float32)
+    y = (x[:, 1] > x[:, 0]).astype(int)
+    model = linear(torch.tensor([[1.0, -1, 0], [-1, 1.0, 0]]))
     table = frame(a=x[:, 0], b=x[:, 1], c=x[:, 2], label=y)
     runs = [
         robustkit.evaluate(model, data, [FGSM(eps=0.1)])
@@ -173,7 +174,7 @@ def test_a_frame_and_a_pair_of_frame_and_series_are_evaluated_like_arrays() -> N
 
 def test_text_labels_of_an_array_are_class_names() -> None:
     x = torch.rand((4, 3))
-    found = robustkit.evaluate(linear(torch.eye(3)[:2]), (x, ["no", "yes", "no", "yes"]), [FGSM(eps=0.1)])
+    found = robustkit.evaluate(linear(torch.eye(3)[:2] - 1), (x, ["no", "yes", "no", "yes"]), [FGSM(eps=0.1)])
     assert found.ledger["label"].tolist() == [0, 1, 0, 1]
     assert found.dataset.class_names == ("no", "yes")
 

@@ -465,11 +465,11 @@ def test_classwise_bins_of_other_samples_or_classes_are_refused():
 
 
 def test_settings_that_leave_no_bin_no_class_and_no_resample_are_refused():
-    with pytest.raises(ConfigurationError, match="expected bins >= 1, got 0;"):
+    with pytest.raises(ConfigurationError, match="expected bins to be an integer >= 1, got 0;"):
         ece([0.5], [1], bins=0)
-    with pytest.raises(ConfigurationError, match="expected bins >= 1, got -1;"):
+    with pytest.raises(ConfigurationError, match="expected bins to be an integer >= 1, got -1;"):
         ClasswiseBins(2, bins=-1)
     with pytest.raises(ConfigurationError, match="expected at least 2 classes, got 1;"):
         ClasswiseBins(1)
-    with pytest.raises(ConfigurationError, match="expected resamples >= 1, got 0;"):
+    with pytest.raises(ConfigurationError, match="expected resamples to be an integer >= 1, got 0;"):
         measure([0.5], [1], [1.0], [0.0], resamples=0)

@@ -105,5 +105,5 @@ def test_rounding_of_float32_is_taken_and_cut_off():
 
 def test_less_than_one_bin_is_refused():
     assert checked_bins(1) == 1
-    with pytest.raises(ConfigurationError, match="bins >= 1, got 0"):
+    with pytest.raises(ConfigurationError, match="bins to be an integer >= 1, got 0"):
         checked_bins(0)

@@ -10,7 +10,8 @@ from scipy.special import beta
 from scipy.stats import binomtest
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.maths.intervals import bootstrap, confidence_sequence, mcnemar, proportion
+from robustkit.maths.intervals import bootstrap, confidence_sequence, proportion
+from robustkit.maths.pairs import mcnemar
 
 
 @pytest.mark.parametrize(
@@ -229,5 +230,5 @@ def test_bootstrap_leaves_the_global_generator_alone():
 def test_bootstrap_refuses_no_sample_and_no_resample():
     with pytest.raises(InvalidEvaluation, match="bootstrap: expected at least 1 sample, got n = 0;"):
         bootstrap(np.sum, 0)
-    with pytest.raises(ConfigurationError, match="bootstrap: expected resamples >= 1, got 0;"):
+    with pytest.raises(ConfigurationError, match="bootstrap: expected resamples to be an integer >= 1, got 0;"):
         bootstrap(np.sum, 5, resamples=0)

@@ -405,7 +405,13 @@ class TestReplace:
     SETTINGS = ("bounds", "output", "select", "num_classes", "class_names", "draws", "device", "dtype", "model_dtype")
 
     def classifier(self, **changes) -> Classifier:
-        said = {"output": "log_probabilities", "select": "z", "num_classes": 3, "class_names": "abc", "draws": 4}
+        said = {
+            "output": "log_probabilities",
+            "select": "z",
+            "num_classes": 3,
+            "class_names": ("a", "b", "c"),
+            "draws": 4,
+        }
         return Classifier(NET, **{"bounds": (-1, 2), "mean": [0.5], "std": [0.25], **said, **changes})
 
     def test_everything_stays_but_what_is_changed(self):

@@ -227,7 +227,7 @@ def test_landscapes_span_zero_to_one_and_are_rougher_with_less_decay():
     ("change", "kind", "words"),
     [
         ({"name": "gausian_noise"}, ConfigurationError, "did you mean 'gaussian_noise'"),
-        ({"severity": 0}, ConfigurationError, "severity from 1 to 5, got 0"),
+        ({"severity": 0}, ConfigurationError, "severity to be an integer in 1..5, got 0"),
         ({"ids": torch.arange(3)}, ConfigurationError, "expected 2 ids"),
         ({"x": torch.rand(2, 4, 8, 8)}, InvalidEvaluation, "images (N, 1 or 3, H, W)"),
         ({"x": torch.zeros(2, 3, 8, 8, dtype=torch.uint8)}, InvalidEvaluation, "torch.uint8"),

@@ -66,7 +66,7 @@ def test_limit_and_progress_count_samples():
     [
         ({"corruptions": ["frogs"]}, "did you mean 'frost'"),
         ({"corruptions": []}, "at least one corruption"),
-        ({"severities": (0, 1)}, "severities from 1 to 5"),
+        ({"severities": (0, 1)}, "every severity to be an integer in 1..5"),
         ({"classifier": Classifier(digits_cnn(), bounds=(-1, 1))}, "inputs in 0..1"),
     ],
 )

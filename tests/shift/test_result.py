@@ -37,7 +37,7 @@ def by_hand() -> Shift:
 
 
 def test_sums_are_those_of_the_paper(by_hand):
-    base = Baseline("base", 0.1, {"fog": (0.2, 9, 9, 9, 0.2), "snow": (0.5, 9, 9, 9, 0.7)})
+    base = Baseline("base", 0.1, {"fog": (0.2, 0.9, 0.9, 0.9, 0.2), "snow": (0.5, 0.9, 0.9, 0.9, 0.7)})
     assert by_hand.accuracy("fog") == pytest.approx(0.7)
     assert by_hand.mean_error == pytest.approx(0.375)
     assert by_hand.corruption_error("fog", base) == pytest.approx(0.6 / 0.4)

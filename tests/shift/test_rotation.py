@@ -69,7 +69,7 @@ def test_what_comes_in_from_outside_is_the_lowest_value():
 
 def test_grids_that_cannot_be_meant_are_refused():
     x, y = digits(4)
-    with pytest.raises(ConfigurationError, match=r"max_degrees in 0\.\.180"):
+    with pytest.raises(ConfigurationError, match=r"max_degrees in \[0, 180\]"):
         spatial_grid(digits_cnn(), x, y, -1)
     with pytest.raises(InvalidEvaluation, match=r"images \(N, C, H, W\)"):
         spatial_grid(digits_cnn(), x.flatten(1), y)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from robustkit.base.registry import Registry, named
-from robustkit.base.settings import read, split
+from robustkit.base.settings import every, instance, integer, interval, read, split
 from robustkit.defenses.augment.steps import STEPS, Step
 from robustkit.defenses.base import Minibatch
 from robustkit.maths.random_numbers import Stream
@@ -33,6 +33,11 @@ class Augmentation:
     steps: tuple[Step, ...]
     bounds: tuple[float, float] = (0.0, 1.0)
     classes: int = 0
+
+    def __post_init__(self) -> None:
+        every("augment", "steps", self.steps, Step)
+        interval("augment", "bounds", self.bounds)
+        integer("augment", "classes", self.classes, 0)
 
     @property
     def mixes_labels(self) -> bool:
@@ -88,6 +93,7 @@ def create_augmentation(spec: str, bounds: tuple[float, float] = (0.0, 1.0), cla
     Raises:
         ConfigurationError: If a step or a setting does not exist or a value is invalid.
     """
+    instance("augment", "the text", spec, str)
     return Augmentation(steps=tuple(_step(part) for part in spec.split("+")), bounds=bounds, classes=classes)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from robustkit.base.settings import between
+from robustkit.base.settings import between, integer
 from robustkit.defenses.augment.apply import Augmentation
 from robustkit.defenses.augment.steps import AugMix
 from robustkit.defenses.base import Minibatch, Objective, Wrapper
@@ -41,7 +41,10 @@ class AugMixJSD(Wrapper):
     source: ClassVar[str] = "Hendrycks et al. 2020, arXiv 1912.02781"
 
     def __post_init__(self) -> None:
-        between(self.name, "weight", self.weight, "[0, inf]")
+        super().__post_init__()
+        between(self.name, "weight", self.weight, "[0, inf)")
+        integer(self.name, "severity", self.severity, 1, 10)
+        integer(self.name, "width", self.width)
         _ = self.step
 
     @property

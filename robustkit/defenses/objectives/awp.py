@@ -38,7 +38,8 @@ class AWP(Wrapper):
     source: ClassVar[str] = "Wu et al. 2020, arXiv 2004.05884"
 
     def __post_init__(self) -> None:
-        between(self.name, "gamma", self.gamma, "[0, inf]")
+        super().__post_init__()
+        between(self.name, "gamma", self.gamma, "[0, inf)")
         integer(self.name, "warmup", self.warmup, least=0)
 
     def backward(self, classifier: Classifier, batch: Minibatch) -> Tensor:

@@ -44,7 +44,8 @@ class FGSMRS(Objective):
     source: ClassVar[str] = "Wong et al. 2020, arXiv 2001.03994"
 
     def __post_init__(self) -> None:
-        between(self.name, "alpha", self.alpha, "[0, inf]")
+        super().__post_init__()
+        between(self.name, "alpha", self.alpha, "[0, inf)")
         between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
         _ = self.inner
 

@@ -43,8 +43,9 @@ class Free(Objective):
     source: ClassVar[str] = "Shafahi et al. 2019, arXiv 1904.12843"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         integer(self.name, "m", self.m)
-        between(self.name, "step", self.step, "[0, inf]")
+        between(self.name, "step", self.step, "[0, inf)")
         between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
         _ = self.inner
 

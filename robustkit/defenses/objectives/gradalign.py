@@ -36,7 +36,8 @@ class GradAlign(Wrapper):
     source: ClassVar[str] = "Andriushchenko & Flammarion 2020, arXiv 2007.02617"
 
     def __post_init__(self) -> None:
-        between(self.name, "weight", self.weight, "[0, inf]")
+        super().__post_init__()
+        between(self.name, "weight", self.weight, "[0, inf)")
         if self.inner is None:
             raise ConfigurationError(
                 f"gradalign: expected an objective with an eps, got {self.objective.name!r}; wrap fgsm-rs"

@@ -37,7 +37,8 @@ class MART(Objective):
     source: ClassVar[str] = "Wang et al. 2020, ICLR, openreview rklOg6EFwS"
 
     def __post_init__(self) -> None:
-        between(self.name, "beta", self.beta, "[0, inf]")
+        super().__post_init__()
+        between(self.name, "beta", self.beta, "[0, inf)")
 
     @property
     def inner(self) -> Attack:

@@ -45,8 +45,9 @@ class NFGSM(Objective):
     source: ClassVar[str] = "de Jorge et al. 2022, arXiv 2202.01181"
 
     def __post_init__(self) -> None:
-        between(self.name, "alpha", self.alpha, "[0, inf]")
-        between(self.name, "spread", self.spread, "[0, inf]")
+        super().__post_init__()
+        between(self.name, "alpha", self.alpha, "[0, inf)")
+        between(self.name, "spread", self.spread, "[0, inf)")
         between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
         _ = self.inner
 

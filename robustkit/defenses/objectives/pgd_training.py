@@ -47,6 +47,7 @@ class PGDTraining(Objective):
     source: ClassVar[str] = "Madry et al. 2018, arXiv 1706.06083"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
 
     @property

@@ -28,6 +28,7 @@ class Standard(Objective):
     source: ClassVar[str] = "-"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
 
     def loss(self, classifier: Classifier, batch: Minibatch, x_adv: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ class TRADES(Objective):
     source: ClassVar[str] = "Zhang et al. 2019, arXiv 1901.08573"
 
     def __post_init__(self) -> None:
-        between(self.name, "beta", self.beta, "[0, inf]")
+        super().__post_init__()
+        between(self.name, "beta", self.beta, "[0, inf)")
         between(self.name, "label_smoothing", self.label_smoothing, "[0, 1]")
 
     @property

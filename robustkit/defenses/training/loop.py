@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
+from robustkit.base.settings import flag, function, instance, path
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.training.batch_augmentation import BatchAugmentation
 from robustkit.defenses.training.early_stopping import EarlyStopping
@@ -88,9 +90,9 @@ def fit(
         InvalidEvaluation: If the data leave the bounds or labels are no classes.
         Diverged: If the loss becomes NaN or infinite.
     """
-    if isinstance(augment, str):
-        augment, changes = None, {**changes, "augment": augment}
-    recipe = (recipe or Recipe()).having(changes)
+    _check_kinds(classifier, objective, recipe, attack, augment, folder, resume, about, progress)
+    augment, named = (None, {"augment": augment}) if isinstance(augment, str) else (augment, {})
+    recipe = (recipe or Recipe()).having({**changes, **named})
     samples, classes = read_samples(classifier, x, y, ids, recipe)
     train, held_out = samples.split(recipe.held_out, recipe.seed)
     validation = held_out.sample(recipe.val_limit, recipe.seed) if len(held_out) else train.sample(PROBES, recipe.seed)
@@ -122,3 +124,19 @@ def fit(
     files.log(run)
     classifier.module.load_state_dict(run.final_weights())
     return Training(tuple(run.history), run.best, tuple(run.findings), run.stopped)
+
+
+def _check_kinds(classifier: Any, objective: Any, recipe: Any, attack: Any, augment: Any, *rest: Any) -> None:
+    """Raises ConfigurationError where an argument of `fit` is of the wrong kind; None is fine where it is optional."""
+    folder, resume, about, progress = rest
+    instance("fit", "classifier", classifier, Classifier, fix="wrap the model: Classifier(model)")
+    instance("fit", "objective", objective, Objective, fix="such as robustkit.defenses.Standard()")
+    instance("fit", "recipe", recipe, Recipe, NoneType)
+    instance("fit", "attack", attack, Attack, NoneType)
+    instance("fit", "about", about, dict, NoneType)
+    flag("fit", "resume", resume)
+    if folder is not None:
+        path("fit", "folder", folder)
+    for name, value in (("augment", augment), ("progress", progress)):
+        if value is not None and not (name == "augment" and isinstance(value, str)):
+            function("fit", name, value)

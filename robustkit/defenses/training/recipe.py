@@ -24,7 +24,7 @@ else:
 _NONE = BeforeValidator(lambda value: None if isinstance(value, str) and value == "none" else value)
 _LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 Count = Annotated[int, Field(ge=1)]
-Amount = Annotated[float, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 CountOrNone = Annotated[int | None, Field(ge=1), _NONE]
 
@@ -82,12 +82,12 @@ class Recipe:
     batch_size: Count = 128
     augment: Annotated[str | None, _NONE] = None
     optimizer: Literal["sgd", "adam", "adamw", "adagrad"] = "adamw"
-    lr: Annotated[float, Field(ge=1e-12)] = 0.01
+    lr: Annotated[float, Field(ge=1e-12, allow_inf_nan=False)] = 0.01
     momentum: Share = 0.9
     nesterov: bool = False
     weight_decay: Amount = 5e-4
     l1: Amount = 0.0
-    clip: Annotated[float | None, Field(ge=1e-12), _NONE] = None
+    clip: Annotated[float | None, Field(ge=1e-12, allow_inf_nan=False), _NONE] = None
     schedule: Literal["one-cycle", "cyclic", "cosine", "warm-restarts", "step", "constant"] = "one-cycle"
     milestones: Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], _LIST] = (0.5, 0.75)
     gamma: Share = 0.1
@@ -106,7 +106,7 @@ class Recipe:
     eval_every: Count = 1
     select: Literal["auto", "robust", "clean", "last"] = "auto"
     patience: CountOrNone = None
-    minutes: Annotated[float | None, Field(ge=0), _NONE] = None
+    minutes: Annotated[float | None, Field(ge=0, allow_inf_nan=False), _NONE] = None
     stop_after: CountOrNone = None
     on_catastrophic: Literal["stop", "rollback", "ignore"] = "stop"
     guard_every: Count = 200

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustkit.base.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.data.dataset import read_ids
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import codes, stratified
 from robustkit.defenses.training.recipe import Recipe
@@ -74,7 +75,9 @@ def read_samples(
     x = x.contiguous(memory_format=layout) if (layout := memory_format(recipe, x)) else x
     with classifier.frozen():
         classes = classifier.classes(x[:4])
-    return Samples(x, as_labels(y, classes).to(x.device), sample_ids(ids, len(x), x.device)), classes
+    if len(labels := as_labels(y, classes)) != len(x):
+        raise InvalidEvaluation(f"fit: expected one label per sample, got {len(labels)} for {len(x)}; give one each")
+    return Samples(x, labels.to(x.device), sample_ids(ids, len(x), x.device)), classes
 
 
 def sample_ids(ids: Tensor | None, count: int, device: torch.device) -> Tensor:
@@ -85,6 +88,7 @@ def sample_ids(ids: Tensor | None, count: int, device: torch.device) -> Tensor:
     """
     if ids is None:
         return torch.arange(count, device=device)
+    ids = read_ids(ids, count)[0]
     different = len(set(ids.tolist()))
     if not len(ids) == different == count or bool((ids < 0).any()):
         raise ConfigurationError(

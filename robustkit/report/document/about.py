@@ -6,9 +6,12 @@ import dataclasses
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args
 
 from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.settings import choice, instance
+from robustkit.base.settings import path as known_path
 from robustkit.defenses.training.recipe import read_toml
 
 Party = Literal["1st", "2nd", "3rd"]
@@ -21,6 +24,10 @@ class SignOff:
     name: str | None = None
     role: str | None = None
     date: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            instance("sign-off", field.name, getattr(self, field.name), str, NoneType)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +58,13 @@ class About:
     party: Party | None = None
     signoff: SignOff = SignOff()
 
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            kinds = (SignOff,) if field.name == "signoff" else (str, NoneType)
+            instance("about", field.name, getattr(self, field.name), *kinds)
+        if self.party is not None:
+            choice("about", "party", self.party, get_args(Party))
+
 
 def read_about(path: str | Path) -> About:
     """Returns the record in a TOML file: its keys are the fields of `About`, `[signoff]` holds those of `SignOff`.
@@ -58,7 +72,7 @@ def read_about(path: str | Path) -> About:
     Raises:
         ConfigurationError: If the file cannot be read, or a key or a value is invalid.
     """
-    tree = read_toml(path, "about")
+    tree = read_toml(known_path("about", "the file", path), "about")
     signoff = tree.pop("signoff", {})
     if not isinstance(signoff, dict):
         raise ConfigurationError(f"about '{path}': expected a table [signoff], got {signoff!r}; correct it")

@@ -16,6 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.settings import every, instance
+from robustkit.base.settings import path as known_path
 from robustkit.base.write_file import write_atomically
 from robustkit.report.document.report import SCHEMA, Audit, Report
 
@@ -31,6 +33,7 @@ def to_json(report: Report) -> str:
     Raises:
         InvalidEvaluation: a number is not finite, which JSON cannot hold.
     """
+    instance("report", "the report", report, Report)
     tree = _REPORT.dump_python(report, mode="json", warnings="error")
     for path, number in _not_finite(tree, ""):
         raise InvalidEvaluation(
@@ -49,6 +52,7 @@ def from_json(text: str, name: str = "report") -> Report:
     Raises:
         ConfigurationError: no JSON, another major version, a field is missing or of the wrong type.
     """
+    instance(name, "the text", text, str)
     try:
         tree = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -67,7 +71,7 @@ def from_json(text: str, name: str = "report") -> Report:
         path, value = _locate(tree, first["loc"], missing)
         got = "nothing" if missing else _short(value)
         raise ConfigurationError(
-            f"{name}: {first['msg'].lower()} at {path}, got {got}; correct the field or write the report again"
+            f"{name}: expected a report, but {first['msg'].lower()} at {path}, got {got}; write it again"
         ) from None
 
 
@@ -78,7 +82,7 @@ def save(report: Report, path: str | os.PathLike[str]) -> Path:
         ConfigurationError: the file cannot be written.
         InvalidEvaluation: a number is not finite.
     """
-    return write_atomically(path, to_json(report))
+    return write_atomically(known_path("report", "the file", path), to_json(report))
 
 
 def load(path: str | os.PathLike[str]) -> Report:
@@ -88,7 +92,7 @@ def load(path: str | os.PathLike[str]) -> Report:
         ConfigurationError: the file cannot be read or is no such report.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = known_path("report", "the file", path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ConfigurationError(
@@ -116,6 +120,7 @@ def result_sha256(audits: Sequence[Audit]) -> str:
 
     Canonical: keys sorted, no spaces, ASCII, numbers as Python's `repr` writes them.
     """
+    every("report", "audits", audits, Audit)
     tree = _AUDITS.dump_python(tuple(audits), mode="json", warnings="error")
     for audit in tree:
         del audit["subject"]["device"], audit["method"]["probe_seconds"]

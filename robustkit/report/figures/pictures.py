@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from robustkit.attacks.threat import Threat
+from robustkit.base.settings import interval, wrong
 from robustkit.evaluation.gallery import Example
 from robustkit.report.document.gallery import GalleryItem, Picture
 
@@ -23,8 +24,8 @@ def picture(x: ArrayLike, bounds: tuple[float, float]) -> Picture | None:
         x: One input, shape (C, H, W) with C = 1 or 3 for an image, values within `bounds`.
         bounds: The values shown as black and as white.
     """
-    low, high = bounds
-    return _png((np.asarray(x, dtype=np.float64) - low) / (high - low))
+    low, high = interval("picture", "bounds", bounds)
+    return _png((_numbers("x", x) - low) / (high - low))
 
 
 def difference(clean: ArrayLike, adversarial: ArrayLike, bounds: tuple[float, float]) -> tuple[Picture, float] | None:
@@ -40,8 +41,11 @@ def difference(clean: ArrayLike, adversarial: ArrayLike, bounds: tuple[float, fl
     Returns:
         The picture and its gain, or None where the input is no image.
     """
-    change = np.asarray(adversarial, dtype=np.float64) - np.asarray(clean, dtype=np.float64)
-    change /= bounds[1] - bounds[0]
+    low, high = interval("picture", "bounds", bounds)
+    before, after = _numbers("clean", clean), _numbers("adversarial", adversarial)
+    if before.shape != after.shape:
+        raise wrong("picture", "adversarial", adversarial, f"an array of shape {before.shape}")
+    change = (after - before) / (high - low)
     gain = _round_gain(float(np.abs(change).max(initial=0.0)))
     shown = _png(0.5 + gain * change)
     return None if shown is None else (shown, gain)
@@ -73,6 +77,16 @@ def gallery_item(example: Example, names: Sequence[str], threat: Threat) -> Gall
         saliency=saliency[0],
         saliency_adversarial=saliency[1],
     )
+
+
+def _numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise wrong("picture", name, values, "an array of numbers") from None
+    if not np.isfinite(found).all():
+        raise wrong("picture", name, values, "finite numbers")
+    return found
 
 
 def _round_gain(largest: float) -> float:

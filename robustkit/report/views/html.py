@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from robustkit.attacks.names import attack_name
+from robustkit.base.settings import every, instance
 from robustkit.checks.diagnostic import check_name
 from robustkit.evaluation.checks_after_attacks import last_tenth
 from robustkit.report.custom_sections import Section
@@ -41,6 +42,8 @@ def render_html(report: Report, own: Sequence[Section] = ()) -> str:
         report: The report.
         own: Sections of one's own, at the end; the page in a bundle has none.
     """
+    instance("report", "the report", report, Report)
+    every("report", "own", own, Section)
     pages = [_page(audit, f"audit-{number}", len(report.audits)) for number, audit in enumerate(report.audits, 1)]
     overview = bars.comparison(report.audits, "overview-figure") if len(pages) > 1 else None
     return _ENVIRONMENT.get_template("report.html.j2").render(report=report, pages=pages, overview=overview, own=own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from robustkit.base.settings import instance
 from robustkit.checks.diagnostic import check_name
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.report import Audit, Ensemble, Report
@@ -15,6 +16,7 @@ _text = words.markdown
 
 def render_markdown(report: Report) -> str:
     """Returns the report as Markdown of at most 60 lines per audit, drawn from the report alone."""
+    instance("report", "the report", report, Report)
     lines = [f"# Robustness audit: {_text(report.title, 120)}", ""]
     if len(report.audits) > 1:
         lines += [f"{sentences.comparable(report)}", ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from robustkit.base.settings import instance
 from robustkit.evaluation.notebook_card import card
 from robustkit.report.document.report import Audit, Report
 from robustkit.report.text import sentences
@@ -12,6 +13,7 @@ from robustkit.report.text.words import shorten
 
 def report_card(report: Report) -> str:
     """Returns the audits of a report, one card each."""
+    instance("report", "the report", report, Report)
     title = escape(shorten(report.title, 120))
     heading = f'<div style="font:600 1.3em system-ui,sans-serif;margin-bottom:.4em">{title}</div>'
     return heading + "".join(f'<div style="margin-bottom:1em">{_audit(audit)}</div>' for audit in report.audits)

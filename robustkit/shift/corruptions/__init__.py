@@ -17,6 +17,8 @@ from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.registry import Registry
+from robustkit.base.settings import instance, integer
+from robustkit.base.settings import seed as known_seed
 from robustkit.shift.corruptions.blur import defocus_blur, glass_blur, motion_blur, zoom_blur
 from robustkit.shift.corruptions.digital import contrast, elastic_transform, jpeg_compression, pixelate
 from robustkit.shift.corruptions.noise import gaussian_noise, impulse_noise, shot_noise
@@ -60,9 +62,11 @@ def corrupt(x: Tensor, name: str, severity: int, ids: Tensor, seed: int = 0) -> 
         ConfigurationError: If the name or the severity is unknown, or there is not one id per image.
         InvalidEvaluation: If `x` holds no images in 0..1.
     """
+    instance("corrupt", "name", name, str)
     corruption = KNOWN.find(name)
-    if severity not in SEVERITIES:
-        raise ConfigurationError(f"corrupt: expected a severity from 1 to 5, got {severity!r}; correct it")
+    severity, seed = integer("corrupt", "severity", severity, 1, len(SEVERITIES)), known_seed("corrupt", seed)
+    for setting, value in (("x", x), ("ids", ids)):
+        instance("corrupt", setting, value, Tensor)
     if x.ndim != 4 or x.shape[1] not in (1, 3) or not x.is_floating_point():
         raise InvalidEvaluation(
             f"corrupt: expected floating-point images (N, 1 or 3, H, W), got {x.dtype} of shape {tuple(x.shape)};"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.maths.intervals import mcnemar
+from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.settings import integer
+from robustkit.maths.intervals import checked_level
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,34 @@ def paired(both: int, b: int, c: int, n: int, level: float = 0.95) -> Paired:
         InvalidEvaluation: A count is negative, or there are more than n.
         ConfigurationError: level is not between 0 and 1.
     """
-    both, b, c, n = int(both), int(b), int(c), int(n)
+    given = {"both": both, "b": b, "c": c, "n": n}
+    both, b, c, n = (integer("paired", name, count, -sys.maxsize) for name, count in given.items())
     if min(both, b, c) < 0 or both + b + c > n:
         raise InvalidEvaluation(
             f"paired: expected counts >= 0 of at most {n} samples, got {both}, {b} and {c}; count each sample once"
         )
     difference = (c - b) / n if n else None
     return Paired(n, both, b, c, difference, difference_interval(b, c, n, level), mcnemar(b, c), float(level))
+
+
+def mcnemar(b: int, c: int) -> float:
+    """Returns the exact two-sided p value of "both models are right equally often" on the same samples.
+
+    Print b and c beside it: the same difference is clear or noise, depending on how often the two disagree.
+
+    Args:
+        b: Number of samples only the first model has right.
+        c: Number of samples only the second model has right.
+
+    Raises:
+        InvalidEvaluation: a count is negative.
+
+    Source: McNemar 1947, in its exact binomial form.
+    """
+    b, c = (integer("mcnemar", name, count, -sys.maxsize) for name, count in (("b", b), ("c", c)))
+    if min(b, c) < 0:
+        raise InvalidEvaluation(f"mcnemar: expected counts >= 0, got b = {b}, c = {c}; count discordant samples")
+    return float(binomtest(b, b + c).pvalue) if b + c else 1.0
 
 
 def difference_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -78,8 +101,10 @@ def difference_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[fl
     Source: Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the
     paired-sample design", Statistics in Medicine 17, section 3.
     """
-    if not 0 < level < 1:
-        raise ConfigurationError(f"paired: expected a level between 0 and 1, got {level}; 0.95 means 95 %")
+    level = checked_level("paired", level)
+    b, c, n = (integer("paired", name, count, 0) for name, count in (("b", b), ("c", c), ("n", n)))
+    if b + c > n:
+        raise InvalidEvaluation(f"paired: expected b + c of at most {n} samples, got {b} and {c}; count each once")
     if not n:
         return -1.0, 1.0
     z = float(norm.ppf((1 + level) / 2))

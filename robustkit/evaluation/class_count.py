@@ -1,0 +1,30 @@
+"""How many classes a model has, where only its output tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from robustkit.base.errors import ConfigurationError
+from robustkit.data.dataset import Dataset, batches
+from robustkit.data.given import as_dataset
+from robustkit.model.classifier import Classifier
+
+
+def count_classes(who: str, classifier: Classifier, data: Any) -> int:
+    """Returns the number of classes, asking the model about the first samples if it is not known yet.
+
+    Raises:
+        ConfigurationError: If the data can be read only once.
+        InvalidEvaluation: If there are none.
+    """
+    if classifier.num_classes is not None:
+        return classifier.num_classes
+    if isinstance(data.source if isinstance(data, Dataset) else data, Iterator):
+        raise ConfigurationError(
+            f"{who}: expected data that can be read twice, got an iterator; give a list, a data set or a loader, or a"
+            " Classifier with num_classes"
+        )
+    first = next(batches(as_dataset(data, classifier.bounds), 4, 4))
+    with classifier.frozen():
+        return classifier.classes(classifier.accept(first.x))

@@ -1,0 +1,58 @@
+"""Which inputs a model may be given: finite floating-point numbers within its input range."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.settings import shown
+from robustkit.data.labels import as_tensor
+
+
+def inputs(given: Any, bounds: tuple[float, float]) -> Tensor:
+    """Returns inputs as a tensor (N, ...).
+
+    Raises:
+        InvalidEvaluation: If it is none, empty, not floating point, not finite, or leaves the bounds by more than a few
+            units in the last place of float32.
+    """
+    x = given if isinstance(given, Tensor) else _as_inputs(given)
+    if x.ndim == 0 or len(x) == 0:
+        raise InvalidEvaluation("Classifier: expected at least one input, got none; check the data")
+    if not x.is_floating_point():
+        raise InvalidEvaluation(
+            f"Classifier: expected floating-point inputs in {bounds}, got {x.dtype}; "
+            "convert them (bytes: x.float() / 255)"
+        )
+    if not bool(x.isfinite().all()):
+        row = int((~x.isfinite()).flatten(1).any(dim=1).nonzero()[0])
+        raise InvalidEvaluation(f"Classifier: expected finite inputs, got NaN or infinity in row {row}; clean the data")
+    low, high = bounds
+    least, most = x.min().item(), x.max().item()
+    slack = 8 * torch.finfo(torch.float32).eps * max(abs(low), abs(high))
+    if least < low - slack or most > high + slack:
+        raise InvalidEvaluation(
+            f"Classifier: expected inputs within {low:g}..{high:g}, got {least:.4g}..{most:.4g}; "
+            + _range_advice(least, most)
+        )
+    return x
+
+
+def _range_advice(least: float, most: float) -> str:
+    if least < 0 and most <= 15:
+        return "they look normalised: pass unnormalised inputs and give mean= and std= to the Classifier"
+    if least >= 0 and 1 < most <= 255:
+        return "they look like grey levels: divide by 255, or set bounds=(0, 255)"
+    return "rescale the inputs or correct bounds="
+
+
+def _as_inputs(x: Any) -> Tensor:
+    try:
+        return as_tensor(x)
+    except (TypeError, ValueError, RuntimeError):
+        raise InvalidEvaluation(
+            f"Classifier: expected inputs as a tensor or an array, got {shown(x)}; convert them (torch.as_tensor)"
+        ) from None
