@@ -87,7 +87,7 @@ def evaluate(
         batch_size: Rows the model sees at once; halved when memory runs out.
         limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
         first: Only the first so many samples instead.
-        seed: Seed of all random numbers, and of the bootstrap.
+        seed: Of all random numbers.
         expected_clean_accuracy: Fraction that must lie in the 95 % interval; data are read twice. Needed for a guess.
         until: Stop once the robust accuracy is known to this half-width, a fraction; see `anytime_interval`.
         budget: Seconds after which no new samples are begun.
@@ -107,19 +107,17 @@ def evaluate(
         ThreatViolation: If an attack left its threat.
     """
     classifier = as_classifier(classifier)
-    protocol = as_protocol(attacks, partial(count_classes, "evaluate", classifier, data))
+    protocol, threat = _attacks(attacks, classifier, data)
     batch_size, limit, seed = sizes("evaluate", batch_size, limit, seed)
-    examples = _checked(examples, progress, (accelerate, evidence), folder, finished)
+    _check(examples, progress, (accelerate, evidence), folder, finished)
     dataset = sampled(join_classes(classifier, _as_dataset(data, classifier)), limit, first, seed)
     here, stopping, size = ranks(), EarlyStopping(until, budget), count_samples(dataset)
     share = Share(shard, here, stopping, folder is not None)
     probe = Probes(classifier, seed, probes, tuning, later=share.by_hand)
     meter = Meter(progress if here.first else None, 1 + len(protocol.attacks), probe.visits(size))
-    threat = _checked_threat(protocol, classifier)
-    found = expect_clean_accuracy(classifier, dataset, batch_size, expected_clean_accuracy)
     dataset = shuffled(dataset, seed) if stopping.early else dataset
     head, stream = _begun(cut(dataset, batch_size, size, stopping, meter))
-    found += _examined(classifier, dataset, head, expected_clean_accuracy)
+    found = _examined(classifier, dataset, head, batch_size, expected_clean_accuracy)
     given = {"limit": limit, "first": first, "batch size": batch_size, "examples": examples, "evidence": evidence}
     setup, search = _set_up(classifier, protocol, threat, dataset, head, seed, stopping.early, size, accelerate, given)
     parts = Parts(setup, Part.empty(setup, examples, evidence), folder, finished)
@@ -140,9 +138,12 @@ def evaluate(
     return dataclasses.replace(probe.run(whole, chunk.batch_size, meter), seconds=meter.seconds)
 
 
-def _examined(classifier: Classifier, dataset: Dataset, head: Batch, expected: float | None) -> list[Diagnostic]:
+def _examined(
+    classifier: Classifier, dataset: Dataset, head: Batch, batch_size: int, expected: float | None
+) -> list[Diagnostic]:
     """Returns what the doctor found, the clean accuracy first, which is told before any attack."""
-    found = [*examine(classifier, head.x, head.y, some_samples(dataset, head), expected)]
+    known = expect_clean_accuracy(classifier, dataset, batch_size, expected)
+    found = [*known, *examine(classifier, head.x, head.y, some_samples(dataset, head), expected)]
     for item in found:
         if item.id == "Q01":
             if item.status == "fail":
@@ -151,8 +152,9 @@ def _examined(classifier: Classifier, dataset: Dataset, head: Batch, expected: f
     return found
 
 
-def _checked(examples: int, progress: Any, flags: tuple[bool, bool], folder: Any, finished: Any) -> int:
-    """Returns the number of examples; raises ConfigurationError where that or another argument is of the wrong kind."""
+def _check(examples: int, progress: Any, flags: tuple[bool, bool], folder: Any, finished: Any) -> None:
+    """Raises ConfigurationError where an argument is of the wrong kind."""
+    integer("evaluate", "examples", examples, 0)
     for name, value in zip(("accelerate", "evidence"), flags, strict=True):
         flag("evaluate", name, value)
     if progress is not None:
@@ -160,7 +162,6 @@ def _checked(examples: int, progress: Any, flags: tuple[bool, bool], folder: Any
     if folder is not None:
         path("evaluate", "folder", folder)
     every("evaluate", "finished", finished, str, os.PathLike)
-    return integer("evaluate", "examples", examples, 0)
 
 
 def _begun(stream: Iterator[Batch]) -> tuple[Batch, Iterator[Batch]]:
@@ -178,11 +179,12 @@ def _as_dataset(data: Any, classifier: Classifier) -> Dataset:
     return dataset
 
 
-def _checked_threat(protocol: Protocol, classifier: Classifier) -> Threat:
-    """Returns the threat of all attacks; raises ConfigurationError where its eps could mean two things."""
+def _attacks(attacks: Any, classifier: Classifier, data: Any) -> tuple[Protocol, Threat]:
+    """Returns the attacks and their threat; raises ConfigurationError where its eps could mean two things."""
+    protocol = as_protocol(attacks, partial(count_classes, "evaluate", classifier, data))
     threat = common_threat(protocol.attacks, classifier)
     refuse_grey_levels(threat.eps, classifier.bounds)
-    return threat
+    return protocol, threat
 
 
 def _set_up(

@@ -308,7 +308,6 @@ def measure(
 
 
 def _checked_probabilities(probabilities: ArrayLike, labels: ArrayLike, one_vs_rest: bool) -> tuple[Array, Index]:
-    """Returns copies, for the callers to work in."""
     p, y = numbers("probabilities", probabilities), np.asarray(labels)
     if p.ndim != 2 or y.shape != p.shape[:1]:
         raise InvalidEvaluation(
@@ -317,8 +316,7 @@ def _checked_probabilities(probabilities: ArrayLike, labels: ArrayLike, one_vs_r
         )
     check_any(p.size)
     check_range("probabilities", p, 1.0)
-    sums = p.sum(axis=1)
-    worst = int(np.abs(sums - 1).argmax())
+    worst = int(np.abs((sums := p.sum(axis=1)) - 1).argmax())
     if abs(sums[worst] - 1) > _SUM_ROUNDING and not one_vs_rest:
         raise InvalidEvaluation(
             f"calibration: expected probabilities that add up to 1, got {sums[worst]:.4g} at sample {worst}; "
@@ -329,4 +327,4 @@ def _checked_probabilities(probabilities: ArrayLike, labels: ArrayLike, one_vs_r
             f"calibration: expected integer labels from 0 to {p.shape[1] - 1}, got {y.dtype} "
             f"from {y.min()} to {y.max()}; give class indices"
         )
-    return np.clip(p, 0.0, 1.0), y.astype(np.int64)  # copies, for the callers to work in
+    return np.clip(p, 0.0, 1.0), y.astype(np.int64)  # copies to work in

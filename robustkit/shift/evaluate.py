@@ -70,21 +70,9 @@ def evaluate_shift(
     if progress is not None:
         function("shift", "progress", progress)
     folder = None if folder is None else known_path("shift", "folder", folder)
-    if corruptions is not None:
-        every("shift", "corruptions", corruptions, str)
-    severities = [integer("shift", "every severity", level, 1, 5) for level in items("shift", "severities", severities)]
+    names, levels = _asked(corruptions, severities, made=folder is None)
     dataset = join_classes(classifier, data)
     chosen = sampled(dataset, limit, first, seed)
-    names = tuple(dict.fromkeys(corruptions)) if corruptions is not None else tuple(CORRUPTIONS)
-    levels = tuple(sorted(set(severities)))
-    if not names or not levels or not set(levels) <= set(SEVERITIES):
-        raise ConfigurationError(
-            f"shift: expected at least one corruption and severities from 1 to 5, got {list(names)} and"
-            f" {list(severities)}; correct them"
-        )
-    for name in names:
-        if folder is None:
-            KNOWN.find(name)
     if classifier.bounds != (0.0, 1.0):
         raise ConfigurationError(
             f"shift: expected a model of inputs in 0..1, got {classifier.bounds}; use mean and std"
@@ -116,6 +104,24 @@ def evaluate_shift(
     right = np.mean([table[cell].correct for cell in cells[1:]], axis=0)
     source = "made by robustkit" if folder is None else str(folder)
     return Shift(clean, tuple(others), _mean(right, seed), source, seed)
+
+
+def _asked(
+    corruptions: Sequence[str] | None, severities: Sequence[int], made: bool
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Returns names and severities, each once; names must be known where the images are `made` here."""
+    if corruptions is not None:
+        every("shift", "corruptions", corruptions, str)
+    names = tuple(dict.fromkeys(corruptions)) if corruptions is not None else tuple(CORRUPTIONS)
+    given = [integer("shift", "every severity", level, 1, 5) for level in items("shift", "severities", severities)]
+    if not names or not given:
+        raise ConfigurationError(
+            f"shift: expected at least one corruption and severities from 1 to 5, got {list(names)} and {given};"
+            " correct them"
+        )
+    for name in names if made else ():
+        KNOWN.find(name)
+    return names, tuple(sorted(set(given)))
 
 
 def _judge(classifier: Classifier, x: Tensor, y: Tensor) -> Columns:
