@@ -73,7 +73,7 @@ def test_the_worst_point_is_the_one_with_the_largest_margin(found):
     assert ((ledger["worst_prediction"] == ledger["label"]) == ledger.robust).all()
 
 
-@pytest.mark.parametrize("size", [1, 7, 64])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 7, 64])
 def test_nothing_depends_on_batch_size_or_order(found, size):
     x, y = digits(120)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(size))
