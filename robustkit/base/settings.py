@@ -143,7 +143,7 @@ def instance(who: str, setting: str, value: object, *kinds: type, fix: str = "co
 
 
 def interval(who: str, setting: str, value: object) -> tuple[float, float]:
-    """Returns the value of a setting, two finite numbers (low, high), the first below the second.
+    """Returns the value of a setting, two numbers (low, high), the first below the second; both finite or neither.
 
     Raises:
         ConfigurationError: If it is not.
@@ -151,7 +151,8 @@ def interval(who: str, setting: str, value: object) -> tuple[float, float]:
     given: Any = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(given, tuple | list) and len(given) == 2:
         low, high = (plain(end) for end in given)
-        if all(type(end) in (int, float) and math.isfinite(end) for end in (low, high)) and low < high:
+        finite = {math.isfinite(end) if type(end) in (int, float) else None for end in (low, high)}
+        if None not in finite and len(finite) == 1 and low < high:
             return low, high
     raise ConfigurationError(
         f"{who}: expected {setting} (low, high) with low < high, got {shown(value)}; give two finite numbers"

@@ -19,6 +19,7 @@ from robustkit.model.output import candidates
 GAIN = 0.1  # of accuracy, the least that a repair has to bring
 FITTED = 0.03  # of accuracy, by which a repair that is fitted to the samples has to be better than any other
 LUCK = 1e-4  # how often one of them may seem to by chance; about thirty are tried
+FEW = 1e-3  # the same for mean and std alone, of which there are few
 ORDERED = 0.5  # accuracy that another order of the labels has to reach: it fits whatever is systematic a little
 
 Tried = tuple[str, str, Tensor]  # change, cure, and which samples are right then
@@ -71,7 +72,7 @@ def other_normalisation(
     now, found, doubt = logits.argmax(1) == y, [], ""
     for changed in other_constants(classifier, x):
         if tried := _right(changed, classifier, x, y, rows):
-            found.append(_judged(now, *tried, least=0.0))
+            found.append(_judged(now, *tried, least=0.0, luck=FEW))
             right = int(tried[2].sum())
             if not doubt and right >= int(now.sum()) and not _identity(changed, classifier):
                 doubt = f"as many ({right}) are correct {changed.change}: if the model was trained so, {changed.cure}"
@@ -130,12 +131,14 @@ def _other_outputs(classifier: Classifier, x: Tensor, y: Tensor, rows: int) -> I
             yield f"with the output {kind} {key!r}", f"give --output-key {key} (select={key!r})", torch.cat(found) == y
 
 
-def _judged(now: Tensor, change: str, cure: str, then: Tensor, least: float = GAIN) -> Repair | None:
+def _judged(
+    now: Tensor, change: str, cure: str, then: Tensor, least: float = GAIN, luck: float = LUCK
+) -> Repair | None:
     gained, lost, n = int((then & ~now).sum()), int((now & ~then).sum()), len(now)
     if (
         gained <= lost
         or gained - lost < least * n
-        or binomtest(gained, gained + lost, alternative="greater").pvalue >= LUCK
+        or binomtest(gained, gained + lost, alternative="greater").pvalue >= luck
     ):
         return None
     return Repair(change, cure, float(then.double().mean()))

@@ -346,7 +346,7 @@ def test_texts_name_objectives_and_settings_of_their_inner_attack():
         (lambda: create("trades+pgd-at"), "expected a wrapper .gradalign|awp"),
         (lambda: create("pgd-at:steps=0"), "steps to be an integer >= 1"),
         (lambda: TRADES(beta=-1), r"trades: expected beta in \[0, inf\), got -1"),
-        (lambda: FGSMRS(alpha="1"), r"expected alpha in \(-inf, inf\), got '1'"),
+        (lambda: FGSMRS(alpha="1"), r"expected alpha to be a finite number, got '1'"),
         (lambda: Free(m=0), "expected m to be an integer >= 1, got 0"),
         (lambda: Standard(label_smoothing=2), r"label_smoothing in \[0, 1\], got 2"),
         (lambda: GradAlign(objective=Standard()), "objective with an eps, got 'standard'"),
