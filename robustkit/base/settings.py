@@ -190,6 +190,10 @@ def settle(who: str, value: Any) -> None:
         given = getattr(value, field.name)
         if given is None and kind.endswith(" | None"):
             continue
+        number = type(plain(given)) in (int, float, bool) and not kind.startswith("bool")
+        if number and "__post_init__" in vars(type(value)):
+            object.__setattr__(value, field.name, plain(given))
+            continue  # its own checks know the range
         match kind.removesuffix(" | None"):
             case "int":
                 given = integer(who, field.name, given, ANY)

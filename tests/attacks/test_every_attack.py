@@ -212,7 +212,7 @@ def test_specs_become_attacks():
     ("pdg", "did you mean 'pgd'"),
     ("pgd:step=3", "did you mean 'steps'"),
     ("pgd:steps=-1", "integer >= 1, got -1"),
-    ("pgd:steps=2.5", "an integer, got 2.5"),
+    ("pgd:steps=2.5", "integer >= 1, got 2.5"),
     ("pgd:loss=cee", "did you mean 'ce'"),
     ("pgd:share=0", "share in"),
     ("pgd:eps=8//255", "8//255"),

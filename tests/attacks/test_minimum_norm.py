@@ -353,7 +353,7 @@ def test_its_iterates_leave_the_ball_and_its_results_do_not(attack):
         (FMN, "steps", 0, "fmn: expected steps to be an integer >= 1, got 0"),
         (FMN, "step_size", 0, r"fmn: expected step_size in \(0, inf\), got 0"),
         (FMN, "gamma", 1.0, r"fmn: expected gamma in \(0, 1\), got 1.0"),
-        (FMN, "gamma_last", float("nan"), r"fmn: expected gamma_last to be a finite number, got nan"),
+        (FMN, "gamma_last", float("nan"), r"fmn: expected gamma_last in \(0, 1\), got nan"),
         (FMN, "loss", "cw", "loss: expected one of ce, margin, dlr"),
         (DDN, "norm", "Linf", "ddn: expected a norm among L2"),
         (DDN, "gamma", 0, r"ddn: expected gamma in \(0, 1\), got 0"),

@@ -295,7 +295,7 @@ def test_every_proposal_lies_inside_the_threat(norm, shape, eps, dtype, p_init, 
     x = (torch.rand(5, *shape, generator=generator(seed), dtype=dtype) * 1.5 - 0.25).clamp(0, 1)
     attack = Square(norm=norm, eps=eps, p_init=p_init, queries=50, rescale_schedule=True)
     weight = torch.randn(3, x[0].numel(), generator=generator(seed), dtype=dtype)
-    classifier = Classifier(linear(weight), num_classes=3, output="logits")
+    classifier = Classifier(linear(weight), num_classes=3)
     for rows in proposals(attack, classifier, x, labels(5, 3), 12):
         assert rows.x_adv.shape == x.shape
         assert rows.x_adv.dtype == dtype
@@ -504,9 +504,9 @@ def test_more_queries_never_help_the_defender(norm):
     [
         ({"p_init": 0}, r"square: expected p_init in \(0, 1\], got 0; correct it"),
         ({"p_init": 1.5}, r"square: expected p_init in \(0, 1\], got 1.5; correct it"),
-        ({"p_init": float("nan")}, r"square: expected p_init to be a finite number, got nan; correct it"),
+        ({"p_init": float("nan")}, r"square: expected p_init in \(0, 1\], got nan; correct it"),
         ({"queries": 0}, r"square: expected queries to be an integer >= 1, got 0; correct it"),
-        ({"queries": 2.5}, r"square: expected queries to be an integer, got 2.5; correct it"),
+        ({"queries": 2.5}, r"square: expected queries to be an integer >= 1, got 2.5; correct it"),
         ({"loss": "margins"}, r"loss: expected one of ce, margin, dlr, got 'margins'; did you mean 'margin'\?"),
         ({"norm": "L0"}, r"square: expected a norm among Linf, L2, L1, got 'L0'"),
     ],
