@@ -146,7 +146,7 @@ def test_a_sample_of_a_sample_has_the_ids_of_the_whole() -> None:
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, "5", float("nan")])
 @pytest.mark.parametrize("name", ["limit", "first"])
 def test_a_number_of_samples_is_whole_and_at_least_1(name: str, value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"expected {name} of at least 1, a whole number, got"):
+    with pytest.raises(ConfigurationError, match=f"expected {name} to be an integer >= 1, got"):
         sampled(of((X, Y)), **{name: value})
 
 
