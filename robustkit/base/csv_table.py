@@ -27,10 +27,15 @@ def csv_line(cells: Sequence[Cell]) -> str:
     return (line or '""' * len(cells)) + "\n"  # one empty cell, which would look like no cell at all
 
 
-def read_csv(text: str, delimiter: str = ",") -> list[list[str]]:
+def read_csv(text: str, delimiter: str = ",", spaces: bool = True) -> list[list[str]]:
     """Returns header and rows as `write_csv` was given them, numbers as text.
 
     A formula that was never escaped is read as it stands.
+
+    Args:
+        text: The table.
+        delimiter: What parts the cells.
+        spaces: Whether spaces after it belong to the cell.
 
     Raises:
         ValueError: If a quote is not closed, or a cell goes on after its end.
@@ -38,7 +43,14 @@ def read_csv(text: str, delimiter: str = ",") -> list[list[str]]:
     # Python 3.10 reads no NUL: a character that is not in the text takes its place on the way.
     nul = next(c for c in map(chr, range(0xE000, 0xF900)) if c not in text) if "\0" in text else ""
     try:
-        lines = list(csv.reader(io.StringIO(text.replace("\0", nul), newline=""), delimiter=delimiter, strict=True))
+        lines = list(
+            csv.reader(
+                io.StringIO(text.replace("\0", nul), newline=""),
+                delimiter=delimiter,
+                skipinitialspace=not spaces,
+                strict=True,
+            )
+        )
     except csv.Error as error:
         raise ValueError(str(error)) from None
     if nul:

@@ -20,7 +20,7 @@ from robustkit.cli.shared.preprocessing import prepare
 from robustkit.cli.shared.recorded import Recorded
 from robustkit.loading.libraries import torchvision as library
 
-QUICK = ["--attack", "fgsm", "--eps", "1/255", "--probes", "0", "--no-evidence"]
+QUICK = ["--attack", "fgsm", "--eps", "1/255", "--probes", "0", "--no-evidence", "--output", "logits"]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -39,7 +39,7 @@ class Tiny(nn.Module):
 def photos(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with pictures of two sizes, and weights of a small network by the name resnet50."""
     monkeypatch.setattr(library.models, "get_model", lambda name, weights, num_classes=1000: Tiny(num_classes))
-    for k, name in enumerate(("cat", "dog")):
+    for k, name in enumerate(("tench", "goldfish")):
         (in_folder / "photos" / name).mkdir(parents=True)
         for i, size in enumerate([(240, 250, 3), (260, 240, 3)]):
             image = np.random.default_rng(2 * k + i).integers(0, 256, size, dtype=np.uint8)
@@ -141,7 +141,7 @@ def test_a_surrogate_has_its_own_mean_and_its_clean_accuracy_is_told(case, capsy
     words = ["audit", "nets_of_mine:cnn", "--weights", "cnn.pt", "--data", "digits.npz", *QUICK]
     surrogate = ["--surrogate", "nets_of_mine:cnn", "--surrogate-weights", "cnn.pt"]
     told = []
-    for more in ([], ["--mean", "0.9", "--std", "9"], ["--surrogate-mean", "0.9", "--surrogate-std", "9"]):
+    for more in ([], ["--mean", "0.01", "--std", "1.01"], ["--surrogate-mean", "0.9", "--surrogate-std", "9"]):
         assert run([*words, *surrogate, *more]) in (0, 3)
         (line,) = [line for line in capsys.readouterr().out.splitlines() if "surrogate nets_of_mine:cnn" in line]
         told.append(line)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
+from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError, RobustkitError
 
 if TYPE_CHECKING:
@@ -94,9 +95,7 @@ def _class_map(text: str) -> str:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    import csv
-
-    (names,) = csv.reader([text], skipinitialspace=True, strict=True)
+    (names,) = read_csv(text, spaces=False)
     found = tuple(name.strip() for name in names)
     if not all(found):
         raise ValueError(text)
