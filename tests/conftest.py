@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 # Two processes share the tests; their networks are too small for more than one thread each.
 torch.set_num_threads(1)
+threadpool_limits(1)
 # No test is timed: a busy machine must not turn one red.
 settings.register_profile("robustkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("robustkit")

@@ -53,7 +53,7 @@ def test_a_calibrated_ensemble_is_a_model_too(two_weights, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["calibrate", "cnn", *TWO[:2], *TWO[4:], *DATA, "--method", "platt"], "temperature, vector, isotonic"),
+        (["calibrate", "cnn", *TWO[:2], *TWO[4:], *DATA, "--method", "platt"], "isotonic, temperature, vector"),
         (["calibrate", "cnn", *TWO[:2], *TWO[4:], *DATA, "--fit-share", "1"], "on both sides, got 60"),
     ],
 )

@@ -62,9 +62,9 @@ def test_what_certify_writes_is_a_model_that_audit_reads(two_weights, capsys):
     ("arguments", "message"),
     [
         (["certify", "cnn", *TWO[:2], *TWO[4:], *DATA, "--out", "c.json"], "expected a name for the table"),
-        (["certify", "cnn", *TWO[:2], *TWO[4:], *DATA, "--sigma", "-1"], "expected sigma > 0, got -1"),
+        (["certify", "cnn", *TWO[:2], *TWO[4:], *DATA, "--sigma", "-1"], "expected sigma in (0, inf), got -1"),
         (["certify", "cnn", *TWO[:2], *TWO[4:], *DATA, "--radii", "a"], "--radii: expected comma-separated numbers"),
-        (["certify", "cnn", *TWO[:2], *TWO[4:], *DATA, "--alpha", "2"], "expected alpha between 0 and 1"),
+        (["certify", "cnn", *TWO[:2], *TWO[4:], *DATA, "--alpha", "2"], "expected alpha in (0, 1), got 2"),
     ],
 )
 def test_mistakes_are_one_line(two_weights, capsys, arguments, message):

@@ -112,7 +112,7 @@ class TestRandomModels:
 
 
 MASKED = twins()
-QUICK = ["quantised input", "purified", "false gradient"]
+QUICK = ["quantised input", "false gradient"]
 
 
 def truth_about(name, attacks, n, seed=0):
