@@ -29,7 +29,7 @@ def half_width(p: float, n: int, method: Method, level: float = 0.95) -> float:
         method: Which interval.
         level: Two-sided coverage, a fraction between 0 and 1.
     """
-    p, n = between("plan", "expected share", p, "[0, 1]"), integer("plan", "n", n)
+    p, n = between("plan", "share", p, "[0, 1]"), integer("plan", "n", n)
     choice("plan", "method", method, get_args(Method))
     level = checked_level("plan", level)
     k = p * n
@@ -52,7 +52,7 @@ def samples_for_half_width(half: float, p: float = 0.5, method: Method = "wilson
     Raises:
         ConfigurationError: An argument is outside its range.
     """
-    half, p = between("plan", "half-width", half, "(0, 0.5)"), between("plan", "expected share", p, "[0, 1]")
+    half, p = between("plan", "half-width", half, "(0, 0.5)"), between("plan", "share", p, "[0, 1]")
     half_width(p, 1, method, level)
     found = _smallest(lambda n: half_width(p, n, method, level) <= half)
     assert found is not None
@@ -72,7 +72,7 @@ def samples_to_decide(p: float, limit: float, at_least: bool = True, level: floa
         at_least: Whether the requirement is p >= limit, rather than p <= limit.
         level: Coverage of the bound.
     """
-    p, limit = between("plan", "expected share", p, "[0, 1]"), between("plan", "limit", limit, "[0, 1]")
+    p, limit = between("plan", "share", p, "[0, 1]"), between("plan", "limit", limit, "[0, 1]")
     flag("plan", "at_least", at_least)
     level = checked_level("plan", level, "(0.5, 1)")
     if p == limit:

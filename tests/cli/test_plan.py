@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from nets import digits_cnn
+from safetensors.torch import save_file
 
 from robustkit.cli import run
 
@@ -22,9 +24,9 @@ def test_the_plan_prints_the_tabled_sizes(capsys):
 
 
 @pytest.mark.parametrize(("arguments", "text"), [
-    (["--half-width", "70%"], "between 0 and 0.5"), (["--half-width", "wide"], "such as 2%"),
+    (["--half-width", "70%"], "half-width in (0, 0.5)"), (["--half-width", "wide"], "such as 2%"),
     (["--difference", "20%", "--discordance", "10%"], "difference <= discordance"),
-    (["--require", "ece<=0.1"], "requirements on accuracies"), (["--expect", "150%"], "from 0 to 1"),
+    (["--require", "ece<=0.1"], "requirements on accuracies"), (["--expect", "150%"], "share in [0, 1]"),
     (["cnn"], "MODEL and --data together"),
 ])  # fmt: skip
 def test_a_plan_that_cannot_be_made_is_refused(capsys, arguments, text):
@@ -34,8 +36,22 @@ def test_a_plan_that_cannot_be_made_is_refused(capsys, arguments, text):
     assert error.count("\n") == 1
 
 
-def test_a_plan_for_a_model_forecasts_passes_and_time(capsys):
-    arguments = ["plan", "mlp", "--data", "digits", "--half-width", "10%", "--expect", "0.5", "--probe", "0.1s"]
+def test_a_plan_for_a_model_forecasts_passes_and_time(in_folder, capsys):
+    save_file(digits_cnn().state_dict(), "cnn.safetensors")
+    arguments = [
+        "plan",
+        "cnn",
+        "--weights",
+        "cnn.safetensors",
+        "--data",
+        "digits",
+        "--half-width",
+        "10%",
+        "--expect",
+        "0.5",
+        "--probe",
+        "0.1s",
+    ]
     assert run(arguments) == 0
     out = capsys.readouterr().out
     assert "Cost of fast, Linf 8/255 on this machine, from 16 samples" in out

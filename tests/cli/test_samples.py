@@ -19,13 +19,15 @@ from robustkit.cli import COMMANDS, run
 from robustkit.cli.shared.samples import Choice
 from robustkit.evaluation.curve import minimal_distances, security_curve
 
-AUDIT = ["audit", "mlp", "--data", "sorted.npz", "--eps", "0.1", "--attack", "fgsm", "--probes", "0", "--quiet"]
+NETWORK = ["cnn", "--weights", "cnn.safetensors"]
+AUDIT = ["audit", *NETWORK, "--data", "sorted.npz", "--eps", "0.1", "--attack", "fgsm", "--probes", "0", "--quiet"]
 
 
 @pytest.fixture
 def sorted_digits(tmp_path, monkeypatch):
     """Works in a folder with digits that are sorted by class, 12 of each."""
     monkeypatch.chdir(tmp_path)
+    save_file(digits_cnn().state_dict(), "cnn.safetensors")
     x, y = (part.numpy() for part in digits(500))
     order = np.concatenate([np.flatnonzero(y == k)[:12] for k in range(10)])
     np.savez("sorted.npz", images=x[order], labels=y[order])
@@ -39,7 +41,7 @@ def audited(folder: str) -> tuple[dict, list[dict]]:
 
 def test_commands_draw_the_same_samples_of_every_class_and_say_so(sorted_digits):
     run([*AUDIT, "--limit", "20", "--seed", "3"])
-    run(["certify", "mlp", "--data", "sorted.npz", "--limit", "20", "--seed", "3", "--n", "20", "--quiet"])
+    run(["certify", *NETWORK, "--data", "sorted.npz", "--limit", "20", "--seed", "3", "--n", "20", "--quiet"])
     audit, rows = audited("robustkit-report")
     assert audit["data"]["selection"] == "20 of 120 samples, stratified by class (seed 3)"
     assert sorted(row["label"] for row in rows) == sorted([*"0123456789"] * 2)
