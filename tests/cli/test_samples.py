@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from complaints import complaint
 from nets import digits, digits_cnn
+from safetensors.torch import save_file
 
 import robustkit
 from robustkit.attacks import FGSM, FMN
