@@ -88,7 +88,8 @@ def sample_ids(ids: Tensor | None, count: int, device: torch.device) -> Tensor:
     """
     if ids is None:
         return torch.arange(count, device=device)
-    ids = read_ids(ids, count)[0]
+    if not isinstance(ids, Tensor) or ids.is_floating_point():
+        ids = read_ids(ids, count)[0]
     different = len(set(ids.tolist()))
     if not len(ids) == different == count or bool((ids < 0).any()):
         raise ConfigurationError(
