@@ -121,7 +121,7 @@ def test_shards_merge_whether_an_option_was_typed_by_its_old_name_or_its_new_one
     shards = ["robustkit-shard-1-of-2", "robustkit-shard-2-of-2"]
     assert "--draws" in json.loads((folder / shards[0] / "shard.json").read_text())["arguments"]
     assert run(["merge", *shards, "--option", "nearest"]) in (0, 3)
-    assert "half of the samples can be broken within Linf" in capsys.readouterr().out
+    assert "half of the samples were broken within Linf" in capsys.readouterr().out
 
 
 def test_merging_the_wrong_folders_is_refused(folder, capsys):
