@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation, RobustkitError
 from robustkit.model.classifier import Classifier
+from robustkit.model.gradient import Tally
 
 ROWS = 64  # samples that are looked at; the doctor's parts of 1 and 7 are chosen to divide them unevenly
 
@@ -36,6 +38,22 @@ def first_pass(classifier: Classifier, x: Tensor) -> Tensor:
             f"doctor: expected finite scores, got {logits[row].tolist()[:5]} for sample {row}; check the weights"
         )
     return logits
+
+
+def count_outputs(classifier: Classifier, x: Tensor) -> int:
+    """Returns how many outputs the model has, asking it about `x` if that is not known; no pass is counted.
+
+    Raises:
+        InvalidEvaluation: As `first_pass`, and if the inputs cannot be used.
+    """
+    if classifier.num_classes is not None:
+        return classifier.num_classes
+    counted, classifier.tally = classifier.tally, Tally()
+    try:
+        with classifier.frozen(), torch.no_grad():
+            return first_pass(classifier, classifier.accept(x)).shape[1]
+    finally:
+        classifier.tally = counted
 
 
 def _shape_advice(x: Tensor) -> str:

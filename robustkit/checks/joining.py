@@ -7,16 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
-import torch
-
 from robustkit.base.settings import every, instance
-from robustkit.checks.first_pass import ROWS, first_pass
+from robustkit.checks.first_pass import ROWS, count_outputs
 from robustkit.data.classes import ClassMap
 from robustkit.data.dataset import Dataset, batches
 from robustkit.data.given import as_dataset
 from robustkit.data.joined import joined
 from robustkit.model.classifier import Classifier, as_classifier
-from robustkit.model.gradient import Tally
 
 
 def join_classes(
@@ -53,7 +50,7 @@ def join_classes(
 
 
 def _outputs(classifier: Classifier, dataset: Dataset) -> tuple[Dataset, int]:
-    """Returns the data and how many outputs the model has; the question is not counted among its passes."""
+    """Returns the data, to be read from their start, and how many outputs the model has."""
     if classifier.num_classes is not None:
         return dataset, classifier.num_classes
     source = dataset.source
@@ -61,11 +58,4 @@ def _outputs(classifier: Classifier, dataset: Dataset) -> tuple[Dataset, int]:
         first = [*islice(source, 1)]
         dataset = dataclasses.replace(dataset, source=chain(first, source))
         source = first
-    x = next(batches(source, ROWS, ROWS)).x
-    counted = classifier.tally
-    classifier.tally = Tally()
-    try:
-        with classifier.frozen(), torch.no_grad():
-            return dataset, first_pass(classifier, classifier.accept(x)).shape[1]
-    finally:
-        classifier.tally = counted
+    return dataset, count_outputs(classifier, next(batches(source, ROWS, ROWS)).x)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.checks.first_pass import count_outputs
 from robustkit.data.dataset import Dataset, batches
 from robustkit.data.given import as_dataset
 from robustkit.model.classifier import Classifier
@@ -26,5 +27,4 @@ def count_classes(who: str, classifier: Classifier, data: Any) -> int:
             " Classifier with num_classes"
         )
     first = next(batches(as_dataset(data, classifier.bounds), 4, 4))
-    with classifier.frozen():
-        return classifier.classes(classifier.accept(first.x))
+    return count_outputs(classifier, first.x)

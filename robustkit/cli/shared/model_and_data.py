@@ -54,10 +54,9 @@ class ModelAndData:
 
         Raises:
             ConfigurationError: If the data can be read only once.
-            InvalidEvaluation: If the doctor refuses data or model.
+            InvalidEvaluation: If the model cannot be asked.
         """
-        from robustkit.checks.doctor import examine
-        from robustkit.checks.first_pass import ROWS
+        from robustkit.checks.first_pass import ROWS, count_outputs
         from robustkit.data.dataset import batches
 
         classifier = self.classifier
@@ -65,10 +64,8 @@ class ModelAndData:
             return classifier.num_classes
         if isinstance(self.dataset.source, Iterator):
             raise ConfigurationError("audit: expected --classes, because these data can be read only once; add it")
-        first = next(batches(self.dataset, ROWS, ROWS))
-        examine(classifier, first.x, first.y)
-        with classifier.frozen():
-            return classifier.classes(classifier.accept(first.x[:1]))
+        with classifier.checked():
+            return count_outputs(classifier, next(batches(self.dataset, ROWS, ROWS)).x)
 
     def part(self, x: torch.Tensor) -> Part:
         """Returns how a composition names this model, which takes inputs like `x` (N, ...)."""
