@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -35,7 +35,6 @@ from robustkit.checks.doctor import examine
 from robustkit.checks.first_pass import ROWS
 from robustkit.checks.joining import join_classes
 from robustkit.data.dataset import Batch, Dataset, check_bounds, count_samples, samples_sha256, samples_sum
-from robustkit.data.given import as_dataset
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import sampled, shuffled
 from robustkit.evaluation.attack_run import common_threat
@@ -109,14 +108,14 @@ def evaluate(
     classifier = as_classifier(classifier)
     protocol, threat = _attacks(attacks, classifier, data)
     batch_size, limit, seed = sizes("evaluate", batch_size, limit, seed)
-    _check(examples, progress, (accelerate, evidence), folder, finished)
-    dataset = sampled(join_classes(classifier, _as_dataset(data, classifier)), limit, first, seed)
+    _check(classifier, data, examples, progress, (accelerate, evidence), folder, finished)
+    dataset = sampled(join_classes(classifier, data), limit, first, seed)
     here, stopping, size = ranks(), EarlyStopping(until, budget), count_samples(dataset)
     share = Share(shard, here, stopping, folder is not None)
     probe = Probes(classifier, seed, probes, tuning, later=share.by_hand)
     meter = Meter(progress if here.first else None, 1 + len(protocol.attacks), probe.visits(size))
     dataset = shuffled(dataset, seed) if stopping.early else dataset
-    head, stream = _begun(cut(dataset, batch_size, size, stopping, meter))
+    head = next(stream := cut(dataset, batch_size, size, stopping, meter))
     found = _examined(classifier, dataset, head, batch_size, expected_clean_accuracy)
     given = {"limit": limit, "first": first, "batch size": batch_size, "examples": examples, "evidence": evidence}
     setup, search = _set_up(classifier, protocol, threat, dataset, head, seed, stopping.early, size, accelerate, given)
@@ -125,7 +124,7 @@ def evaluate(
     meter.begin(parts.taken, size if stopping.early else share.rows(size, batch_size, known))
     chunk, place = Chunk(setup, classifier, search, batch_size, meter.tell), 0
     with parts.kept():
-        for batch in stream:
+        for batch in chain([head], stream):
             if share.mine(place in known):
                 part = chunk.run(batch, place, Part.empty(setup, examples, evidence))
                 parts.add(part)
@@ -152,8 +151,17 @@ def _examined(
     return found
 
 
-def _check(examples: int, progress: Any, flags: tuple[bool, bool], folder: Any, finished: Any) -> None:
-    """Raises ConfigurationError where an argument is of the wrong kind."""
+def _check(
+    classifier: Classifier,
+    data: Any,
+    examples: int,
+    progress: Any,
+    flags: tuple[bool, bool],
+    folder: Any,
+    finished: Any,
+) -> None:
+    """Raises ConfigurationError where the data have other bounds than the model, or an argument is of a wrong kind."""
+    check_bounds("evaluate", data, classifier.bounds)
     integer("evaluate", "examples", examples, 0)
     for name, value in zip(("accelerate", "evidence"), flags, strict=True):
         flag("evaluate", name, value)
@@ -162,21 +170,6 @@ def _check(examples: int, progress: Any, flags: tuple[bool, bool], folder: Any, 
     if folder is not None:
         path("evaluate", "folder", folder)
     every("evaluate", "finished", finished, str, os.PathLike)
-
-
-def _begun(stream: Iterator[Batch]) -> tuple[Batch, Iterator[Batch]]:
-    """Returns the first batch, and all of them; raises InvalidEvaluation where there is none."""
-    if (head := next(stream, None)) is None:
-        raise InvalidEvaluation("evaluate: expected at least one sample, got none; check the data")
-    return head, chain([head], stream)
-
-
-def _as_dataset(data: Any, classifier: Classifier) -> Dataset:
-    """Returns the data with a name; raises ConfigurationError where their bounds are not those of the model."""
-    check_bounds("evaluate", data, classifier.bounds)
-    dataset = as_dataset(data, classifier.bounds)
-    check_bounds("evaluate", dataset, classifier.bounds)
-    return dataset
 
 
 def _attacks(attacks: Any, classifier: Classifier, data: Any) -> tuple[Protocol, Threat]:

@@ -13,7 +13,6 @@ from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.settings import every, sizes
 from robustkit.checks.joining import join_classes
-from robustkit.data.dataset import Dataset
 from robustkit.data.given import as_dataset
 from robustkit.data.labels import names_of_classes
 from robustkit.evaluation.class_count import count_classes
@@ -74,7 +73,7 @@ def assert_robust(
     classes, data = count_classes("assert_robust", classifier, data), join_classes(classifier, data)
     fast = get_protocol("fast", norm=norm, eps=eps, classes=classes)
     protocol = fast if attacks is None else as_protocol(attacks, lambda: classes)
-    named = names_of_classes(classes, classifier.class_names, data.class_names if isinstance(data, Dataset) else None)
+    named = names_of_classes(classes, classifier.class_names, data.class_names)
     check_names(rules, names(named, protocol))
     settings: Any = {"batch_size": batch_size, "limit": limit, "first": first, "seed": seed, "examples": 0}
     found = evaluate(classifier, data, protocol, **settings)

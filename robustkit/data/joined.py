@@ -13,7 +13,7 @@ from torch import Tensor
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.data.class_readings import Classes
 from robustkit.data.classes import ClassMap, join, select
-from robustkit.data.dataset import Dataset, _fields, _holds_samples, batches
+from robustkit.data.dataset import Dataset, _fields, _holds_samples, are_columns, batches
 from robustkit.data.labels import as_labels, as_tensor
 
 _LEFT_OUT = -1
@@ -75,7 +75,7 @@ def relabelled(dataset: Dataset, outputs: Sequence[int | None]) -> Dataset:
         return dataset
     table = torch.tensor([_LEFT_OUT if output is None else output for output in outputs])
     source = dataset.source
-    if isinstance(source, (tuple, list)) and source and isinstance(source[0], (Tensor, np.ndarray)):
+    if are_columns(source):
         changed: Any = _arrays(source, table)
     elif _holds_samples(source):
         changed = _Samples(source, table)
@@ -90,7 +90,7 @@ def known_labels(source: Any) -> Tensor | None:
 
     Attributes of other classes are not trusted: what they hold need not be what comes with a sample.
     """
-    if isinstance(source, (tuple, list)) and source and isinstance(source[0], (Tensor, np.ndarray)):
+    if are_columns(source):
         return as_labels(source[1]).cpu()
     library = type(source).__module__.split(".")[0] in ("torchvision", "robustkit")
     known = getattr(source, "targets", getattr(source, "labels", None)) if library else None

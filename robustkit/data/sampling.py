@@ -81,9 +81,8 @@ def shuffled(dataset: Dataset, seed: int) -> Dataset:
     return dataclasses.replace(mixed, notes=(*dataset.notes, f"in random order (seed {seed})"))
 
 
-def narrowed(data: Any, ids: Collection[int]) -> Dataset:
+def narrowed(dataset: Dataset, ids: Collection[int]) -> Dataset:
     """Returns the samples with these ids, read without the others where ids are places in the data; else all data."""
-    dataset = data if isinstance(data, Dataset) else Dataset(name="data", source=data)
     whole, size = indexed(dataset), count_samples(dataset)
     if whole is None or not size or not ids or max(ids) >= size:
         return dataset

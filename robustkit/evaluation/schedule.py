@@ -125,7 +125,8 @@ def batches_per_piece(size: int | None, batch_size: int) -> int:
         size: How many samples there are, if known.
         batch_size: Rows the model sees at once.
     """
-    return CHUNK if size is None else min(CHUNK, -(-size // (FEWEST * batch_size)))
+    # One of no samples, too: whoever reads it says that there are none.
+    return CHUNK if size is None else min(CHUNK, max(1, -(-size // (FEWEST * batch_size))))
 
 
 def cut(dataset: Dataset, batch_size: int, size: int | None, stopping: EarlyStopping, meter: Meter) -> Iterator[Batch]:
