@@ -103,8 +103,6 @@ def between(who: str, setting: str, value: object, interval: str) -> float:
         below = number < high if interval[-1] == ")" else number <= high
         if above and below:
             return number
-    if interval == "(-inf, inf)":
-        raise wrong(who, setting, value, "a finite number")
     raise ConfigurationError(f"{who}: expected {setting} in {interval}, got {shown(value)}; correct it")
 
 
@@ -198,10 +196,17 @@ def settle(who: str, value: Any) -> None:
             case "int":
                 given = integer(who, field.name, given, ANY)
             case "float":
-                given = between(who, field.name, given, "(-inf, inf)")
+                given = _finite(who, field.name, given)
             case "bool":
                 given = flag(who, field.name, given)
         object.__setattr__(value, field.name, given)
+
+
+def _finite(who: str, setting: str, value: object) -> int | float:
+    number = plain(value)
+    if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
+        return number
+    raise wrong(who, setting, value, "a finite number")
 
 
 def function(who: str, setting: str, value: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.data.dataset import Dataset
 from robustkit.data.tables import from_columns, refuse_repeated
+from robustkit.loading.libraries.optional import package
 from robustkit.loading.listing import path_column, read_listing
 from robustkit.loading.preprocessing import Preprocessing
 
@@ -73,10 +73,7 @@ def _csv(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _parquet(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise ConfigurationError(f"data '{path}': expected pyarrow to be installed; pip install pyarrow") from None
+    parquet = package("pyarrow.parquet", f"data '{path}'")
     try:
         table = parquet.read_table(path)
     except Exception as error:

@@ -138,7 +138,8 @@ class ModelOptions:
         prepared = prepared or self._prepared()
         if is_small(self.model):
             dataset = with_fitting_axes(dataset, lambda x: fits(self.model, tuple(x.shape[1:])))
-        names = self._names() or self._preset_names(prepared)
+        typed = self._names()
+        names = typed or self._preset_names(prepared)
         shape, classes = self._shape_and_classes(dataset, names or dataset.class_names)
         module = self._load_module(shape, classes)
         prepared = self._confirmed(prepared, module)
@@ -150,7 +151,7 @@ class ModelOptions:
             output=self.output,
             select=self.output_key,
             num_classes=self.classes or (classes if self.replace_head or not dataset.class_names else None),
-            class_names=self._names() or self._preset_names(prepared),
+            class_names=typed or self._preset_names(prepared),
             draws=self.draws,
             device=device,
         )
