@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robustkit.checks.preprocessing_mistakes import Changed, other_constants, other_inputs, own_constants
 from robustkit.model.classifier import Classifier
+from robustkit.model.normalization import normalized
 from robustkit.model.output import candidates
 
 GAIN = 0.1  # of accuracy, the least that a repair has to bring
@@ -74,17 +75,15 @@ def other_normalisation(
         if tried := _right(changed, classifier, x, y, rows):
             found.append(_judged(now, *tried, least=0.0, luck=FEW))
             right = int(tried[2].sum())
-            if not doubt and right >= int(now.sum()) and not _identity(changed, classifier):
+            if not doubt and right >= int(now.sum()) and not _identity(changed, classifier, x):
                 doubt = f"as many ({right}) are correct {changed.change}: if the model was trained so, {changed.cure}"
     return _best(found), doubt
 
 
-def _identity(changed: Changed, classifier: Classifier) -> bool:
-    """Whether constants are those that the model has: none is mean 0 and std 1."""
-    given = [(0.0 if mean is None else mean, 1.0 if std is None else std) for mean, std in (
-        (classifier.mean, classifier.std), (changed.settings["mean"], changed.settings["std"]))]  # fmt: skip
-    (mean, std), (other_mean, other_std) = ([torch.as_tensor(c).double().flatten() for c in pair] for pair in given)
-    return bool((mean == other_mean).all() and (std == other_std).all())
+def _identity(changed: Changed, classifier: Classifier, x: Tensor) -> bool:
+    """Whether constants do to inputs what those of the model do."""
+    other = classifier.replace(**changed.settings)
+    return normalized(x[:1], other.mean, other.std).equal(normalized(x[:1], classifier.mean, classifier.std))
 
 
 def _best(found: Iterable[Repair | None]) -> Repair | None:

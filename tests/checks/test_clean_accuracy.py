@@ -210,6 +210,15 @@ def test_constants_that_cost_a_good_model_little_are_found_and_those_as_good_are
     assert "as many (400) are correct without mean and std" in equal.message
 
 
+def test_constants_may_have_the_shape_of_an_image():
+    x = torch.rand(60, 3, 4, 4, generator=generator(3))
+    y = (x[:, 0, 0, 1] > x[:, 0, 0, 0]).long()
+    whole = Twin(net=nn.Identity(), after=lambda z: z[:, 0, 0, :2])  # no constants of a channel change its answers
+    found = judged(whole, x, y, mean=torch.full((3, 4, 4), 0.1))
+    assert found.status == "pass"
+    assert "as many (60) are correct without mean and std" in found.message
+
+
 class Corner(nn.Module):
     """Returns one pixel of each image."""
 
