@@ -8,10 +8,10 @@ import robustkit
 from robustkit.attacks import APGD
 
 EPS = 0.1
-STRONG = [APGD(eps=EPS, steps=20), APGD(eps=EPS, steps=20, loss="dlr", targets=9)]
+STRONG = [APGD(eps=EPS, steps=10), APGD(eps=EPS, steps=10, loss="dlr", targets=9)]
 
 
-def audited(model, attacks, n=40, probes=24, **arguments):
+def audited(model, attacks, n=30, probes=16, **arguments):
     return robustkit.evaluate(model, digits(n), attacks, probes=probes, **arguments)
 
 

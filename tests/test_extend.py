@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = {page.stem: page for page in sorted((ROOT / "docs" / "extend").glob("*.md"))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_works_to_the_letter(page, tmp_path):
     script = Path(__file__).with_name("follow_page.py")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import os
 import pkgutil
 import re
@@ -122,6 +123,7 @@ def test_few_files_stand_at_the_door() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= 8
 
 
+@functools.cache
 def functions() -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
     """Returns every function and method of the package by module and name."""
     found = {}
@@ -223,6 +225,7 @@ def test_torch_is_not_imported_before_it_is_needed(code: str) -> None:
     subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_a_public_module_is_there_without_importing_it() -> None:
     code = "import robustkit; robustkit.attacks.PGD(eps=0.1); robustkit.report.build_audit"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT)

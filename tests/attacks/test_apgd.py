@@ -209,7 +209,7 @@ def looker(net: nn.Module, label: int) -> Callable[[np.ndarray], tuple[float, np
     return look
 
 
-@pytest.mark.parametrize("eps", [0.3, 1.5, 4.0])
+@pytest.mark.parametrize("eps", [1.5, *(pytest.param(eps, marks=pytest.mark.slow) for eps in (0.3, 4.0))])
 def test_the_whole_walk_is_that_of_a_plain_loop_over_one_row(eps):
     net, x, y = smooth_cnn().eval().requires_grad_(False), images(12), labels(12)
     path, seen = walk(APGD(norm="L1", eps=eps, steps=50, loss="margin"), net, x, y)
@@ -291,7 +291,7 @@ def boxed_model(d: int, filled: float, seed: int) -> tuple[nn.Module, Tensor, fl
     return net, x.unsqueeze(0), float((parts * room[order]).sum())
 
 
-@pytest.mark.parametrize("d", [30, 64, 200])
+@pytest.mark.parametrize("d", [30, *(pytest.param(d, marks=pytest.mark.slow) for d in (64, 200))])
 @pytest.mark.parametrize("filled", [0.5, 2.3, 5.7, 11.2])
 def test_linear_models_break_just_outside_the_exact_distance_in_the_box_and_never_inside(d, filled):
     for seed in range(2):

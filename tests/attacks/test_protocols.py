@@ -93,7 +93,7 @@ class TestNames:
         assert all(len(text) == 12 for text in prints)
         assert one.fingerprint() == get_protocol("autoattack", norm="Linf", eps="8/255", classes=10).fingerprint()
 
-    @pytest.mark.parametrize("classes", [2, 3, 7, 10, 100])
+    @pytest.mark.parametrize("classes", [2, 3, 10, *(pytest.param(k, marks=pytest.mark.slow) for k in (7, 100))])
     @pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
     def test_every_attack_of_every_protocol_runs_for_every_number_of_classes(self, norm, classes):
         net = smooth_cnn(classes, dtype=torch.float32)
@@ -126,7 +126,7 @@ class TestCascade:
         assert found.robust_accuracy.k == standing.sum()
         assert sum(found.attack_success(label).k for label in labels) == found.attack_success().k > 0
 
-    @pytest.mark.parametrize("size", [1, 13, 256])
+    @pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 13, 256])
     def test_batch_size_and_order_do_not_matter(self, size):
         x, y = (part[20:50] for part in digits(60))
         one = robustkit.evaluate(digits_cnn(), (x, y), short(), batch_size=17)

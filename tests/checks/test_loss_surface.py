@@ -63,15 +63,15 @@ class TestStrength:
     @pytest.mark.parametrize("eps", [8 / 255, 0.15])
     @pytest.mark.parametrize("wrap", [lambda net: net.bfloat16(), lambda net: net.half(), Autocast])
     def test_rounding_is_not_called_stairs(self, wrap, eps):
-        x, y = digits(32)
+        x, y = digits(8)
         model = Classifier(wrap(copy.deepcopy(digits_cnn())).eval())
         with model.frozen():
-            found = smooth(model, x, y, torch.arange(32), eps=eps)
+            found = smooth(model, x, y, torch.arange(8), eps=eps)
         assert found.status == "pass"
         assert "spread" not in str(found.value)
 
     def test_declared_chance_is_not_called_rough(self):
         noisy = Classifier(Twin(before=lambda x: x + 0.02 * torch.randn_like(x)).eval(), draws=4)
-        found = by_id(audited(noisy, [PGD(eps=EPS, steps=3, eot=2)], n=12, probes=6))
+        found = by_id(audited(noisy, [PGD(eps=EPS, steps=2, eot=2)], n=6, probes=3))
         assert [found[id].status for id in ("Q17", "Q18", "Q20")] == ["not run"] * 3
         assert found["Q10"].status == "pass"

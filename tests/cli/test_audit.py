@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from complaints import complaint
 from nets import digits
@@ -188,6 +189,7 @@ def net(): return load_model({model!r})
 """
 
 
+@pytest.mark.slow
 def test_foreign_networks_and_true_idx_files_through_the_command_line(shared_data, in_folder, capsys):
     test = np.load(shared_data / "data/mnist/test.npz")
     raw = in_folder / "MNIST" / "raw"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from robustkit.cli import run
 
 
+@pytest.mark.slow
 def test_demo_trains_audits_and_reports(in_folder, capsys, monkeypatch):
     import robustkit.defenses
 

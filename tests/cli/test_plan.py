@@ -51,8 +51,10 @@ def test_a_plan_for_a_model_forecasts_passes_and_time(in_folder, capsys):
         "0.5",
         "--probe",
         "0.1s",
+        "--eps",
+        "0.3",
     ]
     assert run(arguments) == 0
     out = capsys.readouterr().out
-    assert "Cost of fast, Linf 8/255 on this machine, from 16 samples" in out
+    assert "Cost of fast, Linf 0.3 on this machine, from 16 samples" in out
     assert "backward passes" in out

@@ -107,6 +107,7 @@ def test_partners_and_scores_are_the_evidence(found, planted):
     assert sorted(issue.score for issue in found.of("range")) == pytest.approx([0.25] * 5 + [0.5] * 5)
 
 
+@pytest.mark.slow
 def test_clean_digits_have_next_to_no_issues():
     result = clean(read("train"), read("test"))
     counts = {kind: len(result.of(kind)) for kind in KINDS}
@@ -144,6 +145,7 @@ def test_few_or_lonely_samples_are_said_not_to_be_judged():
     assert clean(dataclasses.replace(train, y=lonely)).label_share is None
 
 
+@pytest.mark.slow
 def test_labels_are_not_judged_by_predictions_that_are_mostly_wrong_themselves():
     train = read("train")
     guessed = dataclasses.replace(train, y=torch.randint(0, 10, train.y.shape, generator=generator(4)))

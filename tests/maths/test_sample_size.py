@@ -41,6 +41,7 @@ def test_mcnemar_sizes_are_the_tabled_ones():
     assert found == {0.05: [3923, 979, 434], 0.1: [7847, 1960, 870], 0.2: [15696, 3923, 1742]}
 
 
+@pytest.mark.slow
 def test_the_planned_size_has_about_the_planned_power():
     n = samples_for_mcnemar(0.03, 0.1)
     rng = np.random.default_rng(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
 from nets import digits, digits_cnn
 from probe_examples import EPS, audited, by_id
 from twins import twins
@@ -33,6 +34,7 @@ class TestStrength:
         assert found.value > 0
         assert "use pgd or apgd" in found.message
 
+    @pytest.mark.slow
     def test_foreign_attacks_are_watched_too(self):
         # Steps of twice the radius jump from wall to wall, and foolbox returns wherever the last one ended.
         options = (("steps", 9), ("rel_stepsize", 2.0), ("random_start", False))

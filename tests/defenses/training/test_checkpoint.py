@@ -111,6 +111,7 @@ fit(Classifier(model), images(30, torch.float32), labels(30), TRADES(attack=PGD(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["writing", pytest.param("training", marks=pytest.mark.slow)])
 def test_a_run_killed_by_the_system_resumes_to_the_same_bits(trained, start, tmp_path, how):
     straight, _ = trained(EVERY["trades"], epochs=2)

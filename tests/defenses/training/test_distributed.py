@@ -29,6 +29,7 @@ def pair(tmp_path_factory):
     return found, everybody, folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_train_to_the_weights_of_one(pair, name):
     alone, result = train(name)
@@ -37,12 +38,14 @@ def test_two_processes_train_to_the_weights_of_one(pair, name):
     torch.testing.assert_close(pair[0][f"{name} losses"], losses, **LIKE)
 
 
+@pytest.mark.slow
 def test_both_processes_end_with_the_same_bits_with_batch_norm_too(pair):
     (first, _), (second, _) = pair[1]
     assert first == second
     assert len(first) == len(CASES) + len(WITH_BATCH_NORM)
 
 
+@pytest.mark.slow
 def test_another_number_of_processes_goes_on_from_a_checkpoint(pair):
     straight, _ = train("free")
     torch.testing.assert_close(pair[0]["resumed by two"], straight, **LIKE)
@@ -50,6 +53,7 @@ def test_another_number_of_processes_goes_on_from_a_checkpoint(pair):
     torch.testing.assert_close(resumed, straight, **LIKE)
 
 
+@pytest.mark.slow
 def test_all_stop_when_the_clock_of_the_first_says_so(pair):
     assert [stopped for _, stopped in pair[1]] == ["0 minutes are over"] * 2
 

@@ -61,6 +61,7 @@ class Once:
 # When a network of this size collapses differs from processor to processor; that it is stopped where it does, does not.
 
 
+@pytest.mark.slow
 def test_catastrophic_overfitting_is_stopped_at_the_first_epoch_that_shows_it(digit_images):
     left, result = (one_step_training(*digit_images, how, epochs=12, **DIGITS) for how in ("ignore", "stop"))
     assert not left.stopped
@@ -71,6 +72,7 @@ def test_catastrophic_overfitting_is_stopped_at_the_first_epoch_that_shows_it(di
     assert [finding.epoch for finding in result.findings] == [last.number]
 
 
+@pytest.mark.slow
 def test_the_look_between_epochs_stops_it_no_later(digit_images):
     late, result = (one_step_training(*digit_images, "stop", epochs=12, guard_every=n, **DIGITS) for n in (200, 4))
     assert result.stopped == late.stopped == "catastrophic overfitting"
@@ -95,6 +97,7 @@ def test_a_run_that_was_rolled_back_goes_on_to_its_end_with_smaller_steps(digit_
     assert cured.epochs[2].loss != left.epochs[2].loss
 
 
+@pytest.mark.slow
 def test_a_run_that_was_rolled_back_resumes_to_the_same_bits(digit_images, tmp_path, monkeypatch):
     settings = {**DIGITS, "epochs": 7}
     Once(monkeypatch, 3)

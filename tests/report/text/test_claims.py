@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -27,6 +28,7 @@ CLAIMS = re.compile(
 )
 
 
+@functools.cache
 def fixed_texts() -> dict[str, str]:
     """Every text of ours that can reach a reader, whichever branch it stands in."""
     texts = {}
