@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
-from robustkit.attacks.threat import Threat, refuse_grey_levels
+from robustkit.attacks.threat import Threat
 from robustkit.attacks.transfer import Transfer
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.processes import ranks
@@ -173,11 +173,9 @@ def _check(
 
 
 def _attacks(attacks: Any, classifier: Classifier, data: Any) -> tuple[Protocol, Threat]:
-    """Returns the attacks and their threat; raises ConfigurationError where its eps could mean two things."""
+    """Returns the attacks and their threat."""
     protocol = as_protocol(attacks, partial(count_classes, "evaluate", classifier, data))
-    threat = common_threat(protocol.attacks, classifier)
-    refuse_grey_levels(threat.eps, classifier.bounds)
-    return protocol, threat
+    return protocol, common_threat(protocol.attacks, classifier)
 
 
 def _set_up(

@@ -241,6 +241,8 @@ def test_an_eps_in_grey_levels_for_other_bounds_must_be_said_as_a_decimal(eps):
     with pytest.raises(ConfigurationError, match=r"in -1\.\.1, got 8/255; give 0\.0627451 for 8/255 of the range"):
         robustkit.evaluate(wide, (x, y), [FGSM(eps=eps)])
     with pytest.raises(ConfigurationError, match="got 8/255"):
+        FGSM(eps=eps)(wide, x, y)
+    with pytest.raises(ConfigurationError, match="got 8/255"):
         robustkit.security_curve(wide, (x, y), [FGSM(eps="0.1")], ["0.1", eps])
     assert robustkit.evaluate(wide, (x, y), [FGSM(eps="0.0314")]).threat.eps == "0.0314"
     halves = Classifier(digits_cnn(), bounds=(-0.5, 0.5))  # as wide as 0..1, so that 255ths are grey levels

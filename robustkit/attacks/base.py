@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robustkit.attacks.engine import Engine
 from robustkit.attacks.rows import Problem, Rows
-from robustkit.attacks.threat import EVERYWHERE, Eps, Threat
+from robustkit.attacks.threat import EVERYWHERE, Eps, Threat, refuse_grey_levels
 from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.base.settings import Scalar, between, integer, plain, settle
 from robustkit.base.settings import seed as known_seed
@@ -168,7 +168,12 @@ class Attack(ABC):
         return y if self.target is None else torch.full_like(y, self.target)
 
     def threat(self, classifier: Classifier) -> Threat:
-        """Returns what this attack may change on the inputs of `classifier`."""
+        """Returns what this attack may change on the inputs of `classifier`.
+
+        Raises:
+            ConfigurationError: If an eps in 255ths could mean two things for them.
+        """
+        refuse_grey_levels(self.eps, classifier.bounds)
         return Threat(norm=self.norm, eps=self.eps, bounds=classifier.bounds, target=self.target, levels=self.levels)
 
     def settings(self) -> dict[str, Scalar]:

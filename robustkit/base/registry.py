@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from robustkit.base.errors import ConfigurationError, one_line, suggest
+from robustkit.base.foreign_code import remember
 from robustkit.base.settings import ADDRESS, split
 
 T = TypeVar("T")
@@ -93,6 +94,7 @@ class Registry(Generic[T]):
                 addresses = " or ".join(point.value for point in points)
                 raise ConfigurationError(f"{who}: expected one of that name, got {len(points)}; use {addresses}")
             try:
+                remember(points[0].module)
                 return self._checked(points[0].load(), who)
             except ConfigurationError:
                 raise
@@ -143,6 +145,7 @@ def load(address: str, who: str) -> Any:
     if not is_address(address):
         raise ConfigurationError(f"{who}: expected package.module:name, got '{address}'; correct it")
     module_name, _, attribute = address.partition(":")
+    remember(module_name)
     with current_directory_first():
         try:
             module = importlib.import_module(module_name)

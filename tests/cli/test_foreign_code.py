@@ -75,6 +75,55 @@ def test_what_the_data_raise_is_theirs(models, capsys):
     assert "the data raised KeyError: 'row 65'; repair it" in complaint(capsys, words, ExitCode.USAGE)
 
 
+PLUG_INS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from robustkit.attacks import PGD
+from robustkit.defenses import Objective
+
+def loss(logits, goal):
+    return {}[len(goal)]
+
+@dataclass(frozen=True, kw_only=True)
+class Broken(PGD):
+    name: ClassVar[str] = "broken"
+    source: ClassVar[str] = "this test"
+
+    def step(self, problem, rows):
+        return rows.having(x_adv=self.nothing)
+
+@dataclass(frozen=True, kw_only=True)
+class Lost(Objective):
+    name: ClassVar[str] = "lost"
+    source: ClassVar[str] = "this test"
+
+    def loss(self, classifier, batch, x_adv):
+        return [][0]
+"""
+
+
+MEANT = ["--expected-clean-accuracy", "0.1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["audit", "--attack", "{}:Broken", *MEANT], "raised AttributeError: 'Broken' object has no"),
+        (["audit", "--attack", "pgd:steps=2,loss={}:loss", *MEANT], "raised KeyError: "),
+        (["train", "--objective", "{}:Lost", "--epochs", "1"], "raised IndexError: list index out of range"),
+    ],
+)
+def test_what_a_plug_in_raises_is_theirs(models, capsys, words, message):
+    module = f"plug_ins_{len(words[2])}"
+    (models / f"{module}.py").write_text(PLUG_INS)
+    command, *more = (word.format(module) for word in words)
+    words = [command, "nets_of_mine:cnn", "--data", "digits.npz", "--eps", "0.1", *more]
+    err = complaint(capsys, words, ExitCode.USAGE)
+    assert f"robustkit: {module} {message}" in err
+    assert "repair it (--debug shows where)" in err
+
+
 def test_lazy_layers_get_their_parameters_from_the_first_sample(models, capsys):
     assert run(["audit", "raising:lazy", *AUDIT, "--limit", "8"]) == 0
 

@@ -30,7 +30,8 @@ FIELDS = {
     "link", "name", "authors", "additional_data", "number_forward_passes", "dataset", "venue", "architecture", "eps",
     "clean_acc", "reported", "autoattack_acc", "footnote", "unreliable",
 }  # fmt: skip
-MODEL = audit("standard CNN", 0.62, gallery=0)
+PART = audit("standard CNN", 0.62, gallery=0)
+MODEL = dataclasses.replace(PART, data=dataclasses.replace(PART.data, selection="all samples"))
 
 
 def test_a_leaderboard_entry_has_its_field_names_and_knows_what_it_does_not_know():
@@ -49,6 +50,10 @@ def test_only_autoattack_as_published_is_entered_as_such(change):
     info = json.loads(robustbench(other))
     assert info["autoattack_acc"] is None
     assert f"Robust accuracy {100 * MODEL.worst_case.accuracy.value:.2f} against" in info["footnote"]
+
+
+def test_a_part_of_the_samples_is_not_entered_as_autoattack():
+    assert json.loads(robustbench(PART))["autoattack_acc"] is None
 
 
 def test_a_model_card_is_yaml_with_the_clean_figure_beside_the_attacked():

@@ -18,11 +18,12 @@ Row = Sequence[Cell]
 def robustbench(audit: Audit) -> str:
     """Returns the JSON of RobustBench's model_info: their field names, accuracies as text in percent, unknown as null.
 
-    Only the published AutoAttack, unadapted and over all its samples, is entered as `autoattack_acc`; what any other
-    list of attacks found stands in the footnote. Link, authors and venue are for people to fill in.
+    Only the published AutoAttack, unadapted and over all samples of the data, is entered as `autoattack_acc`; what
+    anything else found stands in the footnote. Link, authors and venue are for people to fill in.
     """
     robust, method = audit.worst_case.accuracy, audit.method
-    published = method.protocol == "autoattack" and not method.changes and not method.early
+    whole = audit.data.selection == "all samples"
+    published = method.protocol == "autoattack" and not method.changes and not method.early and whole
     which = f"{audit.data.selection} of {audit.data.name}{f' ({audit.data.split})' if audit.data.split else ''}"
     footnote = f"{robust.n:,} samples: {which}; {audit.threat.norm} {audit.threat.eps}."
     if not published:
