@@ -323,7 +323,7 @@ def test_it_is_at_least_as_strong_as_every_other_l1_attack():
     assert robust_accuracy(APGD(norm="L1", eps=eps), net, x, y) <= min(theirs) + 0.003
 
 
-@pytest.mark.parametrize("targets", [0, 3])
+@pytest.mark.parametrize("targets", [0, *(pytest.param(v, marks=pytest.mark.slow) for v in (3,))])
 def test_batch_size_and_order_change_nothing_in_l1(targets):
     net, x, y = smooth_cnn().eval(), images(40), labels(40)
     attack = APGD(norm="L1", eps=0.7, steps=30, loss="dlr", targets=targets)

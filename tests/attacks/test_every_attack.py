@@ -116,7 +116,7 @@ def test_settings_are_complete_and_ready_for_json(attack):
         attack.eps = 1
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
+@pytest.mark.parametrize("norm", ["Linf", *(pytest.param(v, marks=pytest.mark.slow) for v in ("L2", "L1"))])
 def test_linear_models_break_just_outside_the_exact_distance_and_never_inside(norm):
     attacks = [FGSM(norm=norm)]
     attacks += [PGD(norm=norm, steps=200, step_size=0.05 * 0.03, eps=0.03, loss=loss) for loss in ("ce", "margin")]

@@ -26,6 +26,13 @@ KINDS = {
     ),
 }
 every_kind = pytest.mark.parametrize("attack", KINDS.values(), ids=KINDS)
+quick_kinds = pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(kind, id=name, marks=pytest.mark.slow if name in ("EADAttack", "HopSkipJumpAttack") else ())
+        for name, kind in KINDS.items()
+    ],
+)
 
 
 def states():
@@ -40,14 +47,7 @@ def test_it_breaks_rows_inside_the_threat(attack):
     assert (found.distance <= float(attack.eps)).all()
 
 
-@pytest.mark.parametrize(
-    "attack",
-    [
-        pytest.param(kind, marks=pytest.mark.slow if name in ("EADAttack", "HopSkipJumpAttack") else ())
-        for name, kind in KINDS.items()
-    ],
-    ids=KINDS,
-)
+@quick_kinds
 def test_results_depend_neither_on_batch_nor_order_nor_company(attack):
     whole = attack(NET, X, Y)
     order = torch.randperm(N, generator=generator())[:9]
@@ -68,7 +68,7 @@ def test_an_attack_that_draws_follows_the_seed_and_nothing_else(name):
     assert not attack(NET, X, Y, seed=1, ids=torch.arange(N) + 1).x_adv.equal(first.x_adv)
 
 
-@every_kind
+@quick_kinds
 def test_the_global_generators_are_neither_changed_nor_read(attack):
     torch.manual_seed(3)
     np.random.seed(3)  # noqa: NPY002
@@ -83,7 +83,7 @@ def test_the_global_generators_are_neither_changed_nor_read(attack):
     assert attack(NET, X, Y).x_adv.equal(first.x_adv)
 
 
-@every_kind
+@quick_kinds
 def test_forward_and_backward_passes_are_counted(attack):
     classifier = Classifier(NET)
     attack(classifier, X, Y)

@@ -57,7 +57,7 @@ def test_with_two_classes_it_is_within_five_percent_of_the_exact_distance_and_ne
 
 
 @every
-@every_box
+@pytest.mark.parametrize("bounds", [pytest.param(WIDE, marks=pytest.mark.slow), BOX], ids=["wide", "box"])
 def test_with_more_classes_the_nearest_of_the_runs_to_each_is_the_nearest_of_all(attack, bounds):
     """A run to the class behind the nearest boundary finds the nearest point, and no run finds a nearer one."""
     classes = 4

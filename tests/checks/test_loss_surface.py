@@ -38,7 +38,7 @@ def stairs(x):
 class TestStrength:
     @pytest.mark.parametrize("name", ["fast sine", "ripples on the logits", "quantised input", "winners take all"])
     def test_a_rough_surface_is_seen(self, name):
-        x, y = digits(64)
+        x, y = digits(24)
         assert by_id(checkup(Classifier(twins()[name]), (x, y)))["Q18"].status == "fail"
 
     @pytest.mark.parametrize(
@@ -70,6 +70,7 @@ class TestStrength:
         assert found.status == "pass"
         assert "spread" not in str(found.value)
 
+    @pytest.mark.slow
     def test_declared_chance_is_not_called_rough(self):
         noisy = Classifier(Twin(before=lambda x: x + 0.02 * torch.randn_like(x)).eval(), draws=4)
         found = by_id(audited(noisy, [PGD(eps=EPS, steps=2, eot=2)], n=6, probes=3))

@@ -170,7 +170,7 @@ def transferred(factor: float) -> tuple[list[nn.Module], list[list[torch.Tensor]
     return members, [[attack(net, x, y).x_adv for attack in ATTACKS] for net in members]
 
 
-@pytest.mark.parametrize("factor", [1, 50], ids=["plain", "saturated"])
+@pytest.mark.parametrize("factor", [pytest.param(1, marks=pytest.mark.slow), 50], ids=["plain", "saturated"])
 @pytest.mark.parametrize("rule", RULES)
 def test_attacked_end_to_end_an_ensemble_is_no_more_robust_than_under_transfer(rule, factor):
     x, y = digits(80)

@@ -52,7 +52,7 @@ def same(first, second):
     return True
 
 
-@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("count", [3, *(pytest.param(v, marks=pytest.mark.slow) for v in (1, 2, 5))])
 def test_shards_in_any_order_merge_to_the_report_and_ledger_of_one_process(alone, count):
     shards = [run(shard=(index, count)) for index in range(count)]
     assert sum(len(shard.ledger) for shard in shards) == 96
@@ -100,7 +100,7 @@ def killed_after(pieces):
     return progress
 
 
-@pytest.mark.parametrize("pieces", [1, 4])
+@pytest.mark.parametrize("pieces", [4, *(pytest.param(v, marks=pytest.mark.slow) for v in (1,))])
 def test_a_run_that_breaks_goes_on_where_it_was(alone, tmp_path, pieces):
     with pytest.raises(Killed):
         run(folder=tmp_path, progress=killed_after(pieces))
@@ -112,7 +112,7 @@ def test_a_run_that_breaks_goes_on_where_it_was(alone, tmp_path, pieces):
 
 
 def test_parts_are_written_once_a_minute_and_at_the_end(tmp_path, monkeypatch):
-    run(folder=tmp_path / "end")
+    run(folder=tmp_path / "end", limit=40)
     assert len(list((tmp_path / "end").iterdir())) == 1
     monkeypatch.setattr("robustkit.evaluation.checkpoint.EVERY", 0.0)
     run(folder=tmp_path / "often", limit=40)

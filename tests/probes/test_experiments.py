@@ -47,6 +47,7 @@ class TestRadii:
         assert "use apgd:steps=100" in item.message
         assert found.quality == "unreliable"
 
+    @pytest.mark.slow
     def test_a_hidden_gradient_does_not_lead_through_the_box(self):
         item = by_id(audited(twins()["quantised input"], [PGD(eps=EPS, steps=5)], n=16, probes=8))["Q12"]
         assert (item.status, item.value) == ("fail", 1.0)
@@ -79,6 +80,7 @@ class TestRadii:
 
 
 class TestStrength:
+    @pytest.mark.slow
     def test_twice_the_steps_convict_a_short_attack(self):
         item = by_id(audited(digits_cnn(), [PGD(eps=EPS, steps=3, step_size=0.02, random_start=False)]))["Q14"]
         assert item.status == "fail"
@@ -91,6 +93,7 @@ class TestStrength:
         assert found["Q14"].status == "fail"
         assert "use apgd:loss=dlr,targets=9" in found["Q14"].message
 
+    @pytest.mark.slow
     def test_weak_attacks_that_were_left_out_are_made_up_for(self, honest):
         found = by_id(honest)
         assert [found[id].status for id in ("Q13", "Q15", "Q16")] == ["pass"] * 3

@@ -119,7 +119,6 @@ class TestRandomModels:
 
 
 MASKED = twins()
-QUICK = ["quantised input"]
 
 
 def truth_about(name, attacks, n, seed=0):
@@ -146,9 +145,8 @@ def convicted(name, attacks, truth, n, probes, seed=0):
 class TestProbes:
     """The hardest case for the probes: an audit by one gradient attack, which a masked gradient fools completely."""
 
-    @pytest.mark.parametrize(
-        "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MASKED]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", MASKED)
     def test_a_masked_network_is_never_called_reliable(self, name):
         n = 12 if name == "purified" else 32
         alone = [PGD(eps=EPS, steps=10)]
@@ -179,14 +177,9 @@ def hardened():
 
 
 class TestHonest:
-    @pytest.mark.parametrize(("kind", "seed"), [
-        ("linear", 2),
-        *[
-            pytest.param(kind, seed, marks=pytest.mark.slow)
-            for kind in ("standard", "adversarial", "linear")
-            for seed in range(2, 6)
-        ],
-    ])  # fmt: skip
+    @pytest.mark.slow
+    @pytest.mark.parametrize("seed", range(2, 6))
+    @pytest.mark.parametrize("kind", ["standard", "adversarial", "linear"])
     def test_an_honest_model_is_always_reliable(self, kind, seed, hardened):
         x, y = digits(64)
         line = linear(torch.randn(10, 64, generator=torch.Generator().manual_seed(seed))).eval()

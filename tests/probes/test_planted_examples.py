@@ -24,6 +24,9 @@ from robustkit.probes.planting import draw, features, find_head, on_surface, pla
 RADII = {"Linf": 0.1, "L2": 0.5, "L1": 3.0}
 LINEAR = linear(torch.randn(10, 64, generator=generator()))
 norms = pytest.mark.parametrize("norm", list(RADII))
+quick_norms = pytest.mark.parametrize(
+    "norm", ["Linf", *(pytest.param(v, marks=pytest.mark.slow) for v in ("L2", "L1"))]
+)
 
 
 class Around(nn.Module):
@@ -48,7 +51,7 @@ def right(net: nn.Module, n: int = 8) -> tuple[Tensor, Tensor]:
     return x, net(x).argmax(1)
 
 
-@norms
+@quick_norms
 @pytest.mark.parametrize("net", [LINEAR, pytest.param(digits_cnn(), marks=pytest.mark.slow)], ids=["linear", "cnn"])
 def test_honest_models_pass_with_pgd_and_apgd(net, norm):
     x, y = right(net)
@@ -61,7 +64,7 @@ def test_honest_models_pass_with_pgd_and_apgd(net, norm):
     assert found.random.k <= 2
 
 
-@norms
+@quick_norms
 @pytest.mark.parametrize("masked", [
     quantised(),
     Around(digits_cnn(), before=lambda x: x.detach() + 0 * x),

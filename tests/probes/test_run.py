@@ -36,6 +36,7 @@ class TestTheWhole:
         assert found.quality == "reliable with remarks"
         assert (found.curve, found.probed) == (None, 0)
 
+    @pytest.mark.slow
     def test_they_depend_on_neither_batch_size_nor_order(self, honest):
         x, y = digits(30)
         order = torch.arange(29, -1, -1)
@@ -76,7 +77,7 @@ class TestTheWhole:
         assert any(stage.stage == "probe: planted adversarial examples" for stage in seen)
 
     @pytest.mark.parametrize("attack", [
-        PGD(norm="L2", eps=0.5, steps=20),
+        pytest.param(PGD(norm="L2", eps=0.5, steps=20), marks=pytest.mark.slow),
         pytest.param(APGD(norm="L1", eps=2.0, steps=20), marks=pytest.mark.slow),
         pytest.param(PGD(eps=EPS, steps=20, target=3), marks=pytest.mark.slow),
         PGD(eps=0.0),
@@ -100,6 +101,7 @@ def case(in_folder: Path) -> Path:
 
 
 class TestCommandLine:
+    @pytest.mark.slow
     def test_audit_probes_by_default_and_its_curve_is_in_the_report(self, case, capsys):
         assert run([*AUDIT, "apgd:steps=20", "--attack", "apgd:steps=20,loss=dlr,targets=9"]) == 0
         assert "; 40 samples)" in " ".join(capsys.readouterr().out.split())

@@ -40,13 +40,20 @@ VARIANTS = {
         {"schedule": "constant", "on_catastrophic": "rollback", "channels_last": False, "head_epochs": 1},
     ),
 }
+QUICK = ("standard", "free", "awp", "sgd, cosine, ema", "cyclic, warm-up, bf16", "constant, rollback, channels first")
 
 
 class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize(("objective", "settings"), VARIANTS.values(), ids=VARIANTS.keys())
+@pytest.mark.parametrize(
+    ("objective", "settings"),
+    [
+        pytest.param(*variant, id=name, marks=() if name in QUICK else pytest.mark.slow)
+        for name, variant in VARIANTS.items()
+    ],
+)
 def test_two_epochs_and_two_resumed_equal_four_straight_bit_for_bit(trained, tmp_path, objective, settings):
     straight, whole = trained(objective, epochs=4, **settings)
     _, half = trained(objective, epochs=4, stop_after=2, folder=tmp_path, **settings)

@@ -86,6 +86,7 @@ def test_a_look_between_epochs_can_stop_before_the_epoch_is_over(digit_images, m
     assert [e.number for e in result.epochs] == [1]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_rolled_back_goes_on_to_its_end_with_smaller_steps(digit_images, monkeypatch):
     Once(monkeypatch, 3)
     cured = one_step_training(*digit_images, "rollback", epochs=6, **DIGITS)
