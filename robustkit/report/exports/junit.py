@@ -12,7 +12,7 @@ _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]") 
 
 
 def render_junit(report: Report) -> str:
-    """Returns one suite per audit with one case for each gate and each diagnostic.
+    """Returns one suite per audit with one case for each gate and each diagnostic; its properties say what it rests on.
 
     Not met and failed are failures, undecided and not run are skipped, and where the evaluation cannot be trusted
     every gate is an error.
@@ -31,6 +31,10 @@ def _suite(root: ElementTree.Element, audit: Audit, report: Report) -> None:
     suite = ElementTree.SubElement(
         root, "testsuite", name=_legal(audit.subject.name), timestamp=report.created, time=f"{seconds:.3f}"
     )
+    properties = ElementTree.SubElement(suite, "properties")
+    threat = f"{audit.threat.norm} {audit.threat.eps}"
+    for name, value in (("threat model", threat), ("basis", sentences.basis(audit))):
+        ElementTree.SubElement(properties, "property", name=name, value=_legal(value))
     doubt = sentences.doubtful(audit)
     for gate in audit.gates:
         outcome = {"not met": "failure", "undecided": "skipped"}.get(gate.status)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from robustkit.base.version import __version__
 from robustkit.report.document.report import Audit, Report
-from robustkit.report.text import words
+from robustkit.report.text import sentences, words
 
 _GATE = ("requirement", "A requirement on the robustness of the model", "The figure and its interval are held against "
          "the limit: not met where the whole interval misses it, undecided where it holds it.")  # fmt: skip
@@ -47,7 +47,7 @@ def _results(audit: Audit, path: Path, rules: dict[str, dict[str, Any]]) -> list
     for gate in audit.gates:
         if gate.status != "met":
             rule = _rule(rules, *_GATE)
-            text = f"{audit.subject.name}: {gate.rule} is {gate.status}: {gate.message}"
+            text = f"{audit.subject.name}: {gate.rule} is {gate.status}: {gate.message}. {sentences.basis(audit)}"
             found.append(_result(rule, rules, levels[gate.status], text, path, audit, gate.rule))
     levels = {"fail": "error", "remark": "note"}
     for check in audit.diagnostics:

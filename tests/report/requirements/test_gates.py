@@ -257,6 +257,9 @@ def test_sarif_has_the_structure_of_2_1_0_and_names_only_what_needs_attention(in
     assert levels == [*gates, ("robustkit/Q07", "note")]
     prints = [result["partialFingerprints"]["robustkit/v1"] for result in found["results"]]
     assert len(set(prints)) == len(prints)
+    assert found["results"][0]["message"]["text"].endswith(
+        "would decide it. Upper bound from 5 attacks (4 with gradients, 1 without) on 500 images; protocol autoattack."
+    )
 
 
 def test_a_sarif_alert_stays_the_same_alert_when_the_figures_move():
@@ -272,12 +275,15 @@ def test_a_sarif_alert_stays_the_same_alert_when_the_figures_move():
 def test_junit_has_a_case_for_every_gate_and_every_diagnostic():
     root = ElementTree.fromstring(render_junit(REPORT))
     (suite,) = root
-    cases = {case.get("name"): [child.tag for child in case] for case in suite}
+    cases = {case.get("name"): [child.tag for child in case] for case in suite.iter("testcase")}
+    basis = suite.find("properties/property[@name='basis']").get("value")
+    assert basis.startswith("Upper bound from 5 attacks")
+    assert basis.endswith("on 500 images; protocol autoattack.")
     assert cases["robust_accuracy >= 0.1"] == []
     assert cases["robust_accuracy >= 0.65"] == ["skipped"]
     assert cases["robust_accuracy >= 0.99"] == ["failure"]
     assert cases["Q19 Transfer from an undefended twin"] == ["skipped"]
-    assert len(suite) == 4 + len(MODEL.diagnostics) == int(suite.get("tests")) == int(root.get("tests"))
+    assert len(cases) == 4 + len(MODEL.diagnostics) == int(suite.get("tests")) == int(root.get("tests"))
     assert (suite.get("failures"), suite.get("skipped"), suite.get("errors")) == ("2", "2", "0")
     assert "samples would decide it" in suite.find("testcase/skipped").get("message")
 
