@@ -216,7 +216,8 @@ def _successes(attack: Attack, share: float, seed: int) -> Proportion:
         problems.append(
             at_the_input_range(distance, seed) if attack.norm == "Linf" else open_space(attack.norm, distance, 2, seed)
         )
-    found = torch.cat([attack(p.classifier, p.x, p.y, seed=seed).success for p in problems])
+    decimal = replace(attack, eps=repr(parse_eps(attack.eps)))  # the problems have input ranges of their own
+    found = torch.cat([decimal(p.classifier, p.x, p.y, seed=seed).success for p in problems])
     return proportion(int(found.sum()), len(found))
 
 
