@@ -68,7 +68,7 @@ def test_a_step_costs_a_backward_pass_for_each_class_it_looks_at_and_one_forward
 @every_norm
 def test_the_first_step_overshoots_the_boundary_of_a_linear_model_by_eta(norm):
     classifier, x, y, exact = linear_problem(2, (-1.0, 2.0), norm)
-    attack = FAB(norm=norm, eta=1.2)
+    attack = FAB(norm=norm, eps="inf", eta=1.2)
     problem, rows = started(attack, classifier, x, y)
     inside = exact < 0.3  # where the box does not cut the overshoot off
     far = problem.threat.distance(attack.step(problem, rows).x_adv, x)
