@@ -37,8 +37,9 @@ def foreign(who: str) -> Iterator[None]:
 
 
 def remember(module: str) -> None:
-    """Notes that a module was named by a user: what is raised while its functions run is theirs."""
-    _MODULES.add(module)
+    """Notes that a module was named by a user: what is raised while its functions run is theirs, unless it is ours."""
+    if module.partition(".")[0] != "robustkit":
+        _MODULES.add(module)
 
 
 def raised_by(error: BaseException) -> str | None:

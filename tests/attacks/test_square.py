@@ -430,7 +430,7 @@ def test_it_breaks_a_model_of_steps_as_well_as_the_smooth_one():
         ("Linf", (30,), 400, 1.05),
         pytest.param("L2", (30,), 1000, 1.3, marks=pytest.mark.slow),
         # Weights are white noise here, to which smooth bumps are hard to fit.
-        ("L2", (1, 6, 6), 400, 2.0),
+        pytest.param("L2", (1, 6, 6), 400, 2.0, marks=pytest.mark.slow),
         ("L2", (2, 4, 7), 400, 2.0),
         pytest.param("L1", (30,), 1000, 1.3, marks=pytest.mark.slow),
         pytest.param("L1", (1, 6, 6), 1000, 2.0, marks=pytest.mark.slow),

@@ -60,7 +60,7 @@ class TestStrength:
         assert str(found.value).endswith(value)
         assert found.status == status
 
-    @pytest.mark.parametrize("eps", [8 / 255, 0.15])
+    @pytest.mark.parametrize("eps", [8 / 255, pytest.param(0.15, marks=pytest.mark.slow)])
     @pytest.mark.parametrize("wrap", [lambda net: net.bfloat16(), lambda net: net.half(), Autocast])
     def test_rounding_is_not_called_stairs(self, wrap, eps):
         x, y = digits(8)

@@ -57,6 +57,7 @@ def test_a_requirement_on_what_a_cascade_does_not_measure_is_refused_before_the_
     assert not Path("robustkit-report").exists()
 
 
+@pytest.mark.slow
 def test_two_runs_find_the_same_whatever_the_batch_size(case):
     hashes = []
     for size in ("30", "7"):

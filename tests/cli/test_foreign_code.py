@@ -10,6 +10,7 @@ from complaints import complaint
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
 from robustkit.base.foreign_code import foreign, raised_by
+from robustkit.base.registry import load
 from robustkit.cli import run
 
 MODELS = """
@@ -137,3 +138,10 @@ def test_code_that_is_called_cannot_leave_and_is_remembered_otherwise():
     with pytest.raises(KeyboardInterrupt), foreign("it"):
         raise KeyboardInterrupt
     assert raised_by(ZeroDivisionError()) is None
+
+
+def test_a_module_of_ours_stays_ours_though_a_user_named_it():
+    assert load("robustkit.maths.losses:lead", "loss")
+    with pytest.raises(AttributeError) as caught:
+        load("robustkit.maths.losses:lead", "loss")(None, None)
+    assert raised_by(caught.value) is None
