@@ -73,7 +73,7 @@ def softmax():
     return Then(same, lambda x, z: z.softmax(1))
 
 def ordinal():
-    return Then(same, lambda x, z: z.softmax(1).flip(1).cumsum(1).flip(1)[:, 1:].logit())
+    return Then(same, lambda x, z: z.softmax(1).flip(1).cumsum(1).flip(1)[:, 1:].logit(1e-6))
 
 def untrained():
     torch.manual_seed(0)

@@ -24,7 +24,7 @@ LOOKED_AT, BYTES = 512, 2**26  # samples on which a model is compared with a gue
 PASS = 64  # of them at a time
 LUCK = 0.01  # how often a guess may pass for a model
 OTHERS = 10  # samples of other classes than the most frequent one, below which "always the same" cannot be told
-GOOD = 0.9  # an accuracy above which only mean and std can be wrong
+GOOD = 0.9  # an accuracy above which only mean, std and the order of colours can be wrong
 LIMIT = "better than always answering the most frequent class, and no usual mistake explains it"
 
 

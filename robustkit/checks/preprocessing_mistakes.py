@@ -94,15 +94,20 @@ def _channel_axis(x: Tensor) -> int | None:
     return next((axis for axis in (1, x.ndim - 1, 2) if x.shape[axis] in (1, 3)), None)
 
 
+def other_colours(x: Tensor) -> Iterator[Changed]:
+    """Yields BGR for RGB."""
+    axis = _channel_axis(x)
+    if axis is not None and x.shape[axis] == 3:
+        bgr = f"the model wants BGR, not RGB, or the data are BGR: reverse the channels of the data (x.flip({axis}))"
+        yield Changed("with the channels reversed", bgr, apply=lambda x: x.flip(axis))
+
+
 def other_inputs(x: Tensor, bounds: tuple[float, float]) -> Iterator[Changed]:
     """Yields other readings of the same inputs: another order of channels or axes, light and dark exchanged."""
     ends = sum(bounds)
     inverted = "invert the data (low + high - x)"
     yield Changed("with inverted inputs", inverted, apply=lambda x: ends - x)
-    axis = _channel_axis(x)
-    if axis is not None and x.shape[axis] == 3:
-        bgr = f"the model wants BGR, not RGB, or the data are BGR: reverse the channels of the data (x.flip({axis}))"
-        yield Changed("with the channels reversed", bgr, apply=lambda x: x.flip(axis))
+    yield from other_colours(x)
     if x.ndim != 4:
         return
     turned = "transpose the data (x.transpose(-1, -2))"

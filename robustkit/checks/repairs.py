@@ -12,12 +12,13 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 from torch import Tensor
 
-from robustkit.checks.preprocessing_mistakes import Changed, other_constants, other_inputs, own_constants
+from robustkit.checks.preprocessing_mistakes import Changed, other_colours, other_constants, other_inputs, own_constants
 from robustkit.model.classifier import Classifier
 from robustkit.model.normalization import normalized
 from robustkit.model.output import candidates
 
-GAIN = 0.1  # of accuracy, the least that a repair has to bring
+GAIN = 0.05  # of accuracy, the least that a repair has to bring
+FITTED_GAIN = 0.1  # the same where it is fitted to the samples: their own mean also undoes an honest shift of the data
 FITTED = 0.03  # of accuracy, by which a repair that is fitted to the samples has to be better than any other
 LUCK = 1e-4  # how often one of them may seem to by chance; about thirty are tried
 FEW = 1e-3  # the same for mean and std alone, of which there are few
@@ -44,8 +45,9 @@ class Repair:
 def find_repair(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor, rows: int) -> Repair | None:
     """Returns the repair with the highest accuracy, None where none makes the model significantly better.
 
-    Each is compared with the model as it is by McNemar's exact test, and has to bring ten points. What is fitted to
-    these very samples, their own mean or order of labels, is the answer only if nothing else does nearly as well.
+    Each is compared with the model as it is by McNemar's exact test, and has to bring five points. What is fitted to
+    these very samples, their own mean or order of labels, has to bring ten, and is the answer only if nothing else does
+    nearly as well.
 
     Args:
         classifier: Inside its `frozen()` context.
@@ -57,25 +59,25 @@ def find_repair(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor, ro
     now = logits.argmax(1) == y
     plain = _best(_judged(now, *tried) for tried in _tried(classifier, x, y, logits, rows))
     own = _right(own_constants(x), classifier, x, y, rows)
-    fitted = _best((own and _judged(now, *own), _ordered(logits, y)))
+    fitted = _best((own and _judged(now, *own, least=FITTED_GAIN), _ordered(logits, y)))
     return fitted if fitted and (not plain or fitted.accuracy > plain.accuracy + FITTED) else plain
 
 
 def other_normalisation(
     classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor, rows: int
 ) -> tuple[Repair | None, str]:
-    """Returns what is to be said of mean and std where a model is good already; arguments as for `find_repair`.
+    """Returns what is to be said of mean, std and colours where a model is good; arguments as for `find_repair`.
 
-    A model may hardly suffer from other constants than those it was trained with and yet be attacked in another space.
-    So any constants that are significantly better are a repair, however little they bring, and those that are as good
-    are named.
+    A model may hardly suffer from other constants than those it was trained with, or from BGR, and yet be attacked in
+    another space. So whatever is significantly better is a repair, however little it brings, and constants that are as
+    good are named.
     """
     now, found, doubt = logits.argmax(1) == y, [], ""
-    for changed in other_constants(classifier, x):
+    for changed in (*other_constants(classifier, x), *other_colours(x)):
         if tried := _right(changed, classifier, x, y, rows):
             found.append(_judged(now, *tried, least=0.0, luck=FEW))
             right = int(tried[2].sum())
-            if not doubt and right >= int(now.sum()) and not _identity(changed, classifier, x):
+            if changed.settings and not doubt and right >= int(now.sum()) and not _identity(changed, classifier, x):
                 doubt = f"as many ({right}) are correct {changed.change}: if the model was trained so, {changed.cure}"
     return _best(found), doubt
 
@@ -156,5 +158,6 @@ def _ordered(logits: Tensor, y: Tensor) -> Repair | None:
     cure = (
         f"label {pairs[:160]}: give the class names in the order of the outputs (--class-names), or reorder the labels"
     )
-    found = _judged(answers[~halves] == y[~halves], "with the labels in another order", cure, label == y[~halves])
+    change, now, then = "with the labels in another order", answers[~halves] == y[~halves], label == y[~halves]
+    found = _judged(now, change, cure, then, least=FITTED_GAIN)
     return found if found and found.accuracy >= ORDERED else None
