@@ -53,7 +53,8 @@ def _same(stated: Picture, drawn: Picture | None) -> bool:
 
 def _pixels(shown: Picture) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(base64.b64decode(shown.png))) as image:
-            return np.asarray(image)
-    except (OSError, ValueError, SyntaxError):
+        with Image.open(io.BytesIO(base64.b64decode(shown.png)), formats=("PNG",)) as image:
+            # A few bytes can claim to be a picture of any size.
+            return np.asarray(image) if image.size == (shown.width, shown.height) else np.zeros(0)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return np.zeros(0)

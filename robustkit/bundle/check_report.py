@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from robustkit.report.text import words
 from robustkit.report.text.risks import considered
 
 _MANIFEST = TypeAdapter(Manifest)
+_MOST_VALUES, _MOST_BINS = 1 << 26, 10_000  # of one sample; of a calibration diagram
 _PERCENTAGE = re.compile(r"\d+\.\d(?=(?:\s|&nbsp;)*%)")
 
 
@@ -33,6 +35,24 @@ def read_report(folder: Path) -> Report | Mismatch:
         return from_json((folder / PAGES[0]).read_bytes().decode(), PAGES[0])
     except (OSError, UnicodeDecodeError, ConfigurationError) as error:
         return Mismatch(PAGES[0], "a report", str(error).removeprefix(f"{PAGES[0]}: "))
+
+
+def unbounded(report: Report, manifest: Manifest) -> Iterator[Mismatch]:
+    """Yields numbers of a report that it would take memory or time without end to build anything upon."""
+    if len(report.audits) != len(manifest.audits):
+        yield Mismatch("manifest.json: audits", f"{len(report.audits)} as in the report", str(len(manifest.audits)))
+    for number, audit in enumerate(report.audits):
+        where, shape, names = f"report.json: audits[{number}]", audit.data.input_shape, audit.subject.class_names
+        if min(shape, default=1) < 1 or math.prod(shape) > _MOST_VALUES:
+            yield Mismatch(f"{where}.data.input_shape", f"at most {_MOST_VALUES:,} values", str(shape))
+        if audit.subject.num_classes != len(names):
+            yield Mismatch(
+                f"{where}.subject.num_classes", f"{len(names)} as there are names", str(audit.subject.num_classes)
+            )
+        for part in ("clean", "attacked"):
+            bins = getattr(audit.calibration, part).bins
+            if not 1 <= bins <= _MOST_BINS:
+                yield Mismatch(f"{where}.calibration.{part}.bins", f"1 to {_MOST_BINS:,}", str(bins))
 
 
 def read_ledger(folder: Path, name: str) -> Ledger | Mismatch:
@@ -54,9 +74,6 @@ def check_report(folder: Path, manifest: Manifest, report: Report) -> Iterator[M
         yield Mismatch("report.json: result_sha256", f"{stated[1][:12]}...", f"{stated[0][:12]}...")
     loads = [part.load for part in manifest.audits]
     kept = [part.adversarials is not None for part in manifest.audits]
-    if len(loads) != len(report.audits):
-        yield Mismatch("manifest.json: audits", f"{len(report.audits)} as in the report", str(len(loads)))
-        return
     expected = with_files(build_manifest(report, loads, kept), manifest.files)
     plain = [_MANIFEST.dump_python(one, mode="json") for one in (expected, manifest)]
     yield from compare(plain[0], plain[1], "manifest.json")

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import stat
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.bundle.judging import (
+    MOST_FILES,
+    is_plain,
+    strange_entry,
+    strange_file,
+    strange_manifest,
+)
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.save import files_in
 from robustkit.model.weights import sha256
 from robustkit.report.document.manifest import NAME, Manifest, from_text
+
+MOST_UNPACKED, LITTLE = 100, 1 << 26  # times the size of the archive; bytes that any archive may unpack to
 
 
 @contextmanager
@@ -38,14 +48,18 @@ def opened(bundle: str | Path) -> Iterator[Path]:
 
 def _unpack(path: Path, folder: Path) -> None:
     try:
+        # A pipe or a device would be read for ever.
+        if path.exists() and not path.is_file():
+            raise OSError("neither a file nor a folder")
         with zipfile.ZipFile(path) as archive:
-            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-            bad = [n for n in names if PurePosixPath(n).is_absolute() or ".." in PurePosixPath(n).parts or "\\" in n]
-            if NAME not in names or bad or len(set(names)) < len(names):
-                got = f"one with {bad[0]!r}" if bad else "one that holds a name twice" if NAME in names else "another"
-                raise ConfigurationError(f"bundle '{path}': expected an archive with {NAME} and plain names, got {got}")
+            if strange := _strange(archive, path.stat().st_size):
+                raise ConfigurationError(
+                    f"bundle '{path}': expected an archive with {NAME} and plain names, got {strange}"
+                )
             archive.extractall(folder)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        if isinstance(error, ConfigurationError):
+            raise
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
             f"bundle '{path}': expected a folder or a .zip archive of one, got something that cannot be read"
@@ -53,8 +67,32 @@ def _unpack(path: Path, folder: Path) -> None:
         ) from None
 
 
+def _strange(archive: zipfile.ZipFile, packed: int) -> str | None:
+    """Returns what an archive of `packed` bytes holds that no bundle does, by its table of contents alone."""
+    entries = archive.infolist()
+    if len(entries) > MOST_FILES:
+        return f"one with {len(entries):,} entries, more than {MOST_FILES:,}"
+    files = [entry for entry in entries if not entry.is_dir()]
+    for entry in entries:
+        name, mode = entry.filename.removesuffix("/"), entry.external_attr >> 16
+        bad = strange_entry(name, 0 if entry.is_dir() else mode if stat.S_IFMT(mode) else 0, entry.file_size)
+        if bad is not None:
+            return f"one with {name!r}" if not is_plain(name) else f"one with {bad.where}, {bad.got}"
+    if len({entry.filename for entry in files}) < len(files):
+        return "one that holds a name twice"
+    if sum(entry.file_size for entry in files) > max(packed * MOST_UNPACKED, LITTLE):
+        return f"one that unpacks to more than {MOST_UNPACKED} times its size"
+    return None if NAME in archive.namelist() else "another"
+
+
 def check_files(folder: Path) -> tuple[Manifest | None, list[Mismatch]]:
-    """Returns the manifest, None where it cannot be trusted to be one, and every file that is not as it was written."""
+    """Returns the manifest, and every file that is not as it was written.
+
+    The manifest is None, and nothing further was opened, where it cannot be trusted to be one, or where the folder
+    holds, or the manifest names, what no bundle does.
+    """
+    if strange := strange_file(folder):
+        return None, [strange]
     try:
         manifest = from_text((folder / NAME).read_bytes().decode())
     except UnicodeDecodeError:
@@ -62,6 +100,8 @@ def check_files(folder: Path) -> tuple[Manifest | None, list[Mismatch]]:
     except ConfigurationError as error:
         expected, _, got = str(error).removeprefix("expected ").partition(", got ")
         return None, [Mismatch(NAME, expected, got)]
+    if strange := strange_manifest(manifest):
+        return None, [strange]
     there = files_in(folder) - {NAME}
     found = [Mismatch(name, "this file", "none") for name in sorted(set(manifest.files) - there)]
     found += [Mismatch(name, "no such file", "one") for name in sorted(there - set(manifest.files))]

@@ -10,7 +10,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import integer, wrong
 from robustkit.base.settings import path as known_path
 from robustkit.bundle.check_audit import AuditCheck, Model
-from robustkit.bundle.check_report import check_pages, check_report, read_report
+from robustkit.bundle.check_report import check_pages, check_report, read_report, unbounded
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.opening import check_files, opened
 from robustkit.bundle.verification_result import Notes, Verification
@@ -83,6 +83,9 @@ def _check(notes: Notes, folder: Path, manifest: Manifest, given: list[tuple[Any
     report = read_report(folder)
     if isinstance(report, Mismatch):
         notes.made("summaries", "report.json", [report])
+        return
+    if endless := [*unbounded(report, manifest)]:
+        notes.made("summaries", "sizes in report.json", endless)
         return
     notes.made("summaries", f"{NAME}, hashes and pictures from report.json", [*check_report(folder, manifest, report)])
     wrong, compared = check_pages(folder, report)

@@ -33,8 +33,9 @@ def command(model: Recorded, bundle: Path, allow_unchecked: bool) -> ExitCode:
     """Check what `robustkit audit` wrote: a folder, or its .zip archive.
 
     Four checks: the files are those that were written; every figure follows from the ledger; every adversarial example
-    lies within its perturbation radius, measured again; one pass of the model gives what the ledger says. Model and
-    data are taken from the manifest where it names known models and data or files that are here; options win over it.
+    lies within its perturbation radius, measured again; one pass of the model gives what the ledger says. Known
+    names of models and data, and weights inside the bundle, are taken from the manifest. Functions are called and files
+    opened only if you name them. Options win over the manifest.
 
     \b
     Exit codes:
@@ -46,7 +47,7 @@ def command(model: Recorded, bundle: Path, allow_unchecked: bool) -> ExitCode:
 
     \b
     Example:
-      robustkit verify robustkit-report --weights resnet.safetensors
+      robustkit verify robustkit-report --weights resnet.safetensors --data test.npz
     """
     from robustkit.bundle.opening import check_files, opened
     from robustkit.cli.shared import screen

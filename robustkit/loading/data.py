@@ -125,10 +125,9 @@ def _sized(dataset: Dataset, pictures: Preprocessing | None) -> Dataset:
     return dataset
 
 
-def loads_only(spec: str) -> bool:
-    """Returns whether `load_data` takes `spec` for one of our names or a file, and calls no function."""
-    path = Path(spec)
-    return spec in ("digits", *READERS) or path.is_dir() or (path.is_file() and path.suffix in (".npz", *SUFFIXES))
+def is_known(spec: str) -> bool:
+    """Returns whether `load_data` takes `spec` for one of our names; a folder called like one comes before it."""
+    return spec in ("digits", *READERS) and not Path(spec).exists()
 
 
 def _checked_split(name: str, split: str, splits: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType
@@ -100,6 +101,13 @@ def load_model(
 def loads_only(spec: str) -> bool:
     """Returns whether `load_model` takes `spec` for one of our names, a library's or a file, and calls no function."""
     return models.is_small(spec) or library_of(spec) is not None or Path(spec).is_file()
+
+
+def is_known(spec: str) -> bool:
+    """Returns whether `load_model` takes `spec` for a plain name, ours or a library's, and opens and calls nothing."""
+    prefix, colon, name = spec.partition(":")
+    plain = prefix in ("torchvision", "timm", "robustbench") and re.fullmatch(r"[\w.@-]+", name) is not None
+    return models.is_small(spec) or (bool(colon) and plain)
 
 
 class FunctionModel(nn.Module):

@@ -50,7 +50,7 @@ def test_names_of_outputs_decide_and_are_in_the_report(folder, capsys):
     assert tuple(audit["subject"]["class_names"]) == WORDS
     assert any("joined to the outputs by name: 'eight' = 8" in note for note in audit["data"]["notes"])
     capsys.readouterr()
-    assert run(["verify", "robustkit-report", "--model", MODEL[0]]) == 0
+    assert run(["verify", "robustkit-report", "--model", *MODEL, "--data", "photos"]) == 0
     assert "false" not in capsys.readouterr().out
 
 
@@ -63,7 +63,7 @@ def test_a_map_and_a_selection_are_recorded_for_verify(folder, capsys):
     assert {Path(names[int(id)]).parent.name for id in ids} == {"two", "seven"}
     Path("map.csv").unlink()  # what it said is in the manifest
     capsys.readouterr()
-    assert run(["verify", "robustkit-report", "--model", MODEL[0]]) == 0
+    assert run(["verify", "robustkit-report", "--model", *MODEL, "--data", "photos"]) == 0
     out = capsys.readouterr().out
     assert "false" not in out
     assert "give --data" not in out

@@ -48,7 +48,7 @@ def test_commands_draw_the_same_samples_of_every_class_and_say_so(sorted_digits)
     assert sorted(row["label"] for row in rows) == sorted([*"0123456789"] * 2)
     certified = list(csv.DictReader(Path("certify.csv").read_text().splitlines()))
     assert [row["id"] for row in certified] == [row["id"] for row in rows]
-    assert run(["verify", "robustkit-report"]) == 0
+    assert run(["verify", "robustkit-report", *NETWORK[1:], "--data", "sorted.npz"]) == 0
 
 
 def test_the_first_samples_are_those_at_the_start_and_their_missing_classes_are_named(sorted_digits):
@@ -57,7 +57,7 @@ def test_the_first_samples_are_those_at_the_start_and_their_missing_classes_are_
     assert [row["id"] for row in rows] == [*map(str, range(20))]
     assert audit["data"]["selection"] == "the first 20 samples"
     assert audit["data"]["notes"][-1] == "classes without samples: 2, 3, 4, 5, 6, 7, 8, 9"
-    assert run(["verify", "robustkit-report"]) == 0
+    assert run(["verify", "robustkit-report", *NETWORK[1:], "--data", "sorted.npz"]) == 0
 
 
 def test_the_curve_of_a_run_that_stops_early_is_that_of_its_samples(sorted_digits):
@@ -67,7 +67,7 @@ def test_the_curve_of_a_run_that_stops_early_is_that_of_its_samples(sorted_digit
     assert 0 < len(rows) < 100
     assert audit["curve"]["points"][0]["accuracy"]["k"] == robust
     assert audit["data"]["selection"].endswith("drawn from 100 of 120 samples, stratified by class (seed 0)")
-    assert run(["verify", "robustkit-report"]) == 0
+    assert run(["verify", "robustkit-report", *NETWORK[1:], "--data", "sorted.npz"]) == 0
 
 
 def test_limit_and_first_together_are_refused(sorted_digits, capsys):

@@ -29,7 +29,7 @@ def test_a_table_with_text_labels_is_audited_and_verified(table):
     assert audit["data"]["input_shape"] == [3]
     assert "features are the 3 columns a, b, c" in audit["data"]["notes"][0]
     assert audit["subject"]["class_names"] == ["no", "yes"]
-    assert run(["verify", "robustkit-report"]) == 0
+    assert run(["verify", "robustkit-report", "--data", "table.csv"]) == 0
 
 
 def test_what_is_missing_is_one_line_with_what_to_type(table, capsys):

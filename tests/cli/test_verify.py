@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -57,9 +58,12 @@ def case(in_folder):
     sys.modules.pop("nets_that_tell", None)
 
 
-def out(capsys, *arguments: str, code: int = 0) -> str:
+HERE = ("--weights", "cnn.safetensors", "--data", "digits.npz")
+
+
+def out(capsys, bundle: str, *arguments: str, code: int = 0, here: tuple[str, ...] = HERE) -> str:
     capsys.readouterr()
-    assert run(["verify", *arguments]) == code
+    assert run(["verify", bundle, *here, *arguments]) == code
     captured = capsys.readouterr()
     return " ".join((captured.out + captured.err).split())
 
@@ -84,12 +88,13 @@ def test_the_manifest_says_how_to_load_model_and_data(case):
 
 def test_what_is_not_here_is_left_out_and_told(case, capsys):
     Path("cnn.safetensors").rename("elsewhere.safetensors")
-    text = out(capsys, "b", code=4)
+    text = out(capsys, "b", code=4, here=())
     assert "model weights and predictions not checked" in text
     assert "robustkit: undecided: nothing is false, but 'b' was not held against its model and data" in text
-    assert "model weights and predictions not checked" in out(capsys, "b", "--allow-unchecked")
-    assert "not checked: 'cnn.safetensors' is not here: give --weights" in text
-    text = out(capsys, "b", "--weights", "elsewhere.safetensors", "--batch-size", "7", "--device", "cpu")
+    assert "model weights and predictions not checked" in out(capsys, "b", "--allow-unchecked", here=())
+    assert "not checked: 'digits.npz' is a path, opened only if you name it: give --data" in text
+    there = ("--weights", "elsewhere.safetensors", "--data", "digits.npz")
+    text = out(capsys, "b", "--batch-size", "7", "--device", "cpu", here=there)
     assert "not checked" not in text
 
 
@@ -128,9 +133,28 @@ def test_nothing_that_a_bundle_names_is_imported(case, capsys, monkeypatch):
     for name, value in (("data", "evil:make"), ("data", "evil-data"), ("model", "evil:net"), ("model", "evil-net")):
         part = dataclasses.replace(whole.audits[0], load={**whole.audits[0].load, name: value})
         manifest.write_text(to_text(dataclasses.replace(whole, audits=(part,))))
-        assert f"not checked: '{value}' is" in out(capsys, "b", code=4)
+        here = HERE if name == "model" else HERE[:2]
+        assert f"not checked: '{value}' is" in out(capsys, "b", code=4, here=here)
         assert "evil" not in sys.modules
         assert not Path("was_here").exists()
+
+
+def test_nothing_is_opened_because_a_bundle_names_its_path(case, capsys):
+    """A pipe would never end, a folder called like a known set would take its place."""
+    os.mkfifo("pipe")
+    Path("digits").mkdir()
+    manifest = Path("b/manifest.json")
+    whole = from_text(manifest.read_text())
+    paths = {"weights": "pipe", "data": "digits", "data_root": "/", "class_map": "pipe", "model": "hf:pipe"}
+    paths |= {"transform": "hf:pipe", "classes": "pipe"}
+    for name, value in paths.items():
+        load = {**whole.audits[0].load, name: value}
+        part = dataclasses.replace(whole.audits[0], load=load)
+        manifest.write_text(to_text(dataclasses.replace(whole, audits=(part,))))
+        here = HERE[2:] if name == "weights" else HERE[:2] if name == "data" else HERE
+        text = out(capsys, "b", code=4, here=here)
+        assert f"not checked: '{value}' is" in text
+        assert f": give --{name.replace('_', '-')}" in text
 
 
 def test_a_false_claim_outweighs_what_was_not_checked(case, capsys):
@@ -138,7 +162,7 @@ def test_a_false_claim_outweighs_what_was_not_checked(case, capsys):
     report = Path("b/report.md")
     report.write_text(report.read_text() + "\n")
     for more in ([], ["--allow-unchecked"]):
-        text = out(capsys, "b", *more, code=1)
+        text = out(capsys, "b", *more, code=1, here=())
         assert "false: report.md: expected SHA-256" in text
         assert "undecided" not in text
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from robustkit.base.registry import is_address
+from robustkit.base.settings import split
 from robustkit.cli.shared.model_and_data import ModelAndData, ModelOptions
 
 # Where something runs and whether files may run code is for each user to say.
 _PRIVATE = {"device", "batch_size", "trust_checkpoint", "replace_head"}
+_KINDS: dict[str, tuple[type, ...]] = dict.fromkeys(("image_size", "classes", "draws"), (int,))
+_KINDS |= dict.fromkeys(("output", "output_key"), (str, int))
 
 
 def as_named(options: ModelOptions) -> dict[str, Any]:
@@ -35,7 +39,8 @@ class Recorded:
     def load(self, record: Mapping[str, Any], files: Mapping[str, str], folder: Path) -> ModelAndData | str:
         """Returns model and data, or why they cannot be loaded without being told more.
 
-        Names and files are loaded, functions only where they are typed: a record from elsewhere could name any.
+        A record from elsewhere could name any function and any path, so that it is data: known names are looked up and
+        weights taken out of the bundle itself; everything else is called or opened only where it is typed.
 
         Args:
             record: As `as_named` wrote it down.
@@ -45,35 +50,41 @@ class Recorded:
         Raises:
             ConfigurationError: If something is there but cannot be used.
         """
-        usable = {name: value for name, value in record.items() if name in self.values and name not in _PRIVATE}
-        chosen = {**self.values, **{name: value for name, value in usable.items() if name not in self.typed}}
+        recorded = {name: value for name, value in record.items() if name in self.values and name not in _PRIVATE}
+        usable = {name: value for name, value in recorded.items() if name not in self.typed and value is not None}
+        for name, why in _unusable(usable, files):
+            return f"'{usable[name]}' {why}: give --{name.replace('_', '-')}"
+        chosen = {**self.values, **usable}
         if record and "transform" not in {*record, *self.typed}:
             chosen["transform"] = "none"  # from before models brought their presets
-        missing = self._unknown(chosen) or self._locate(chosen, files, folder)
-        return missing or ModelOptions(**chosen).load()
+        for name in ("model", "data"):
+            if not chosen[name]:
+                return f"give --{name}"
+        if "weights" in usable:
+            chosen["weights"] = folder / usable["weights"]
+        return ModelOptions(**chosen).load()
 
-    def _unknown(self, chosen: Mapping[str, Any]) -> str | None:
-        """Returns which of model and data is a function nobody typed, or not here."""
-        from robustkit.loading import data, model
-        from robustkit.loading.transform import names_only
 
-        if "transform" not in self.typed and not names_only(str(chosen["transform"])):
-            return f"'{chosen['transform']}' is a function, called only if you name it: give --transform"
-        for name, harmless in (("model", model.loads_only), ("data", data.loads_only)):
-            value = chosen[name]
-            if name in self.typed or (value and harmless(str(value))):
-                continue
-            why = "is a function, called only if you name it" if ":" in str(value) else "is not here"
-            return f"'{value}' {why}: give --{name}" if value else f"give --{name}"
-        return None
+def _unusable(record: Mapping[str, Any], files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yields what of a record is not used unless it is typed, and why."""
+    from robustkit.data.class_readings import READINGS
+    from robustkit.loading import data, model
+    from robustkit.loading.transform import names_only
 
-    def _locate(self, chosen: dict[str, Any], files: Mapping[str, str], folder: Path) -> str | None:
-        """Makes paths of recorded files, in `folder` where they came along, and returns which one is missing."""
-        for name, option in (("weights", "--weights"), ("data_root", "--data-root")):
-            if name in self.typed or chosen[name] is None:
-                continue
-            came_along = name == "weights" and chosen[name] in files and str(chosen[name]).endswith(".safetensors")
-            chosen[name] = folder / chosen[name] if came_along else Path(chosen[name])
-            if not chosen[name].exists():
-                return f"'{chosen[name]}' is not here: give {option}"
-        return None
+    for name, value in record.items():
+        if type(value) not in _KINDS.get(name, (str,)):
+            yield name, "is no value for it"
+            return
+    harmless: dict[str, Callable[[str], bool]] = {
+        "model": model.is_known,
+        "data": data.is_known,
+        "weights": lambda name: name in files and name.endswith(".safetensors"),
+        "data_root": lambda path: False,
+        "class_map": lambda text: text in READINGS or text.lstrip().startswith("{"),
+        "transform": lambda spec: names_only(spec) and not spec.startswith("hf:"),
+    }
+    for name, is_harmless in harmless.items():
+        value = record.get(name)
+        if value and not is_harmless(value):
+            called = name in ("model", "data", "transform") and is_address(split(value)[0])
+            yield name, f"is {'a function, called' if called else 'a path, opened'} only if you name it"
