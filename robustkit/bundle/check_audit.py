@@ -14,9 +14,11 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.check_points import Samples
 from robustkit.bundle.check_predictions import RULE, Answers, check_subject
 from robustkit.bundle.check_report import check_audit, read_ledger
+from robustkit.bundle.check_selection import Unknown, check_selection, check_source
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.restore import measured_on_the_way, unknown_attacks
 from robustkit.bundle.verification_result import Notes
+from robustkit.data.dataset import Dataset
 from robustkit.evaluation.evidence import StoredEvidence
 from robustkit.evaluation.result import Evaluation
 from robustkit.model.classifier import Classifier
@@ -98,7 +100,26 @@ class AuditCheck:
             return
         samples = Samples(self.stated, evaluation, evidence, self.part.ledger, file or "", answers)
         with answers.classifier.frozen() if answers else nullcontext():
-            notes.made("geometry", what, samples.check(data, batch_size))
+            wrong = samples.check(data, batch_size)
+        notes.made("geometry", what, wrong)
+        if not wrong and samples.source is not None:
+            self._origin(evaluation, samples.source, samples.seen, isinstance(data, Dataset))
+
+    def _origin(self, evaluation: Evaluation, data: Dataset, seen: list[int], named: bool) -> None:
+        """Checks that the samples are the stated selection, of data with the stated name."""
+        notes, what = self.notes, self._say("selection of samples")
+        try:
+            notes.made("geometry", what, check_selection(self.stated, evaluation, data, seen, self._where))
+        except Unknown as why:
+            notes.left_out("geometry", what, str(why), "that the samples are not those that suited best")
+        if not named:
+            notes.trusted.append("name and split of the data, which those given do not say")
+            return
+        what = self._say("name and split of the data")
+        try:
+            notes.made("geometry", what, [*check_source(self.stated, data, self._where)])
+        except Unknown as why:
+            notes.left_out("geometry", what, str(why), what)
 
     def _model(
         self, classifier: Classifier | None, differs: list[Mismatch], answers: Answers | None, evaluation: Evaluation

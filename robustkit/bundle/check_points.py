@@ -21,7 +21,7 @@ from robustkit.data.dataset import Batch, Dataset, batches, samples_sha256, samp
 from robustkit.data.given import as_dataset
 from robustkit.data.joined import joined
 from robustkit.data.labels import as_labels
-from robustkit.data.sampling import narrowed
+from robustkit.data.sampling import indexed, narrowed
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.evidence import Index, StoredEvidence
 from robustkit.evaluation.ledger import Mask
@@ -41,6 +41,9 @@ class Samples:
         points_file: Name of the file with the points.
         answers: Asks the model, where there is one.
         found: What is false about data and points.
+        points: How many of them were looked at.
+        source: The data, with the labels of the audit, once they were read.
+        seen: The ids that came from data which cannot be indexed, in order.
     """
 
     stated: Audit
@@ -51,6 +54,8 @@ class Samples:
     answers: Answers | None = None
     found: Findings = field(default_factory=Findings)
     points: int = 0
+    source: Dataset | None = None
+    seen: list[int] = field(default_factory=list)
 
     def check(self, data: Any, batch_size: int) -> list[Mismatch]:
         """Goes through the data once and returns what is false; of the model, see `answers`."""
@@ -62,15 +67,19 @@ class Samples:
             wrong = self._columns(self.evidence)
             if wrong:
                 return [wrong]
-        missing = set(self._places)
+        missing, self.seen = set(self._places), list[int]()
         try:
-            for batch in batches(narrowed(self._joined(data), missing), batch_size):
+            self.source = self._joined(data)
+            streamed = indexed(self.source) is None
+            to_the_end = streamed and self.evaluation.dataset.selection is None and not self.evaluation.early
+            for batch in batches(narrowed(self.source, missing), batch_size):
+                self.seen += batch.ids.tolist() if streamed else []
                 rows = [row for row, id in enumerate(batch.ids.tolist()) if id in missing]
                 if rows:
                     missing -= set(batch.ids[rows].tolist())
                     names = None if batch.names is None else [batch.names[row] for row in rows]
                     self._look(Batch(batch.x[rows], as_labels(batch.y)[rows], batch.ids[rows], names))
-                if not missing:
+                if not missing and not to_the_end:
                     break
         except RobustkitError as error:
             return [Mismatch("the data", "samples like those of the audit", str(error))]

@@ -22,6 +22,7 @@ from robustkit.data.dataset import (
     _holds_samples,
     are_columns,
     count_samples,
+    read_ids,
 )
 
 Places = NDArray[np.int64]
@@ -90,6 +91,26 @@ def narrowed(dataset: Dataset, ids: Collection[int]) -> Dataset:
     if not are_columns(whole):
         own = _fields(whole[0])[2]
     return dataset if own is not None else _picked(dataset, whole, np.array(sorted(ids)))
+
+
+def places_only(dataset: Dataset, labelled: bool = True) -> Dataset | None:
+    """Returns the data as columns with places for inputs, so that samples can be chosen unread; None without an index.
+
+    Args:
+        dataset: The data.
+        labelled: Whether labels matter, which may have to be read with their inputs.
+    """
+    whole, size = indexed(dataset), count_samples(dataset)
+    if whole is None or not size:
+        return None
+    places = np.arange(size)
+    if are_columns(whole):
+        own = whole[2] if len(whole) > 2 else None
+    else:
+        own = None if _fields(whole[0])[2] is None else [_fields(whole[place])[2] for place in range(size)]
+    ids = places if own is None else read_ids(own, len(own))[0].numpy()[:size]
+    labels = _labels(whole)[:size] if labelled else places
+    return dataclasses.replace(dataset, source=(places, labels, ids), first=None)
 
 
 def stratified(classes: Places, count: int, seed: int) -> Places:

@@ -127,7 +127,12 @@ def _sized(dataset: Dataset, pictures: Preprocessing | None) -> Dataset:
 
 def is_known(spec: str) -> bool:
     """Returns whether `load_data` takes `spec` for one of our names; a folder called like one comes before it."""
-    return spec in ("digits", *READERS) and not Path(spec).exists()
+    return is_named(spec) and not Path(spec).exists()
+
+
+def is_named(name: str) -> bool:
+    """Returns whether `name` is that of a data set which everybody has, so that nobody else's may be called so."""
+    return name in ("digits", *READERS)
 
 
 def _checked_split(name: str, split: str, splits: tuple[str, ...]) -> str:
