@@ -17,6 +17,7 @@ import click
 from robustkit.base.errors import RobustkitError, one_line, suggest
 from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.base.foreign_code import raised_by
+from robustkit.base.printable import printable
 from robustkit.base.version import __version__
 
 COMMANDS = (
@@ -113,7 +114,7 @@ def _say(text: str, code: int) -> int:
 
         if not speaks():
             return code
-    click.echo("robustkit: " + " ".join(text.split()), err=True)
+    click.echo("robustkit: " + printable(" ".join(text.split())), err=True)
     return code
 
 

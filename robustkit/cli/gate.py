@@ -10,6 +10,7 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.base.printable import printable
 from robustkit.cli.shared.options import REQUIRE
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def write_outputs(
     if sarif:
         write_atomically(sarif, render_sarif(report, path))
     if markdown == "-":
-        click.echo(render_gates(report, earlier), nl=False)
+        click.echo(printable(render_gates(report, earlier)), nl=False)
     elif markdown:
         write_atomically(markdown, render_gates(report, earlier))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.printable import printable
 
 if TYPE_CHECKING:
     from robustkit.report import Report
@@ -75,7 +76,7 @@ def command(
                 raise ConfigurationError(
                     f"--out: expected one file for standard output, got {len(files)}; give a folder"
                 )
-            click.echo(next(iter(files.values())), nl=False)
+            click.echo(printable(next(iter(files.values()))), nl=False)
             return
         for name, text in files.items():
             click.echo(write_atomically((Path(out) if out else _place(path, name)) / name, text))
@@ -83,7 +84,7 @@ def command(
     if html or not markdown:
         click.echo(write_atomically(html or path.with_suffix(".html"), render_html(report)), err=markdown == "-")
     if markdown == "-":
-        click.echo(render_markdown(report), nl=False)
+        click.echo(printable(render_markdown(report)), nl=False)
     elif markdown:
         click.echo(write_atomically(markdown, render_markdown(report)))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.exit_codes import ExitCode
+from robustkit.base.printable import printable
 from robustkit.cli.shared.options import recorded_options
 from robustkit.cli.shared.recorded import Recorded
 
@@ -62,14 +63,15 @@ def command(model: Recorded, bundle: Path, allow_unchecked: bool) -> ExitCode:
     for note in verification_notes(result, reasons):
         console.print(note, soft_wrap=True)
     if not result.holds:
-        click.echo(f"robustkit: '{bundle}' is not what it claims: {len(result.false)} claims are false", err=True)
+        said = f"robustkit: '{bundle}' is not what it claims: {len(result.false)} claims are false"
+        click.echo(printable(said), err=True)
         return ExitCode.NOT_MET
     if not result.unchecked or allow_unchecked:
         return ExitCode.OK
     open_ones = ", ".join(check.what for check in result.unchecked)
+    said = f"nothing is false, but '{bundle}' was not held against its model and data ({open_ones})"
     click.echo(
-        f"robustkit: undecided: nothing is false, but '{bundle}' was not held against its model and data ({open_ones});"
-        " give what is not here, or --allow-unchecked",
+        printable(f"robustkit: undecided: {said}; give what is not here, or --allow-unchecked"),
         err=True,
     )
     return ExitCode.UNDECIDED

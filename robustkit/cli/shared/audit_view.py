@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robustkit.attacks.names import attack_name
+from robustkit.base.printable import printable
 from robustkit.checks.diagnostic import reasons
 from robustkit.cli.shared.screen import STATUS_COLOURS, accuracy, counts, percent, plain_table, print_titled
 from robustkit.report.text import sentences, words
@@ -99,7 +100,7 @@ def complain(audits: Sequence[Audit]) -> None:
     for audit in audits:
         if audit.verdict.quality in ("unreliable", "invalid"):
             why = ", ".join(f"{item.id} {item.status} ({item.title})" for item in reasons(audit.diagnostics))
-            click.echo(f"robustkit: the evaluation is {audit.verdict.quality}: {why}", err=True)
+            click.echo(printable(f"robustkit: the evaluation is {audit.verdict.quality}: {why}"), err=True)
         elif audit.verdict.requirement in ("not met", "undecided"):
             open_ones = ", ".join(gate.rule for gate in audit.gates if gate.status == audit.verdict.requirement)
-            click.echo(f"robustkit: {audit.verdict.requirement}: {open_ones}", err=True)
+            click.echo(printable(f"robustkit: {audit.verdict.requirement}: {open_ones}"), err=True)

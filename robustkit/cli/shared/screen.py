@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from robustkit.base.printable import printable
 
 if TYPE_CHECKING:
     from robustkit.maths.intervals import Proportion
@@ -15,9 +18,18 @@ if TYPE_CHECKING:
 STATUS_COLOURS = {"pass": "green", "remark": "yellow", "fail": "bold red", "not run": "dim"}
 
 
+class _Safe(Console):
+    """A console on which names from a stranger's file cannot paint."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+        """Yields what is printed, all but our own colours as plain text."""
+        for part in super().render(renderable, options):
+            yield part if part.control else part._replace(text=printable(part.text))
+
+
 def out() -> Console:
     """Returns standard output; results are printed there and nothing else."""
-    return Console(highlight=False, soft_wrap=False)
+    return _Safe(highlight=False, soft_wrap=False)
 
 
 def plain_table(*columns: str, left: Sequence[str] = (), narrow: bool = False) -> Table:

@@ -1,0 +1,34 @@
+"""What a stranger's file says cannot steer a terminal."""
+
+from __future__ import annotations
+
+import pytest
+from rich.text import Text
+
+from robustkit.base.printable import printable
+from robustkit.cli.shared import screen
+
+STEERING = [*map(chr, range(9)), *map(chr, range(11, 32)), *map(chr, range(127, 160)), "\u202e", "\u2066", "\udcff"]
+
+
+@pytest.mark.parametrize("character", STEERING, ids=ascii)
+def test_what_steers_is_shown(character):
+    assert printable(f"a{character}b") == f"a{ascii(character)[1:-1]}b"
+
+
+def test_other_text_stays_as_it_is():
+    text = "caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{CJK UNIFIED IDEOGRAPH-4E00}\t5 %\n"
+    assert printable(text) == text
+
+
+def test_nothing_steers_through_text_or_tables(capsys):
+    table = screen.plain_table("name\x1b[2J", left=["name\x1b[2J"])
+    table.add_row("x\x9b1m")
+    console = screen.out()
+    screen.print_titled(console, "all \u202echecks\x1b]0;hold\x07", table)
+    console.print(Text("\x1b[32mholds"))
+    out = capsys.readouterr().out
+    assert not set(out) & set(STEERING)
+    assert "\\x1b[32mholds" in out
+    assert "\\x9b1m" in out
+    assert "\\u202e" in out
