@@ -18,6 +18,7 @@ from robustkit.base.errors import RobustkitError, one_line, suggest
 from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.base.foreign_code import raised_by
 from robustkit.base.printable import printable
+from robustkit.base.signals import end_as_interrupted
 from robustkit.base.version import __version__
 
 COMMANDS = (
@@ -81,7 +82,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _told(error: BaseException) -> tuple[str, ExitCode]:
     """Returns what to say about an error, and its exit code: whose fault it is decides both."""
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        return "interrupted; nothing was written", ExitCode.INTERRUPTED
+        return "interrupted", ExitCode.INTERRUPTED
     if isinstance(error, click.ClickException):
         return error.format_message(), ExitCode.USAGE
     if isinstance(error, RobustkitError):
@@ -120,4 +121,5 @@ def _say(text: str, code: int) -> int:
 
 def main() -> None:
     """The console script."""
+    end_as_interrupted()
     sys.exit(run())

@@ -78,7 +78,7 @@ class Plan:
 @sample_options()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("robustkit-training"), show_default=True,
               help="Folder for weights.safetensors, checkpoint.safetensors, log.csv and log.jsonl.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Resume from the checkpoint in --out.")
+@click.option("--resume", is_flag=True, help="Resume from the checkpoint in --out, if there is one.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(config: dict[str, Any], **options: Any) -> ExitCode:
     """Train MODEL and write the weights of its best epoch, judged by robust accuracy on samples held out from training.
@@ -101,20 +101,17 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
     from robustkit.base.processes import ranks
     from robustkit.cli.shared import screen
     from robustkit.cli.shared.report_files import check_folder
+    from robustkit.cli.shared.resume import keeping
+    from robustkit.defenses.training.run_folder import CHECKPOINT
 
     check_folder(options["out"])
     settings = {name: options.pop(name) for name in defaults()}
     plan = Plan(recipe=recipe_of(config, settings), **options)
     plan.goal()  # a wrong name or setting is said before anything is loaded
-    loaded = plan.model.load()
-    refuse_grey_levels(plan.eps, loaded.classifier.bounds)
-    try:
+    with keeping(plan.out, CHECKPOINT):
+        loaded = plan.model.load()
+        refuse_grey_levels(plan.eps, loaded.classifier.bounds)
         training = run(plan, loaded)
-    except KeyboardInterrupt:
-        checkpoint = plan.out / "checkpoint.safetensors"
-        if ranks().first:
-            click.echo(f"robustkit: interrupted; resume from {checkpoint}, if it is there, with --resume", err=True)
-        return ExitCode.INTERRUPTED
     fatal = unresolved(training)
     if ranks().first:
         name = f"{plan.objective} training of {loaded.spec}, {plan.norm} {plan.eps}"
@@ -131,6 +128,7 @@ def run(plan: Plan, loaded: ModelAndData) -> Training:
     from robustkit.cli.shared.progress import progress
     from robustkit.cli.shared.samples import read
     from robustkit.defenses import fit
+    from robustkit.defenses.training.run_folder import CHECKPOINT
 
     samples = read(plan.samples.of(loaded.dataset, plan.recipe.seed))
     with progress(plan.quiet or not ranks().first) as bar:
@@ -143,7 +141,7 @@ def run(plan: Plan, loaded: ModelAndData) -> Training:
             ids=samples.ids,
             attack=plan.attack(),
             folder=plan.out,
-            resume=plan.resume,
+            resume=plan.resume and ranks().told((plan.out / CHECKPOINT).is_file),
             about={"model": loaded.spec, "data": loaded.dataset.name, "split": str(loaded.dataset.split)},
             progress=None if plan.quiet else bar.training(loaded.spec, lines=True),
         )

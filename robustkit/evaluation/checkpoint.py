@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.processes import Ranks
+from robustkit.base.signals import held
 from robustkit.defenses.training.checkpoint import Facts, Tensors, read, under, write
 from robustkit.evaluation.evidence import Evidence
 from robustkit.evaluation.gallery import Example, Gallery
@@ -24,7 +25,7 @@ from robustkit.evaluation.part import Part, Setup
 from robustkit.maths.calibration import ClasswiseBins
 from robustkit.maths.exact_sums import ExactSums
 
-EVERY = 60.0  # seconds between two writings
+EVERY = 5.0  # seconds between two writings
 _MANY = 64  # parts that are held before they are put together
 _SHOWN = ("x", "x_adv", "saliency", "saliency_adv")
 _FILES = "part-*.safetensors"
@@ -118,7 +119,7 @@ class Parts:
         return {int(place) for part in self.taken for place in part.places}
 
     def add(self, part: Part) -> None:
-        """Notes a finished part, and writes all that wait once a minute."""
+        """Notes a finished part, and writes all that wait every few seconds."""
         self.held = [*self.held, part] if len(self.held) < _MANY else [joined([*self.held, part])]
         if self.folder:
             self.waiting.append(part)
@@ -145,7 +146,8 @@ class Parts:
         try:
             yield
         finally:
-            self.write()
+            with held():
+                self.write()
         if self.checked % 2**256 != sum(part.data_sum for part in self.taken) % 2**256:
             raise InvalidEvaluation("evaluate: expected the samples of the finished parts, got others; begin anew")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import sys
 import types
 
@@ -16,6 +18,7 @@ from torch import nn
 
 from robustkit.cli import run
 from robustkit.defenses.training import Diverged
+from robustkit.defenses.training.state import TrainingState
 from robustkit.model.small_models import create
 
 QUICK = ["--data", "digits.npz", "--eps", "0.1", "--epochs", "2", "--val-steps", "2", "--lr", "0.02"]
@@ -123,16 +126,33 @@ def test_divergence_is_one_line(folder, capsys):
     assert "expected a finite loss, got nan in epoch" in capsys.readouterr().err
 
 
-def test_an_interrupt_says_how_to_go_on(folder, monkeypatch, capsys):
-    def interrupted(*_, **__):
+def test_an_interrupt_keeps_the_last_batch_and_says_how_to_go_on(folder, monkeypatch, capsys):
+    words, train_on, batches = ["train", "mlp", *QUICK, "--quiet"], TrainingState.train_on, []
+
+    def interrupted(self, batch):
+        batches.append(batch)
+        if len(batches) == 2:
+            signal.raise_signal(signal.SIGINT)
+        train_on(self, batch)
+
+    assert run([*words, "--out", "straight"]) == 0
+    monkeypatch.setattr(TrainingState, "train_on", interrupted)
+    assert run([*words, "--out", "broken"]) == 130
+    err = capsys.readouterr().err
+    assert err.startswith("robustkit: interrupted; what is finished is kept in 'broken'; resume with: robustkit train")
+    assert len(batches) == 2
+    assert run(shlex.split(err.partition("resume with: robustkit ")[2])) == 0
+    straight, broken = (load_file(folder / name / "weights.safetensors") for name in ("straight", "broken"))
+    assert all(straight[name].equal(broken[name]) for name in straight)
+
+
+def test_an_interrupt_while_loading_says_nothing_that_is_not_so(folder, monkeypatch, capsys):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("robustkit.defenses.fit", interrupted)
-    assert run(["train", "mlp", *QUICK, "--quiet"]) == 130
-    assert (
-        "interrupted; resume from robustkit-training/checkpoint.safetensors, if it is there, with --resume"
-        in capsys.readouterr().err
-    )
+    monkeypatch.setattr("robustkit.cli.train.ModelOptions.load", interrupted)
+    assert run(["train", "mlp", *QUICK, "--quiet", "--resume"]) == 130
+    assert capsys.readouterr().err.strip() == "robustkit: interrupted"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +164,6 @@ def test_an_interrupt_says_how_to_go_on(folder, monkeypatch, capsys):
         (["--epochs", "0"], "expected epochs in 1..inf, got 0"),
         (["--milestones", "a,b"], "--milestones: expected comma-separated numbers"),
         (["--trackers", "wandb"], "trackers: expected a known name"),
-        (["--resume"], "expected a file to resume from, found none"),
         (["--config", "bad.toml"], "did you mean 'epochs'"),
         (["--config", "none.toml"], "expected a TOML file"),
         (["--config", "type.toml"], "epochs to be of type int, got 1.5"),

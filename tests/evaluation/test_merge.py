@@ -111,7 +111,7 @@ def test_a_run_that_breaks_goes_on_where_it_was(alone, tmp_path, pieces):
     assert same(run(finished=[tmp_path], progress=lambda now: pytest.fail("there was nothing left to do")), alone)
 
 
-def test_parts_are_written_once_a_minute_and_at_the_end(tmp_path, monkeypatch):
+def test_parts_are_written_every_few_seconds_and_at_the_end(tmp_path, monkeypatch):
     run(folder=tmp_path / "end", limit=40)
     assert len(list((tmp_path / "end").iterdir())) == 1
     monkeypatch.setattr("robustkit.evaluation.checkpoint.EVERY", 0.0)

@@ -53,7 +53,7 @@ from robustkit.cli.shared.options import (
 @click.option("--archive", is_flag=True, help="Also write the bundle as one file, OUT.zip.")
 @click.option("--no-evidence", is_flag=True, help="Leave the adversarial examples out, for huge data.")
 @click.option("--shard", metavar="I/N", help="Do one of N shards only; see `robustkit merge`.")
-@click.option("--resume", is_flag=True, help="Resume where the same command was interrupted.")
+@click.option("--resume", is_flag=True, help="Resume where the same command was interrupted, or start.")
 @click.option("--finished", multiple=True, type=click.Path(path_type=Path), hidden=True)
 @click.option("--name", help="What to call the model  [default: MODEL]")
 @click.option("--about", type=ABOUT, help="TOML file: purpose, harm, auditor, [signoff], ...")
@@ -79,6 +79,8 @@ def command(**options: Any) -> ExitCode:
     from robustkit.cli.audit.plan import Plan
     from robustkit.cli.audit.run import run
     from robustkit.cli.audit.show import show
+    from robustkit.cli.shared.resume import keeping
 
     plan = Plan(**options)
-    return show(plan, run(plan))
+    with keeping(plan.parts_folder):
+        return show(plan, run(plan))

@@ -76,8 +76,7 @@ class Plan:
             check_folder(self.folder)
         else:
             check_out(self.folder)
-        if self.resume:
-            check_resume(self.parts_folder)
+        check_resume(self.resume, self.parts_folder)
 
     @property
     def share(self) -> tuple[int, int] | None:

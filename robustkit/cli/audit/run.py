@@ -14,7 +14,6 @@ from robustkit.cli.audit.surrogate import load_surrogate
 from robustkit.cli.shared import samples
 from robustkit.cli.shared.model_and_data import ModelAndData
 from robustkit.cli.shared.progress import Bar, progress, told
-from robustkit.cli.shared.resume import keeping
 from robustkit.data.labels import names_of_classes
 from robustkit.data.sampling import sampled
 from robustkit.defenses import Ensemble
@@ -60,7 +59,7 @@ def run(plan: Plan) -> Results:
         loaded = loaded.with_note(surrogate.told)
     _check_requirements(plan, loaded, protocol)
     silent = plan.quiet or not ranks().first
-    with keeping(plan.parts_folder), told(silent), progress(silent) as bar:
+    with told(silent), progress(silent) as bar:
         evaluation = _evaluate(plan, loaded, protocol, bar)
         if plan.share:
             return Results(loaded, evaluation)

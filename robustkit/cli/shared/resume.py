@@ -1,4 +1,4 @@
-"""What is kept of an audit that is interrupted, and how to go on."""
+"""What is kept of a run that is interrupted, and how to go on."""
 
 from __future__ import annotations
 
@@ -13,35 +13,32 @@ from robustkit.cli.shared.command_line import typed
 
 
 class Interrupted(RobustkitError):
-    """Somebody pressed Ctrl-C, and the message says what is kept."""
+    """Somebody pressed Ctrl-C or sent SIGTERM, and the message says what is kept."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
-def check_resume(folder: Path | None) -> None:
-    """Raises ConfigurationError where --resume finds no finished parts in `folder`, or none are ever kept."""
-    if folder is None or not _any_part(folder):
-        got = "--until or --time-limit, of which nothing is kept" if folder is None else f"none in '{folder}'"
+def check_resume(resume: bool, folder: Path | None) -> None:
+    """Raises ConfigurationError where --resume is asked for a run of which nothing is ever kept."""
+    if resume and folder is None:
         raise ConfigurationError(
-            f"--resume: expected finished parts of an interrupted run, got {got}; run it without --resume"
+            "--resume: expected finished parts of an interrupted run, got --until or --time-limit, of which nothing is"
+            " kept; run it without --resume"
         )
 
 
 @contextmanager
-def keeping(folder: Path | None) -> Iterator[None]:
-    """Context for an evaluation whose finished parts are kept in `folder`, if any; says so when it is interrupted."""
+def keeping(folder: Path | None, files: str = "part-*") -> Iterator[None]:
+    """Context for a run that keeps what is finished as `files` in `folder`, if any; says so when it is interrupted."""
     from robustkit.base.processes import ranks
 
     try:
         yield
     except KeyboardInterrupt:
-        alone = ranks().count == 1
-        if folder is None or (alone and not _any_part(folder)):
+        count = ranks().count
+        if folder is None or (count == 1 and not any(folder.glob(files))):
             raise
-        kept = "what is finished" if alone else "what any process has finished"
-        again = f"{'' if alone else 'torchrun ... -m '}robustkit {shlex.join([*typed(), '--resume'])}"
+        kept = "what is finished" if count == 1 else "what any process has finished"
+        again = f"{'' if count == 1 else f'torchrun --nproc-per-node {count} -m '}robustkit "
+        again += shlex.join([*typed(), "--resume"])
         raise Interrupted(f"interrupted; {kept} is kept in '{folder}'; resume with: {again}") from None
-
-
-def _any_part(folder: Path) -> bool:
-    return any(folder.glob("part-*"))

@@ -105,7 +105,7 @@ def fit(
     guard, early_stopping = Guard(run, validation), EarlyStopping(run, bool(len(held_out)))
     upkeep = Upkeep(run, files, progress)
 
-    with training_mode(classifier, memory_format(recipe, samples.x)):
+    with training_mode(classifier, memory_format(recipe, samples.x)), upkeep.patient():
         for _ in run.epochs_left():
             for batch in run.batches_left():
                 run.train_on(augmented(batch))
