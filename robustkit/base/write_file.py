@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError
+
+_DRAFT = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> Path:
@@ -37,7 +40,7 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> Path
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     return path
 
 
@@ -64,7 +67,7 @@ def written_in_steps(path: str | os.PathLike[str]) -> Iterator[Callable[[str], N
             with part.open("ab" if started else "wb") as file:
                 file.write(text.encode())
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
         started = True
 
     yield add
@@ -72,10 +75,18 @@ def written_in_steps(path: str | os.PathLike[str]) -> Iterator[Callable[[str], N
         try:
             part.replace(path)
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> ConfigurationError:
+def clear_drafts(folder: Path) -> None:
+    """Removes what `write_atomically` left in a folder when its process was killed; nobody must write there."""
+    for path in folder.glob(".*.tmp"):
+        if _DRAFT.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> ConfigurationError:
+    """Returns the error that a file cannot be written, with the reason the system gives."""
     reason = error.strerror or type(error).__name__
     return ConfigurationError(
         f"write: expected a file that can be written, got '{path}' ({reason}); choose another path"

@@ -7,15 +7,17 @@ import dataclasses
 import hashlib
 import json
 import re
-import secrets
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import NoneType
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.lock import claimed, lock_file
+from robustkit.base.new_folder import draft_beside, movable, recover, swap
 from robustkit.base.settings import Scalar, every, flag, instance
 from robustkit.base.settings import path as known_path
 from robustkit.evaluation.result import Evaluation
@@ -25,6 +27,8 @@ from robustkit.report.document.open_audit import disagreement
 
 ILLUSTRATED = 4  # samples of each audit that are also there as pictures
 _REPORT = re.compile(r"report\.(json|html|md)|ledger(-\w+)?\.csv")
+_DRAFT = re.compile(r"\.(.+\.)?[0-9a-f]{16}\.tmp/.*")  # left by a process that was killed
+_BEFORE = "earlier.json"  # in a draft: the manifest of the bundle that it replaces
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip archive can hold
 
 
@@ -111,18 +115,28 @@ def check_folder(folder: Path) -> None:
 
 
 def files_in(folder: Path) -> set[str]:
-    """Returns the names of all files in a folder and those below it, with forward slashes."""
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+    """Returns the names of all files in a folder and those below it, with forward slashes, but that of its lock."""
+    lock = lock_file(folder)
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir() and p != lock}
 
 
 def _earlier(folder: Path) -> set[str]:
     """Returns those files that belong to an earlier bundle or to a report without one, and may be replaced."""
     there = files_in(folder)
+    own = {name for name in there if _DRAFT.fullmatch(name)}
+    listings = [NAME, *(name for name in own if name.endswith((f"/{NAME}", f"/{_BEFORE}")))]
+    listed = [names for listing in listings if (names := _listed(folder / listing)) is not None]
+    if listed:
+        return own | there & {NAME, *chain(*listed)}
+    return own | {name for name in there if _REPORT.fullmatch(name)}
+
+
+def _listed(manifest: Path) -> list[str] | None:
+    """Returns the names of the files in a manifest, None where it cannot be read."""
     try:
-        listed = json.loads((folder / NAME).read_bytes())["files"]
-        return there & {NAME, *listed}
+        return [*json.loads(manifest.read_bytes())["files"]]
     except (OSError, ValueError, KeyError, TypeError):
-        return {name for name in there if _REPORT.fullmatch(name)}
+        return None
 
 
 def pages(report: Report) -> tuple[bytes, ...]:
@@ -161,34 +175,48 @@ def _write(path: Path, content: bytes) -> str:
 def _draft(folder: Path, archive: bool) -> Iterator[Path]:
     """Context with an empty folder that takes the place of `folder` at the end; after an error nothing is left.
 
-    Files inside are written plainly: the folder as a whole takes its name at the end, not each of them.
-    A new folder appears in one move. In a folder that exists already, which may be a mount point, the manifest goes
-    first and comes last: without it nothing is taken for a bundle.
+    Files inside are written plainly: the folder as a whole takes its name at the end, not each of them, and a process
+    that is killed leaves the earlier bundle as it was. In a folder that cannot be moved, such as a mount point, the
+    manifest goes first and comes last: without it nothing is taken for a bundle.
     """
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    name = f".{secrets.token_hex(8)}.tmp"
-    place = folder / name if folder.is_dir() else folder.parent / name
-    packed, target = folder.parent / f"{name}.zip", folder.parent / f"{folder.name}.zip"
-    place.mkdir()
-    try:
-        yield place
-        if archive:
-            pack(place, packed)
-        if place.parent == folder:
-            _take_over(place, folder)
-        else:
-            place.rename(folder)
-        if archive:
-            packed.replace(target)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-        packed.unlink(missing_ok=True)
+    place = draft_beside(folder)
+    packed, target = folder.parent / f"{place.name}.zip", folder.parent / f"{folder.name}.zip"
+    inside = folder.is_dir() and not movable(folder)
+    place = folder / place.name if inside else place
+    with claimed(folder):
+        recover(folder)
+        place.mkdir()
+        try:
+            yield place
+            if archive:
+                pack(place, packed)
+            if inside:
+                _take_over(place, folder)
+            else:
+                swap(place, folder)
+                _give_back(place, folder)
+            if archive:
+                packed.replace(target)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+            packed.unlink(missing_ok=True)
 
 
 def _take_over(place: Path, folder: Path) -> None:
-    for name in sorted(_earlier(folder), key=lambda name: name != NAME):
+    new, old = files_in(place), {name for name in _earlier(folder) if not name.startswith(f"{place.name}/")}
+    if NAME in old:
+        (folder / NAME).rename(place / _BEFORE)  # both lists stay: a later run knows what a killed one left
+    for name in old - {NAME}:
         (folder / name).unlink()
-    for name in sorted(files_in(place), key=lambda name: name == NAME):
+    for name in sorted(new, key=lambda name: name == NAME):
         (folder / name).parent.mkdir(exist_ok=True)
+        (place / name).rename(folder / name)
+
+
+def _give_back(place: Path, folder: Path) -> None:
+    """Moves what somebody put into the earlier folder at the last moment into the new one."""
+    for name in files_in(place) - _earlier(place):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).rename(folder / name)

@@ -100,7 +100,7 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
     from robustkit.attacks.threat import refuse_grey_levels
     from robustkit.base.processes import ranks
     from robustkit.cli.shared import screen
-    from robustkit.cli.shared.report_files import check_folder
+    from robustkit.cli.shared.report_files import check_folder, claimed
     from robustkit.cli.shared.resume import keeping
     from robustkit.defenses.training.run_folder import CHECKPOINT
 
@@ -108,7 +108,7 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
     settings = {name: options.pop(name) for name in defaults()}
     plan = Plan(recipe=recipe_of(config, settings), **options)
     plan.goal()  # a wrong name or setting is said before anything is loaded
-    with keeping(plan.out, CHECKPOINT):
+    with claimed(plan.out), keeping(plan.out, CHECKPOINT):
         loaded = plan.model.load()
         refuse_grey_levels(plan.eps, loaded.classifier.bounds)
         training = run(plan, loaded)

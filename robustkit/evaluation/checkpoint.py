@@ -16,6 +16,7 @@ from torch import Tensor
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.processes import Ranks
 from robustkit.base.signals import held
+from robustkit.base.write_file import clear_drafts
 from robustkit.defenses.training.checkpoint import Facts, Tensors, read, under, write
 from robustkit.evaluation.evidence import Evidence
 from robustkit.evaluation.gallery import Example, Gallery
@@ -111,6 +112,8 @@ class Parts:
         Raises:
             ConfigurationError: If they belong to another evaluation.
         """
+        if self.folder:
+            clear_drafts(self.folder)
         if self.folder and self.folder not in self.finished:
             for path in self.folder.glob(_FILES):
                 path.unlink()
@@ -179,6 +182,7 @@ def discard(folder: Path) -> None:
     """Removes the parts in a folder, and the folder if nothing else is in it."""
     for path in folder.glob(_FILES):
         path.unlink()
+    clear_drafts(folder)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

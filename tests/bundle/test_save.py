@@ -18,7 +18,7 @@ import robustkit
 from robustkit.attacks import FGSM, PGD
 from robustkit.attacks.protocols import Protocol
 from robustkit.base.errors import ConfigurationError
-from robustkit.bundle import save_bundle
+from robustkit.bundle import save, save_bundle
 from robustkit.evaluation.evidence import Evidence, StoredEvidence
 from robustkit.model.classifier import Classifier
 from robustkit.report import load
@@ -160,6 +160,52 @@ def test_a_bundle_appears_whole_or_not_at_all(bundle, tmp_path, monkeypatch, bef
     assert load(folder / "report.json").title == "mine"
     assert robustkit.verify(folder).holds
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "b.zip"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("moves", [0, 1, 2, 5])
+def test_a_process_killed_while_it_replaces_a_bundle_blocks_nothing(bundle, tmp_path, monkeypatch, inside, moves):
+    folder = tmp_path / "b"
+    save_bundle(dataclasses.replace(parts(bundle[1]), title="earlier"), bundle[1], folder)
+    rename, made = Path.rename, []
+
+    def killed(self, target):
+        made.append(self)
+        if len(made) > moves:
+            raise Killed
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("robustkit.bundle.save.movable", lambda _: not inside)
+        patch.setattr("robustkit.base.new_folder._exchanged", lambda *_: False)
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)  # a killed process clears nothing
+        patch.setattr(Path, "rename", killed)
+        if inside or moves < 3:
+            with pytest.raises(Killed):
+                save_bundle(parts(bundle[1]), bundle[1], folder)
+    save.check_folder(folder)
+    save_bundle(parts(bundle[1]), bundle[1], folder)
+    assert load(folder / "report.json").title == "mine"
+    assert robustkit.verify(folder).holds
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+    assert not list(folder.glob(".*"))
+
+
+def test_what_somebody_adds_to_the_earlier_folder_at_the_last_moment_is_kept(bundle, tmp_path, monkeypatch):
+    save_bundle(parts(bundle[1]), bundle[1], tmp_path / "b")
+    swap = save.swap
+
+    def add(*places):
+        (tmp_path / "b/notes.txt").write_text("mine")
+        swap(*places)
+
+    monkeypatch.setattr("robustkit.bundle.save.swap", add)
+    save_bundle(parts(bundle[1]), bundle[1], tmp_path / "b")
+    assert (tmp_path / "b/notes.txt").read_text() == "mine"
 
 
 def test_a_folder_with_files_of_ones_own_is_left_alone(bundle, tmp_path):

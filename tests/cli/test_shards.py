@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -98,6 +100,21 @@ def test_an_interrupted_audit_says_how_to_go_on_and_then_ends_as_if_nothing_had_
     assert not (folder / "broken.parts").exists()
     assert audit("--out", "new", "--resume") in (0, 3)  # with nothing there it starts
     assert same(folder, "one", "new")
+
+
+def test_a_second_audit_with_the_same_out_is_refused_before_it_touches_anything(folder, capsys):
+    (folder / "busy.parts").mkdir()
+    part = folder / "busy.parts" / "part-000000000.safetensors"
+    part.write_bytes(b"of the first")
+    hold = "import sys, time; from robustkit.base.lock import claimed\nwith claimed('busy'): print(1); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-uc", hold], stdout=subprocess.PIPE) as first:
+        assert first.stdout.readline()
+        assert audit("--out", "busy", "--weights", "none.safetensors") == 2
+        first.kill()
+    err = capsys.readouterr().err
+    assert f"nobody else writes to, got 'busy', in use by process {first.pid} on " in err
+    assert err.count("\n") == 1
+    assert part.read_bytes() == b"of the first"
 
 
 @pytest.mark.parametrize(

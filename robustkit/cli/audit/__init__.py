@@ -79,8 +79,9 @@ def command(**options: Any) -> ExitCode:
     from robustkit.cli.audit.plan import Plan
     from robustkit.cli.audit.run import run
     from robustkit.cli.audit.show import show
+    from robustkit.cli.shared.report_files import claimed
     from robustkit.cli.shared.resume import keeping
 
     plan = Plan(**options)
-    with keeping(plan.parts_folder):
+    with claimed(plan.folder), keeping(plan.parts_folder):
         return show(plan, run(plan))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.write_file import clear_drafts
 
 if TYPE_CHECKING:
     from robustkit.evaluation.result import Evaluation
@@ -29,6 +31,28 @@ def check_out(folder: Path) -> None:
 
     check_folder(folder)
     save.check_folder(folder)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Context in which no other command writes into `folder`, and what a killed one left on the way to it is gone.
+
+    Of several processes the first claims it.
+
+    Raises:
+        ConfigurationError: If another command is at work there.
+    """
+    from robustkit.base import lock, new_folder
+    from robustkit.base.processes import ranks
+
+    def claim() -> None:
+        stack.enter_context(lock.claimed(folder))
+        new_folder.recover(folder.resolve())
+        clear_drafts(folder)
+
+    with ExitStack() as stack:
+        ranks().told(claim)
+        yield
 
 
 def write_report(
