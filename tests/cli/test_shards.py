@@ -155,6 +155,21 @@ def test_merging_the_wrong_folders_is_refused(folder, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_merge_refuses_a_shard_of_which_a_byte_was_flipped(folder, capsys):
+    assert audit("--shard", "1/1", "--limit", "16") == 0
+    shard = folder / "robustkit-shard-1-of-1"
+    for path, old, new in (
+        (shard / "part-000000000.safetensors", b"ledger", b"lefger"),
+        (shard / "shard.json", b"16", b"17"),
+    ):
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(old, new, 1))
+        assert run(["merge", str(shard)]) == 2
+        assert path.name in capsys.readouterr().err
+        path.write_bytes(whole)
+    assert run(["merge", str(shard)]) in (0, 3)
+
+
 def test_a_shard_that_names_code_to_run_has_to_be_trusted(folder, capsys):
     (folder / "nets_of_a_shard.py").write_text(
         "from nets import digits_cnn as net, digits\ndef samples():\n    return digits(40)\n"

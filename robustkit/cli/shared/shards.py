@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -40,7 +41,7 @@ def read_shard(text: str) -> tuple[int, int]:
 def write_shard(folder: Path, evaluation: Evaluation, shard: str) -> ExitCode:
     """Notes beside its parts that a shard is finished, says so, and returns the exit code."""
     note = {"shard": shard, "arguments": without(typed(), _OWN)}
-    write_atomically(folder / NAME, json.dumps(note, indent=2) + "\n")
+    write_atomically(folder / NAME, json.dumps({**note, "sha256": _sha256(note)}, indent=2) + "\n")
     done, total = len(evaluation.ledger), evaluation.total
     click.echo(f"  shard {shard} {folder}, {done} of {total} samples; put all of them together with robustkit merge")
     return ExitCode.OK
@@ -73,8 +74,19 @@ def _read_note(folder: Path) -> Mapping[str, Any]:
     """Returns what a finished shard says of itself, its options under their names of today."""
     try:
         note = json.loads((folder / NAME).read_text())
-    except (OSError, ValueError):
+        shard, words, digest = note["shard"], note["arguments"], note.get("sha256")
+        whole = all(isinstance(word, str) for word in (shard, *words)) and set(note) <= {"shard", "arguments", "sha256"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigurationError(
             f"merge: expected the folder of a finished shard, got '{folder}'; finish it with --resume"
         ) from None
-    return {**note, "arguments": current(note["arguments"])}
+    # An earlier version wrote no hash.
+    if not whole or digest not in (None, _sha256({"shard": shard, "arguments": words})):
+        raise ConfigurationError(
+            f"merge: expected '{folder / NAME}' as it was written, got another content; repeat the shard with --resume"
+        )
+    return {"shard": shard, "arguments": current(words)}
+
+
+def _sha256(note: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()

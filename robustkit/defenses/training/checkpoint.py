@@ -1,11 +1,13 @@
-"""The state of a run in one safetensors file: tensors by name, everything else as JSON in its header."""
+"""The state of a run in one safetensors file: tensors by name, everything else as JSON in its header, and a hash."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from robustkit.base.write_file import write_atomically
 
 Tensors = dict[str, Tensor]
 Facts = dict[str, Any]
+_LOST = "delete it, or choose another folder"
 
 
 def write(path: Path, tensors: Tensors, facts: Facts) -> None:
@@ -24,14 +27,15 @@ def write(path: Path, tensors: Tensors, facts: Facts) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Tied weights lie in the same memory, which safetensors refuses.
     separate = {name: tensor.clone() for name, tensor in plain.items()}
-    write_atomically(path, save(separate, {"robustkit": json.dumps(facts)}))
+    text = json.dumps(facts)
+    write_atomically(path, save(separate, {"robustkit": text, "sha256": _sha256(separate, text)}))
 
 
 def read(path: Path) -> tuple[Tensors, Facts]:
-    """Returns tensors, on the CPU, and facts of a checkpoint.
+    """Returns tensors, on the CPU, and facts of a checkpoint. One without a hash is of an earlier version, and read.
 
     Raises:
-        ConfigurationError: If there is none, or it cannot be read.
+        ConfigurationError: If there is none, it cannot be read, or it is not as it was written.
     """
     if not path.is_file():
         raise ConfigurationError(
@@ -39,12 +43,33 @@ def read(path: Path) -> tuple[Tensors, Facts]:
         )
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {})["robustkit"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+            text, digest, others = _header(**(file.metadata() or {}))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if others or digest not in (None, _sha256(tensors, text)):
+            raise ConfigurationError(
+                f"checkpoint '{path}': expected the content it was written with, got another; {_LOST}"
+            )
+        return tensors, json.loads(text)
+    except ConfigurationError:
+        raise
     except Exception as error:
         raise ConfigurationError(
-            f"checkpoint '{path}': expected one of robustkit's, got {one_line(error)}; choose another folder"
+            f"checkpoint '{path}': expected one of robustkit's, got {one_line(error)}; {_LOST}"
         ) from error
+
+
+def _header(robustkit: str, sha256: str | None = None, **others: str) -> tuple[str, str | None, dict[str, str]]:
+    """Returns the facts as text, the hash if there is one, and what does not belong there."""
+    return robustkit, sha256, others
+
+
+def _sha256(tensors: Tensors, text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def module_tensors(module: nn.Module, prefix: str) -> Tensors:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from objective_rows import EVERY
+from safetensors.torch import save_file
 from tiny_training import same
 
 from robustkit.base.errors import ConfigurationError
@@ -131,6 +132,18 @@ def test_a_run_killed_by_the_system_resumes_to_the_same_bits(trained, start, tmp
     assert bool(drafts) == (how == "writing")
     resumed, _ = trained(EVERY["trades"], epochs=2, folder=tmp_path / "run", resume=True)
     assert same(resumed, straight)
+
+
+def test_a_flipped_byte_anywhere_is_refused_by_name_and_a_file_without_a_hash_is_read(tmp_path):
+    path, tensors = tmp_path / "c.safetensors", {"a": torch.arange(3.0), "b": torch.tensor(True)}
+    checkpoint.write(path, tensors, {"epoch": 3})
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ConfigurationError, match=r"^checkpoint '.*c\.safetensors': expected .*; delete it"):
+            checkpoint.read(path)
+    save_file(tensors, path, {"robustkit": '{"epoch": 3}'})
+    assert same(checkpoint.read(path)[0], tensors)
 
 
 def test_what_is_written_is_read_back_tied_weights_and_all(tmp_path):
