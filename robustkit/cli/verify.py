@@ -48,7 +48,7 @@ def command(model: Recorded, bundle: Path, allow_unchecked: bool) -> ExitCode:
 
     \b
     Example:
-      robustkit verify robustkit-report --weights resnet.safetensors --data test.npz
+      robustkit verify robustkit-report --weights resnet.pt --data test.npz
     """
     from robustkit.bundle.opening import check_files, opened
     from robustkit.cli.shared import screen
