@@ -70,7 +70,7 @@ def test_with_more_classes_the_nearest_of_the_runs_to_each_is_the_nearest_of_all
 
 @every_box
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("targets", [0, 9])
+@pytest.mark.parametrize("targets", [0, pytest.param(9, marks=pytest.mark.slow)])
 def test_fab_finds_the_nearest_of_many_classes_in_one_run(norm, bounds, targets):
     classifier, x, y, exact = linear_problem(10, bounds, norm)
     ratio = found_distance(FAB(norm=norm, eps="inf", steps=15, targets=targets), classifier, x, y) / exact
@@ -79,7 +79,7 @@ def test_fab_finds_the_nearest_of_many_classes_in_one_run(norm, bounds, targets)
 
 
 @every
-@every_box
+@pytest.mark.parametrize("bounds", [pytest.param(WIDE, marks=pytest.mark.slow), BOX], ids=["wide", "box"])
 def test_with_a_budget_it_succeeds_just_outside_the_exact_distance_and_never_inside(attack, bounds):
     classifier, x, y, exact = linear_problem(2, bounds, attack.norm)
     middle = float(exact.quantile(0.5, interpolation="nearest"))

@@ -19,6 +19,7 @@ from robustkit.report import to_json
 from robustkit.report.document.manifest import from_text, to_text
 
 
+@pytest.mark.slow
 def test_a_thousand_changed_bytes_are_each_caught_and_named(folder):
     draw = random.Random(0)
     files = sorted(p for p in folder.rglob("*") if p.is_file())

@@ -52,6 +52,7 @@ def same(first, second):
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3, *(pytest.param(v, marks=pytest.mark.slow) for v in (1, 2, 5))])
 def test_shards_in_any_order_merge_to_the_report_and_ledger_of_one_process(alone, count):
     shards = [run(shard=(index, count)) for index in range(count)]

@@ -175,6 +175,7 @@ def test_cross_entropy_is_indifferent_to_a_shift_and_no_weaker_than_the_margin_a
     assert scaled <= robust_accuracy(PGD(steps=10, eps=0.1, loss="margin"), digits_cnn(), x, y) + 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_weights_of_any_precision_are_attacked_about_as_well(dtype):
     x, y = digits(100)

@@ -20,6 +20,7 @@ def honest():
 
 
 class TestRadii:
+    @pytest.mark.slow
     def test_nothing_moves_at_radius_zero_with_any_kind_of_attack(self):
         attacks = [
             PGD(eps=EPS, steps=3),
@@ -102,6 +103,7 @@ class TestStrength:
         assert masked["Q20"].status == "fail"
         assert "square:queries=5000" in masked["Q15"].message
 
+    @pytest.mark.slow
     def test_a_blind_attack_that_comes_much_nearer_convicts_though_nothing_fell(self):
         x, y = digits(60)
         attacks = [APGD(eps=0.08, steps=10), Square(eps=0.08, queries=200)]

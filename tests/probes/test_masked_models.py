@@ -48,6 +48,7 @@ TWINS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [name if name in ("detached", "logits plus 1e6") else pytest.param(name, marks=pytest.mark.slow) for name in TWINS],
