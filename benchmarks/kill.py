@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import click
+from safetensors.torch import load_file, save_file
 
 from robustkit.model.small_models import create
 
@@ -37,8 +38,6 @@ WORK = {
 
 def prepare(work: str, folder: Path) -> None:
     """Writes the weights to audit, and the shards to merge."""
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     save_file(create("cnn", (1, 8, 8), 10, seed=0).state_dict(), folder / "cnn.safetensors")
     for number in (1, 2) if work == "merge" else ():
@@ -49,8 +48,6 @@ def prepare(work: str, folder: Path) -> None:
 def result(folder: Path) -> dict[str, object]:
     """Returns what a run wrote, without what may differ."""
     if (weights := folder / "weights.safetensors").exists():
-        from safetensors.torch import load_file
-
         return {name: tensor.numpy().tobytes() for name, tensor in load_file(weights).items()}
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     same = {name: (folder / name).read_bytes() for name in names if name.startswith(("ledger", "adversarials", "png"))}

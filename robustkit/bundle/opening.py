@@ -11,13 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.bundle.judging import (
-    MOST_FILES,
-    is_plain,
-    strange_entry,
-    strange_file,
-    strange_manifest,
-)
+from robustkit.bundle.judging import MOST_FILES, is_plain, strange_entry, strange_file, strange_manifest
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.save import files_in
 from robustkit.model.weights import sha256
@@ -57,9 +51,9 @@ def _unpack(path: Path, folder: Path) -> None:
                     f"bundle '{path}': expected an archive with {NAME} and plain names, got {strange}"
                 )
             archive.extractall(folder)
+    except ConfigurationError:
+        raise
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
-        if isinstance(error, ConfigurationError):
-            raise
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
             f"bundle '{path}': expected a folder or a .zip archive of one, got something that cannot be read"

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.settings import between
 from robustkit.checks.diagnostic import Diagnostic, diagnostic
-from robustkit.checks.repairs import find_repair, other_normalisation
+from robustkit.checks.repairs import find_repair, other_preprocessing
 from robustkit.data.dataset import Batch, Dataset, batches
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import indexed, sampled
@@ -53,7 +53,7 @@ def clean_accuracy(classifier: Classifier, x: Tensor, y: Tensor) -> Diagnostic:
         predicted = logits.argmax(1)
         right, n = int((predicted == y).sum()), len(y)
         look = (classifier, x, y, logits, PASS)
-        repair, doubt = (find_repair(*look), "") if right <= GOOD * n else other_normalisation(*look)
+        repair, doubt = (find_repair(*look), "") if right <= GOOD * n else other_preprocessing(*look)
     seen = f"{right} of {n} samples ({100 * right / n:.1f} %) are correct"
     meant = f"if this accuracy is meant, give --expected-clean-accuracy {right / n:.3g}"
     if repair:

@@ -21,7 +21,7 @@ GAIN = 0.05  # of accuracy, the least that a repair has to bring
 FITTED_GAIN = 0.1  # the same where it is fitted to the samples: their own mean also undoes an honest shift of the data
 FITTED = 0.03  # of accuracy, by which a repair that is fitted to the samples has to be better than any other
 LUCK = 1e-4  # how often one of them may seem to by chance; about thirty are tried
-FEW = 1e-3  # the same for mean and std alone, of which there are few
+FEW = 1e-3  # the same for mean, std and colours alone, of which there are few
 ORDERED = 0.5  # accuracy that another order of the labels has to reach: it fits whatever is systematic a little
 
 Tried = tuple[str, str, Tensor]  # change, cure, and which samples are right then
@@ -63,7 +63,7 @@ def find_repair(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor, ro
     return fitted if fitted and (not plain or fitted.accuracy > plain.accuracy + FITTED) else plain
 
 
-def other_normalisation(
+def other_preprocessing(
     classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor, rows: int
 ) -> tuple[Repair | None, str]:
     """Returns what is to be said of mean, std and colours where a model is good; arguments as for `find_repair`.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from nets import digits, digits_cnn, generator, images, labels, linear, robust_accuracy, smooth_cnn
+from quick import quick
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -209,7 +210,7 @@ def looker(net: nn.Module, label: int) -> Callable[[np.ndarray], tuple[float, np
     return look
 
 
-@pytest.mark.parametrize("eps", [1.5, *(pytest.param(eps, marks=pytest.mark.slow) for eps in (0.3, 4.0))])
+@pytest.mark.parametrize("eps", quick(1.5, slow=(0.3, 4.0)))
 def test_the_whole_walk_is_that_of_a_plain_loop_over_one_row(eps):
     net, x, y = smooth_cnn().eval().requires_grad_(False), images(12), labels(12)
     path, seen = walk(APGD(norm="L1", eps=eps, steps=50, loss="margin"), net, x, y)
@@ -291,7 +292,7 @@ def boxed_model(d: int, filled: float, seed: int) -> tuple[nn.Module, Tensor, fl
     return net, x.unsqueeze(0), float((parts * room[order]).sum())
 
 
-@pytest.mark.parametrize("d", [30, *(pytest.param(d, marks=pytest.mark.slow) for d in (64, 200))])
+@pytest.mark.parametrize("d", quick(30, slow=(64, 200)))
 @pytest.mark.parametrize("filled", [0.5, 2.3, 5.7, 11.2])
 def test_linear_models_break_just_outside_the_exact_distance_in_the_box_and_never_inside(d, filled):
     for seed in range(2):
@@ -323,7 +324,7 @@ def test_it_is_at_least_as_strong_as_every_other_l1_attack():
     assert robust_accuracy(APGD(norm="L1", eps=eps), net, x, y) <= min(theirs) + 0.003
 
 
-@pytest.mark.parametrize("targets", [0, *(pytest.param(v, marks=pytest.mark.slow) for v in (3,))])
+@pytest.mark.parametrize("targets", quick(0, slow=(3,)))
 def test_batch_size_and_order_change_nothing_in_l1(targets):
     net, x, y = smooth_cnn().eval(), images(40), labels(40)
     attack = APGD(norm="L1", eps=0.7, steps=30, loss="dlr", targets=targets)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 import torch
 from nets import generator, images, labels, linear, smooth_cnn
+from quick import quick
 from torch import nn
 
 from robustkit import evaluate
@@ -175,7 +176,7 @@ def test_success_and_margin_are_those_of_a_fresh_pass_over_the_points_returned(n
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.parametrize("batch_size", [7, *(pytest.param(v, marks=pytest.mark.slow) for v in (1, 64))])
+@pytest.mark.parametrize("batch_size", quick(7, slow=(1, 64)))
 def test_batch_size_does_not_matter(name, batch_size):
     same(ATTACKS[name](NET, X, Y, batch_size=batch_size), ATTACKS[name](NET, X, Y), 1e-12)
 
@@ -329,7 +330,7 @@ def test_a_model_is_never_given_more_rows_than_the_batch_size():
 # --- memory
 
 
-@pytest.mark.parametrize("room", [5, *(pytest.param(v, marks=pytest.mark.slow) for v in (1, 9))])
+@pytest.mark.parametrize("room", quick(5, slow=(1, 9)))
 @pytest.mark.parametrize("name", ATTACKS)
 def test_running_out_of_memory_halves_the_batch_and_changes_no_result(name, room):
     plain = ATTACKS[name](known(NET), X, Y)

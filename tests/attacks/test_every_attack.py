@@ -10,6 +10,7 @@ import pytest
 import torch
 from attack_rows import ROWS
 from nets import digits, digits_cnn, generator, images, labels, robust_accuracy, smooth_cnn
+from quick import quick
 from torch.nn.functional import cross_entropy
 
 from robustkit.attacks import APGD, ATTACKS, FGSM, MIFGSM, PGD, Foolbox, Noise, create
@@ -116,7 +117,7 @@ def test_settings_are_complete_and_ready_for_json(attack):
         attack.eps = 1
 
 
-@pytest.mark.parametrize("norm", ["Linf", *(pytest.param(v, marks=pytest.mark.slow) for v in ("L2", "L1"))])
+@pytest.mark.parametrize("norm", quick("Linf", slow=("L2", "L1")))
 def test_linear_models_break_just_outside_the_exact_distance_and_never_inside(norm):
     attacks = [FGSM(norm=norm)]
     attacks += [PGD(norm=norm, steps=200, step_size=0.05 * 0.03, eps=0.03, loss=loss) for loss in ("ce", "margin")]

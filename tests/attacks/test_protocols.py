@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from nets import digits, digits_cnn, generator, smooth_cnn
+from quick import quick
 
 import robustkit
 from robustkit.attacks import APGD, FAB, Square
@@ -93,7 +94,7 @@ class TestNames:
         assert all(len(text) == 12 for text in prints)
         assert one.fingerprint() == get_protocol("autoattack", norm="Linf", eps="8/255", classes=10).fingerprint()
 
-    @pytest.mark.parametrize("classes", [2, 10, *(pytest.param(k, marks=pytest.mark.slow) for k in (3, 7, 100))])
+    @pytest.mark.parametrize("classes", quick(2, 10, slow=(3, 7, 100)))
     @pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
     def test_every_attack_of_every_protocol_runs_for_every_number_of_classes(self, norm, classes):
         net = smooth_cnn(classes, dtype=torch.float32)

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import digits, digits_cnn, generator, images, labels, linear, robust_accuracy, smooth_cnn
+from quick import quick
 from torch import Tensor, nn
 
 from robustkit.attacks import PGD, Square, create
@@ -318,7 +319,7 @@ def test_the_loss_of_the_accepted_point_never_moves_towards_the_defender(norm, l
         torch.testing.assert_close(torch.stack(best[1:]), held)
 
 
-@pytest.mark.parametrize("norm", ["Linf", *(pytest.param(v, marks=pytest.mark.slow) for v in ("L2", "L1"))])
+@pytest.mark.parametrize("norm", quick("Linf", slow=("L2", "L1")))
 def test_batch_size_and_order_change_nothing(norm):
     net, x, y = smooth_images(64)
     attack = Square(norm=norm, eps=MEDIUM[norm], queries=15, restarts=2)

@@ -8,15 +8,7 @@ import pytest
 
 from robustkit.base.signals import end_as_interrupted, held
 
-
-@pytest.fixture(autouse=True)
-def handlers():
-    # A process in the background may have been started to ignore some of them.
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("usual_signals")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

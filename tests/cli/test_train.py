@@ -126,15 +126,7 @@ def test_divergence_is_one_line(folder, capsys):
     assert "expected a finite loss, got nan in epoch" in capsys.readouterr().err
 
 
-@pytest.fixture
-def heard():
-    """Lets SIGINT interrupt, which a process in the background may have been started to ignore."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("usual_signals")
 def test_an_interrupt_keeps_the_last_batch_and_says_how_to_go_on(folder, monkeypatch, capsys):
     words, train_on, batches = ["train", "mlp", *QUICK, "--quiet"], TrainingState.train_on, []
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from nets import digits, digits_cnn
+from quick import quick
 
 from robustkit import Classifier, evaluate, merge_evaluations
 from robustkit.attacks import FGSM, PGD, Noise, Square
@@ -53,7 +54,7 @@ def same(first, second):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [3, *(pytest.param(v, marks=pytest.mark.slow) for v in (1, 2, 5))])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_shards_in_any_order_merge_to_the_report_and_ledger_of_one_process(alone, count):
     shards = [run(shard=(index, count)) for index in range(count)]
     assert sum(len(shard.ledger) for shard in shards) == 96
@@ -101,7 +102,7 @@ def killed_after(pieces):
     return progress
 
 
-@pytest.mark.parametrize("pieces", [4, *(pytest.param(v, marks=pytest.mark.slow) for v in (1,))])
+@pytest.mark.parametrize("pieces", quick(4, slow=(1,)))
 def test_a_run_that_breaks_goes_on_where_it_was(alone, tmp_path, pieces):
     with pytest.raises(Killed):
         run(folder=tmp_path, progress=killed_after(pieces))

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from quick import quick
 from scipy.optimize import linprog
 
 from robustkit.attacks import APGD, ATTACKS, FGSM, PGD, Noise, Square
@@ -100,7 +101,7 @@ class Timid(PGD):
         return rows.having(x_adv=rows.x + 0.95 * (rows.x_adv - rows.x))
 
 
-@pytest.mark.parametrize("norm", ["Linf", *(pytest.param(norm, marks=pytest.mark.slow) for norm in ("L2", "L1"))])
+@pytest.mark.parametrize("norm", quick("Linf", slow=("L2", "L1")))
 def test_an_attack_that_does_not_use_its_whole_budget_is_found_out(norm):
     found = check_attack(Timid(norm=norm, restarts=3))
     assert found.verdict == "fail"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from nets import digits, digits_cnn, linear
+from quick import quick
 from twins import Twin, twins
 
 import robustkit
@@ -49,10 +50,7 @@ TWINS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [name if name in ("detached", "logits plus 1e6") else pytest.param(name, marks=pytest.mark.slow) for name in TWINS],
-)
+@pytest.mark.parametrize("name", TWINS)
 def test_a_twin_gets_the_truth_or_a_warning(name, truth):
     try:
         found = robustkit.evaluate(TWINS[name], digits(100), ATTACKS)
@@ -62,9 +60,7 @@ def test_a_twin_gets_the_truth_or_a_warning(name, truth):
     assert near or found.quality in ("unreliable", "invalid"), f"{found} against {truth}, {found.quality}"
 
 
-@pytest.mark.parametrize(
-    "name", ["softmax head", *(pytest.param(f"logits times {k}", marks=pytest.mark.slow) for k in ("1e4", "1e-4"))]
-)
+@pytest.mark.parametrize("name", quick("softmax head", slow=("logits times 1e4", "logits times 1e-4")))
 def test_a_harmless_disguise_changes_nothing(name, truth):
     found = robustkit.evaluate(TWINS[name], digits(100), ATTACKS)
     assert abs(found.robust_accuracy.value - truth) <= 0.02 + 1e-9

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from nets import digits, digits_cnn, generator, images, linear, smooth_cnn
+from quick import quick
 from torch import Tensor, nn
 
 from robustkit.attacks import APGD, FGSM, PGD, Foolbox, Noise, Square
@@ -24,9 +25,7 @@ from robustkit.probes.planting import draw, features, find_head, on_surface, pla
 RADII = {"Linf": 0.1, "L2": 0.5, "L1": 3.0}
 LINEAR = linear(torch.randn(10, 64, generator=generator()))
 norms = pytest.mark.parametrize("norm", list(RADII))
-quick_norms = pytest.mark.parametrize(
-    "norm", ["Linf", *(pytest.param(v, marks=pytest.mark.slow) for v in ("L2", "L1"))]
-)
+quick_norms = pytest.mark.parametrize("norm", quick("Linf", slow=("L2", "L1")))
 
 
 class Around(nn.Module):
