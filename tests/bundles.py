@@ -103,7 +103,9 @@ class Forger:
             data_sha256=audit.data.sha256,
             ids_sha256=audit.data.ids_sha256,
         )
-        manifest = dataclasses.replace(manifest, audits=(part,), files={name: sha(name) for name in tree["files"]})
+        files = {name: sha(name) for name in tree["files"]}
+        versions = {name: report.environment[name] for name in tree["versions"]}
+        manifest = dataclasses.replace(manifest, audits=(part,), files=files, versions=versions)
         (self.folder / NAME).write_text(to_text(manifest))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,19 +51,21 @@ class Protocol:
         said = () if self.name == "custom" else (f"{attack_name(attack.label)} was added",)
         return dataclasses.replace(self, attacks=(*self.attacks, attack), changes=(*self.changes, *said))
 
-    def fingerprint(self, dtype: torch.dtype = torch.float32) -> str:
+    def fingerprint(self, dtype: torch.dtype = torch.float32, versions: Mapping[str, Any] | None = None) -> str:
         """Returns 12 hexadecimal digits over attacks, all their settings, versions and precision.
 
         Two results can be compared where these agree; the seed and the data are no part of it.
 
         Args:
             dtype: In which the model computes.
+            versions: Of "robustkit" and "torch", where they are not those of this process.
         """
+        versions = versions or {"robustkit": __version__, "torch": torch.__version__}
         content = {
             "protocol": self.name,
             "cascade": self.cascade,
             "attacks": [{"attack": attack.name, **attack.settings()} for attack in self.attacks],
-            "versions": {"robustkit": __version__, "torch": torch.__version__},
+            "versions": {name: versions.get(name) for name in ("robustkit", "torch")},
             "precision": str(dtype),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

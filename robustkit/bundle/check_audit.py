@@ -11,12 +11,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.bundle.attack_again import check_again, pick
+from robustkit.bundle.check_method import untold
 from robustkit.bundle.check_points import Samples
 from robustkit.bundle.check_predictions import RULE, Answers, check_subject
 from robustkit.bundle.check_report import check_audit, read_ledger
 from robustkit.bundle.check_selection import Unknown, check_selection, check_source
 from robustkit.bundle.mismatch import Mismatch
-from robustkit.bundle.restore import measured_on_the_way, unknown_attacks
+from robustkit.bundle.restore import measured_on_the_way
 from robustkit.bundle.verification_result import Notes
 from robustkit.data.dataset import Dataset
 from robustkit.evaluation.evidence import StoredEvidence
@@ -41,6 +43,8 @@ class AuditCheck:
         stated: The audit as it has it.
         part: The files of the audit.
         number: Its place in the report.
+        again: How many robust samples to attack again.
+        seed: Of their choice; a fresh one where it is None.
     """
 
     notes: Notes
@@ -49,6 +53,8 @@ class AuditCheck:
     stated: Audit
     part: Part
     number: int
+    again: int = 0
+    seed: int | None = None
 
     def make(self, model: Model | None, data: Any, weights: Path | None, batch_size: int) -> None:
         """Makes all checks that can be made."""
@@ -61,14 +67,21 @@ class AuditCheck:
         notes.made("summaries", f"figures from {part.ledger}, {len(ledger):,} samples", wrong)
         if evaluation is None:
             return
+        for why in untold(self.stated, evaluation, self.report.environment, self._where):
+            what = self._say("protocol, fingerprint and what the attacks are worth")
+            notes.left_out("summaries", what, why, what)
         notes.trusted += _measured(self.stated, evaluation)
         classifier = _classifier(model, evaluation)
         differs = [] if classifier is None else list(check_subject(self.stated, classifier, weights))
         answers = None
         if classifier and not any(not m.edge for m in differs) and not self._random(evaluation):
             answers = Answers(classifier, evaluation, part.ledger, batch_size)
-        self._geometry(evaluation, data, answers, batch_size)
+        wanted, seed = pick(evaluation, self.again, self.seed)
+        picked = self._geometry(evaluation, data, answers, batch_size, wanted)
         self._model(classifier, differs, answers, evaluation)
+        if self.again:
+            model = None if answers is None else answers.classifier
+            check_again(notes, self._say, evaluation, model, picked, seed, batch_size)
 
     @property
     def _where(self) -> str:
@@ -81,7 +94,10 @@ class AuditCheck:
         """Whether the model answers otherwise every time: it is random and was judged by a single draw."""
         return evaluation.draws == 1 and any(d.id == "Q05" and d.status == "fail" for d in self.stated.diagnostics)
 
-    def _geometry(self, evaluation: Evaluation, data: Any, answers: Answers | None, batch_size: int) -> None:
+    def _geometry(
+        self, evaluation: Evaluation, data: Any, answers: Answers | None, batch_size: int, wanted: set[int]
+    ) -> list[tuple[Tensor, int, int]]:
+        """Checks points and data, and returns the samples that are to be attacked again."""
         notes, file = self.notes, self.part.adversarials
         evidence: StoredEvidence | None = None
         if file is None:
@@ -92,18 +108,19 @@ class AuditCheck:
             except ConfigurationError as error:
                 broken = Mismatch(file, "adversarial points", str(error).partition(": ")[2])
                 notes.made("geometry", f"points of {file}", [broken])
-                return
+                return []
         points = f"{evidence.shape[0]:,} points: norm, box, " if evidence else ""
         what = self._say(f"{points}data and labels")
         if data is None:
             notes.left_out("geometry", what, "no data", _UNMEASURED)
-            return
-        samples = Samples(self.stated, evaluation, evidence, self.part.ledger, file or "", answers)
+            return []
+        samples = Samples(self.stated, evaluation, evidence, self.part.ledger, file or "", answers, wanted=wanted)
         with answers.classifier.frozen() if answers else nullcontext():
             wrong = samples.check(data, batch_size)
         notes.made("geometry", what, wrong)
         if not wrong and samples.source is not None:
             self._origin(evaluation, samples.source, samples.seen, isinstance(data, Dataset))
+        return samples.picked
 
     def _origin(self, evaluation: Evaluation, data: Dataset, seen: list[int], named: bool) -> None:
         """Checks that the samples are the stated selection, of data with the stated name."""
@@ -166,5 +183,3 @@ def _measured(stated: Audit, evaluation: Evaluation) -> Iterator[str]:
     """Yields what this audit measured in passing, which its ledger does not tell."""
     if measured := measured_on_the_way(stated, evaluation):
         yield f"diagnostics measured in passing: {', '.join(measured)}"
-    if unknown := unknown_attacks(evaluation):
-        yield f"diagnostics and coverage, as {', '.join(unknown)} is not known here"

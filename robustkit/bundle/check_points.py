@@ -44,6 +44,8 @@ class Samples:
         points: How many of them were looked at.
         source: The data, with the labels of the audit, once they were read.
         seen: The ids that came from data which cannot be indexed, in order.
+        wanted: Ids of samples that are to be attacked again.
+        picked: Those samples: input, label and id.
     """
 
     stated: Audit
@@ -56,6 +58,8 @@ class Samples:
     points: int = 0
     source: Dataset | None = None
     seen: list[int] = field(default_factory=list)
+    wanted: set[int] = field(default_factory=set)
+    picked: list[tuple[Tensor, int, int]] = field(default_factory=list)
 
     def check(self, data: Any, batch_size: int) -> list[Mismatch]:
         """Goes through the data once and returns what is false; of the model, see `answers`."""
@@ -126,6 +130,8 @@ class Samples:
             raise InvalidEvaluation(f"inputs of shape {tuple(batch.x.shape[1:])}")
         at = np.array([self._places[id] for id in ids.tolist()])
         sample = [self._names[place] for place in at]
+        columns = zip(batch.x, batch.y.tolist(), ids.tolist(), strict=True)
+        self.picked += [one for one in columns if one[2] in self.wanted]
         threat = self.evaluation.threat
         dtype = (
             self.evidence.dtype if self.evidence else self.answers.classifier.dtype if self.answers else torch.float32

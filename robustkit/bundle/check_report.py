@@ -12,13 +12,15 @@ from pydantic import TypeAdapter
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.check_ledger import check_ledger
+from robustkit.bundle.check_method import check_protocol
+from robustkit.bundle.check_stated import check_stated
 from robustkit.bundle.mismatch import Mismatch, compare, compare_audits
+from robustkit.bundle.page_text import said
 from robustkit.bundle.restore import derive, restore, same_versions
 from robustkit.bundle.save import illustrations, pages
 from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.result import Evaluation
 from robustkit.report import Report, from_json, result_sha256
-from robustkit.report.document.environment import DRAWN_WITH
 from robustkit.report.document.manifest import PAGES, Manifest, build_manifest, with_files
 from robustkit.report.document.report import SCHEMA, Audit
 from robustkit.report.text import words
@@ -93,19 +95,19 @@ def same_wording(report: Report) -> bool:
 
 
 def check_pages(folder: Path, report: Report) -> tuple[list[Mismatch], bool]:
-    """Returns what is wrong with the pages, and whether they were compared to the last byte.
+    """Returns what is wrong with the pages, and whether they were compared word by word.
 
-    Pages of another wording, or drawn by other versions of the tools, are compared by their percentages: each of them
-    must also be on the page drawn now.
+    They are, whatever drew them: another jinja2 spaces and escapes otherwise, and says the same. Pages with the words
+    of another version of robustkit are compared by their percentages: each of them must also be on the page drawn now.
     """
     drawn = dict(zip(PAGES, pages(report), strict=True))
-    other = [name for name, page in drawn.items() if _bytes(folder / name) != page]
-    if not other or (same_wording(report) and same_versions(report.environment, "robustkit", *DRAWN_WITH)):
+    kept = {name: _bytes(folder / name) or b"" for name in PAGES}
+    other = [name for name, page in drawn.items() if kept[name] != page and said(name, kept[name]) != said(name, page)]
+    if not other or (same_wording(report) and same_versions(report.environment, "robustkit")):
         return [Mismatch(name, "what report.json gives", "another") for name in other], True
     found, before = [], _percentages("\n".join(_said_before(report)).encode())
     for name in set(other) - {PAGES[0]}:  # the JSON was read, and is compared with the ledger
-        then, now = (_percentages(page) for page in (_bytes(folder / name) or b"", drawn[name]))
-        strange = sorted(then - now - before)[:1]
+        strange = sorted(_percentages(kept[name]) - _percentages(drawn[name]) - before)[:1]
         found += [Mismatch(name, "the percentages of report.json", f"{value} %") for value in strange]
     return found, False
 
@@ -129,6 +131,8 @@ def check_audit(
         evaluation = restore(stated, ledger, report.environment)
         found = list(check_ledger(evaluation, file))
         found += compare_audits(derive(stated, evaluation), stated, where, texts=same_wording(report))
+        found += check_protocol(stated, report.environment, where)
+        found += check_stated(stated, ledger, where)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return None, [Mismatch(where, f"figures that follow from {file}", " ".join(str(error).split()))]
     return evaluation, found

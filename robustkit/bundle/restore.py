@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol
+from robustkit.attacks.transfer import Transfer
 from robustkit.base.settings import Scalar
 from robustkit.data.dataset import Dataset
 from robustkit.evaluation.attack_run import AttackRun, common_threat
@@ -78,12 +79,8 @@ def known_attacks() -> dict[str, type[Attack]]:
 def restore_attack(stated: AttackResult) -> Attack:
     """Returns the attack that a report describes, or what stands for it."""
     kind = known_attacks().get(stated.implementation)
-    try:
-        attack = kind(**stated.params) if kind else None  # type: ignore[arg-type]
-        if attack is not None and attack.settings() == stated.params:
-            return attack
-    except (TypeError, ValueError):
-        pass
+    if kind and (made := _made(kind, stated.params)):
+        return made
     module, _, name = stated.implementation.rpartition(".")
     facts = {
         "__module__": module, "name": kind.name if kind else stated.name, "kind": kind.kind if kind else "unknown",
@@ -92,6 +89,18 @@ def restore_attack(stated: AttackResult) -> Attack:
     common = {f.name: stated.params[f.name] for f in dataclasses.fields(Attack) if f.name in stated.params}
     named: type[Attack] = type(name, (_Named,), facts)
     return named(**common)  # type: ignore[arg-type]
+
+
+def _made(kind: type[Attack], params: dict[str, Scalar]) -> Attack | None:
+    """Returns the attack with these settings, if they alone make it."""
+    try:
+        settings = kind(**params).settings()  # type: ignore[arg-type]
+        # What was left open is stated as it was resolved, such as the step size of PGD.
+        given = {name: value for name, value in params.items() if settings[name] == value}
+        attack = kind(**given)  # type: ignore[arg-type]
+        return attack if attack.settings() == params else None
+    except (LookupError, TypeError, ValueError):
+        return None
 
 
 def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evaluation:
@@ -110,15 +119,15 @@ def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evalu
     bare = Classifier(torch.nn.Identity(), bounds=threat.bounds)
     name = method.protocol.removesuffix(" (adapted)") if method.changes else method.protocol
     protocol = Protocol(name, tuple(attacks), method.changes, method.cascade)
-    known = all(attack.kind != "unknown" for attack in attacks)
-    comparable = known and same_versions(versions, "robustkit", "torch")
+    fingerprint = protocol.fingerprint(getattr(torch, stated.subject.dtype), versions)
+    settled = not _strangers(attacks) and same_versions(versions, "robustkit")
     attacked = [ledger[f"{label}/prediction"] >= 0 for label in ledger.attacks]
     rounded = [ledger[f"{label}/stored_prediction"] >= 0 for label in ledger.attacks]
     return Evaluation(
         ledger=ledger,
         threat=common_threat(attacks, bare),
         protocol=protocol,
-        fingerprint=protocol.fingerprint(getattr(torch, stated.subject.dtype)) if comparable else method.fingerprint,
+        fingerprint=fingerprint if settled else method.fingerprint,
         runs=tuple(
             AttackRun(
                 attack, result.name, result.forwards, result.backwards, result.zero_gradient_rows,
@@ -224,7 +233,22 @@ def derive(stated: Audit, evaluation: Evaluation) -> Audit:
 
 def unknown_attacks(evaluation: Evaluation) -> list[str]:
     """Returns the labels of attacks whose class this process does not know."""
-    return [run.label for run in evaluation.runs if run.attack.kind == "unknown"]
+    return _strangers(run.attack for run in evaluation.runs)
+
+
+def repeatable(evaluation: Evaluation) -> tuple[Protocol, list[str]]:
+    """Returns the protocol with the attacks that can be run again, and the labels of those that only stand for one."""
+    left_out = [run.label for run in evaluation.runs if _needs_more(run.attack)]
+    attacks = tuple(run.attack for run in evaluation.runs if not _needs_more(run.attack))
+    return dataclasses.replace(evaluation.protocol, attacks=attacks), left_out
+
+
+def _needs_more(attack: Attack) -> bool:
+    return isinstance(attack, _Named) or (isinstance(attack, Transfer) and attack.surrogate is None)
+
+
+def _strangers(attacks: Iterable[Attack]) -> list[str]:
+    return [attack.label for attack in attacks if attack.kind == "unknown"]
 
 
 def measured_on_the_way(stated: Audit, evaluation: Evaluation) -> list[str]:

@@ -1,4 +1,4 @@
-"""Verifying a bundle: four checks, each deeper than the one before, and no attack."""
+"""Verifying a bundle: four checks, each deeper than the one before."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import integer, wrong
 from robustkit.base.settings import path as known_path
+from robustkit.base.settings import seed as known_seed
 from robustkit.bundle.check_audit import AuditCheck, Model
 from robustkit.bundle.check_report import check_pages, check_report, read_report, unbounded
 from robustkit.bundle.mismatch import Mismatch
@@ -25,13 +26,15 @@ def verify(
     *,
     weights: Path | list[Path | None] | None = None,
     batch_size: int = 256,
+    attack_again: int = 0,
+    seed: int | None = None,
 ) -> Verification:
     """Returns which claims of a bundle hold, which are false, and which have to be taken on trust.
 
     Four checks: the files are the ones that were written; every figure of the report follows from the ledger, by the
     code that made it; with `data`, every stored point lies inside the threat around its sample, measured in float64
-    without tolerance; with `classifier`, too, one pass over samples and points gives what the ledger says of them. No
-    attack is run: that a sample called robust cannot be broken remains a claim.
+    without tolerance; with `classifier`, too, one pass over samples and points gives what the ledger says of them. That
+    a sample called robust cannot be broken remains a claim, unless `attack_again` puts some of them to the test.
 
     Args:
         bundle: A folder that `save_bundle` wrote, or its .zip archive.
@@ -39,11 +42,16 @@ def verify(
         data: The samples, in whatever order, as for `robustkit.evaluate`; more than were audited do no harm.
         weights: The weight file, to be hashed.
         batch_size: Rows the model sees at once.
+        attack_again: Attack so many robust samples of each audit again, picked at random, by the attacks it names; a
+            remark gives the upper bound, with 95 % confidence, of how many others the same attacks break.
+        seed: Of the choice of these samples; a fresh one where it is None, so that nobody knows it beforehand.
 
     Raises:
         ConfigurationError: If there is no bundle, or the arguments do not fit it.
     """
     batch_size = integer("verify", "batch_size", batch_size)
+    integer("verify", "attack_again", attack_again, 0)
+    seed = None if seed is None else known_seed("verify", seed)
     for file in weights if isinstance(weights, list) else [weights]:
         if file is not None and not known_path("verify", "weights", file).is_file():
             raise ConfigurationError(f"verify: expected a weight file, got '{file}', which is none; check the path")
@@ -62,7 +70,7 @@ def verify(
                 _each("data", data, audits),
                 _each("weights", weights, audits),
             )
-            _check(notes, folder, manifest, list(zip(*columns, strict=True)), batch_size)
+            _check(notes, folder, manifest, list(zip(*columns, strict=True)), (batch_size, attack_again, seed))
     return notes.closed(str(bundle))
 
 
@@ -78,8 +86,15 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
     return value
 
 
-def _check(notes: Notes, folder: Path, manifest: Manifest, given: list[tuple[Any, Any, Any]], batch_size: int) -> None:
+def _check(
+    notes: Notes,
+    folder: Path,
+    manifest: Manifest,
+    given: list[tuple[Any, Any, Any]],
+    how: tuple[int, int, int | None],
+) -> None:
     """Checks the report as a whole and each of its audits."""
+    batch_size, again, seed = how
     report = read_report(folder)
     if isinstance(report, Mismatch):
         notes.made("summaries", "report.json", [report])
@@ -95,21 +110,23 @@ def _check(notes: Notes, folder: Path, manifest: Manifest, given: list[tuple[Any
         notes.made("summaries", "percentages in report.html and report.md", wrong)
         what = "the text of report.html and report.md"
         notes.left_out("summaries", what, "written by another version", what)
-    notes.trusted += _always(report)
+    notes.invalid += [audit.subject.name for audit in report.audits if audit.verdict.quality == "invalid"]
+    notes.trusted += _always(report, again)
     for number, (stated, part, arguments) in enumerate(zip(report.audits, manifest.audits, given, strict=False)):
-        AuditCheck(notes, folder, report, stated, part, number).make(*arguments, batch_size)
+        AuditCheck(notes, folder, report, stated, part, number, again, seed).make(*arguments, batch_size)
 
 
-def _always(report: Report) -> Iterator[str]:
+def _always(report: Report, again: int) -> Iterator[str]:
     """Yields what no bundle can show."""
-    yield "that a sample called robust cannot be broken: no attack was run"
+    tried = f"at most {again:,} of each audit were attacked again" if again else "no attack was run (--attack-again 64)"
+    yield f"that a sample called robust cannot be broken: {tried}"
     yield "when, where and by which command the audit was made, and its times"
     yield "steps, queries, passes, loss paths and rechecked outcomes of the attacks"
     yield "margins at points that changed no prediction, which are not kept"
     named = {
         "the defences that are named": any(audit.subject.defences for audit in report.audits),
-        "the accuracy curve": any(audit.curve for audit in report.audits),
-        "the nearest distances": any(audit.nearest for audit in report.audits),
+        "the accuracy curve, where the ledger does not refute it": any(audit.curve for audit in report.audits),
+        "the nearest distances, where the ledger has none nearer": any(audit.nearest for audit in report.audits),
         "the verdict on the requirement": any(audit.verdict.rule for audit in report.audits),
     }
     yield from (what for what, there in named.items() if there)

@@ -33,6 +33,7 @@ class Verification:
         false: Every claim that does not hold, each kind once.
         remarks: What differs by no more than the arithmetic of another machine may do.
         trusted: What nobody can tell from the bundle, or not without model and data.
+        invalid: Names of the models whose evaluation the report itself calls invalid.
     """
 
     bundle: str
@@ -40,6 +41,7 @@ class Verification:
     false: tuple[Mismatch, ...]
     remarks: tuple[str, ...]
     trusted: tuple[str, ...]
+    invalid: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -48,12 +50,11 @@ class Verification:
 
     @property
     def unchecked(self) -> tuple[Check, ...]:
-        """What was not held against data or model, for want of them; with none of it, all has been checked that can be.
+        """What could not be checked, for want of data, model, or the version or package that wrote it.
 
-        Files and figures alone show no more than that a bundle agrees with itself. Texts of another version of
-        robustkit are not counted: their figures are checked.
+        Files and figures alone show no more than that a bundle agrees with itself.
         """
-        return tuple(c for c in self.checks if c.level in ("geometry", "model") and c.status == "not checked")
+        return tuple(check for check in self.checks if check.status == "not checked")
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Notes:
     false: list[Mismatch] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     trusted: list[str] = field(default_factory=list)
+    invalid: list[str] = field(default_factory=list)
 
     def made(self, level: Level, what: str, found: Sequence[Mismatch]) -> None:
         """Enters a check that was made; of what it found, the edge cases are no falsehoods."""
@@ -79,6 +81,7 @@ class Notes:
     def closed(self, bundle: str) -> Verification:
         """Returns the result, in order of depth."""
         checks = sorted(self.checks, key=lambda check: LEVELS.index(check.level))
+        trusted = dict.fromkeys(self.trusted)
         return Verification(
-            bundle, tuple(checks), tuple(self.false), tuple(self.remarks), tuple(dict.fromkeys(self.trusted))
+            bundle, tuple(checks), tuple(self.false), tuple(self.remarks), tuple(trusted), tuple(self.invalid)
         )

@@ -22,15 +22,23 @@ if TYPE_CHECKING:
     from robustkit.report.document.manifest import Manifest
 
 
-@click.command("verify", short_help="Check a report and its evidence; no attack is run.")
+@click.command("verify", short_help="Check a report and its evidence.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @recorded_options
+@click.option(
+    "--attack-again",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Attack N robust samples, picked at random, again by the attacks the report names; 64 bound what it may hide.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Of that choice; a fresh one unless it is given.")
 @click.option(
     "--allow-unchecked",
     is_flag=True,
     help="Exit 0 even where model or data are not here, so that a bundle was only compared with itself.",
 )
-def command(model: Recorded, bundle: Path, allow_unchecked: bool) -> ExitCode:
+def command(model: Recorded, bundle: Path, attack_again: int, seed: int | None, allow_unchecked: bool) -> ExitCode:
     """Check what `robustkit audit` wrote: a folder, or its .zip archive.
 
     Four checks: the files are those that were written; every figure follows from the ledger; every adversarial example
@@ -43,8 +51,9 @@ def command(model: Recorded, bundle: Path, allow_unchecked: bool) -> ExitCode:
       0    everything holds, model and data included
       1    a claim is false
       2    no bundle, or model or data cannot be used
-      4    nothing is false, but points or predictions were not checked,
-           because model or data are not here (0 with --allow-unchecked)
+      3    nothing is false, but the report itself calls its evaluation invalid
+      4    nothing is false, but something was not checked, mostly because
+           model or data are not here (0 with --allow-unchecked)
 
     \b
     Example:
@@ -56,7 +65,7 @@ def command(model: Recorded, bundle: Path, allow_unchecked: bool) -> ExitCode:
     with opened(bundle) as folder:
         manifest, _ = check_files(folder)
         loaded = load_recorded(model, manifest, folder)
-        result = check(folder, loaded, model.values["batch_size"])
+        result = check(folder, loaded, model.values["batch_size"], attack_again, seed)
     console = screen.out()
     screen.print_titled(console, bundle.resolve().name, verification_table(result))
     reasons = [missing for missing in loaded if isinstance(missing, str)]
@@ -66,10 +75,14 @@ def command(model: Recorded, bundle: Path, allow_unchecked: bool) -> ExitCode:
         said = f"robustkit: '{bundle}' is not what it claims: {len(result.false)} claims are false"
         click.echo(printable(said), err=True)
         return ExitCode.NOT_MET
+    if result.invalid:
+        said = f"robustkit: '{bundle}' holds, and calls its own evaluation invalid ({', '.join(result.invalid)})"
+        click.echo(printable(said), err=True)
+        return ExitCode.UNRELIABLE
     if not result.unchecked or allow_unchecked:
         return ExitCode.OK
     open_ones = ", ".join(check.what for check in result.unchecked)
-    said = f"nothing is false, but '{bundle}' was not held against its model and data ({open_ones})"
+    said = f"nothing is false, but of '{bundle}' not everything was checked ({open_ones})"
     click.echo(
         printable(f"robustkit: undecided: {said}; give what is not here, or --allow-unchecked"),
         err=True,
@@ -82,7 +95,9 @@ def load_recorded(model: Recorded, manifest: Manifest | None, folder: Path) -> l
     return [model.load(part.load, manifest.files, folder) for part in manifest.audits] if manifest else []
 
 
-def check(folder: Path, loaded: Sequence[ModelAndData | str], batch_size: int) -> Verification:
+def check(
+    folder: Path, loaded: Sequence[ModelAndData | str], batch_size: int, again: int = 0, seed: int | None = None
+) -> Verification:
     """Returns what of the bundle holds, checked with the models and data that could be loaded."""
     from robustkit.bundle import verify
 
@@ -92,7 +107,7 @@ def check(folder: Path, loaded: Sequence[ModelAndData | str], batch_size: int) -
     weights: Any = [one and one.weights for one in found]
     if len(found) == 1:
         (models,), (data,), (weights,) = models, data, weights
-    return verify(folder, models, data, weights=weights, batch_size=batch_size)
+    return verify(folder, models, data, weights=weights, batch_size=batch_size, attack_again=again, seed=seed)
 
 
 def verification_table(result: Verification) -> Table:

@@ -25,6 +25,7 @@ from robustkit.data.dataset import Batch, batches, check_bounds
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import sampled
 from robustkit.evaluation.class_count import count_classes
+from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.progress import Progress
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.maths.norms import Norm
@@ -55,6 +56,11 @@ class Curve:
     ids: npt.NDArray[np.int64]
     label: str
 
+    def informed(self, ledger: Ledger) -> Curve:
+        """Returns the curve with every sample taken as broken where attacks in the same norm came nearer to it."""
+        broken_at = _nearer(self.broken_at, self.ids, ledger)
+        return dataclasses.replace(self, broken_at=broken_at, accuracy=_accuracy(broken_at, self.radii))
+
 
 @dataclass(frozen=True)
 class Distances:
@@ -71,6 +77,10 @@ class Distances:
     values: Numbers
     ids: npt.NDArray[np.int64]
     attacks: tuple[str, ...]
+
+    def informed(self, ledger: Ledger) -> Distances:
+        """Returns the distances, with the smaller ones that attacks in the same norm found in their place."""
+        return dataclasses.replace(self, values=_nearer(self.values, self.ids, ledger))
 
     def accuracy(self, eps: Eps) -> Proportion:
         """Returns the share of samples whose minimal adversarial perturbation is larger than `eps`."""
@@ -150,7 +160,7 @@ def security_curve(
     return Curve(
         norm=protocol.attacks[0].norm,
         radii=ordered,
-        accuracy=tuple(proportion(int((values > parse_eps(eps)).sum()), len(values)) for eps in ordered),
+        accuracy=_accuracy(values, ordered),
         broken_at=values,
         ids=ids,
         label=protocol.label,
@@ -209,6 +219,20 @@ def minimal_distances(
         ids=ids,
         attacks=tuple(attack.label for attack in attacks),
     )
+
+
+def _accuracy(broken_at: Numbers, radii: Sequence[Eps]) -> tuple[Proportion, ...]:
+    return tuple(proportion(int((broken_at > parse_eps(eps)).sum()), len(broken_at)) for eps in radii)
+
+
+def _nearer(values: Numbers, ids: npt.NDArray[np.int64], ledger: Ledger) -> Numbers:
+    """Returns the smaller of each distance and that in a ledger, where both are about the same samples."""
+    order, rows = np.argsort(ids), np.argsort(ledger["id"])
+    if not np.array_equal(ids[order], ledger["id"][rows]):
+        return values
+    nearer = values.copy()
+    nearer[order] = np.minimum(values[order], ledger.closest[rows])
+    return nearer
 
 
 def _right(classifier: Classifier, batch: Batch) -> Tensor:

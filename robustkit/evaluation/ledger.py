@@ -111,6 +111,12 @@ class Ledger:
         return hits
 
     @property
+    def closest(self) -> npt.NDArray[np.float64]:
+        """How near a wrong prediction was found: 0 where it is wrong from the start, infinity where none was found."""
+        near = [np.where(self.broken_under(attack), self[f"{attack}/distance"], np.inf) for attack in self.attacks]
+        return np.where(self.right, np.min(near, axis=0, initial=np.inf), 0.0)
+
+    @property
     def ids_sha256(self) -> str:
         """Hash over the sorted sample ids."""
         return hashlib.sha256(np.sort(self["id"]).tobytes()).hexdigest()

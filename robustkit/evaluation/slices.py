@@ -172,12 +172,19 @@ def clustered_interval(hits: Mask, origins: npt.NDArray[np.int64], seed: int = 0
     return float(low), float(high)
 
 
+def fisher(k: int, n: int, all_k: int, all_n: int) -> float | None:
+    """Returns the p value of `k` hits of `n` against the other samples of all; None where either side is empty."""
+    if n in (0, all_n):
+        return None
+    others = all_k - k
+    return float(fisher_exact([[k, n - k], [others, all_n - n - others]]).pvalue)
+
+
 def _against_rest(robust: Mask, inside: Mask, origins: npt.NDArray[np.int64] | None, seed: int) -> float | None:
     if inside.all() or not inside.any():
         return None
     if origins is None:
-        table = [[int(robust[part].sum()), int((~robust[part]).sum())] for part in (inside, ~inside)]
-        return float(fisher_exact(table).pvalue)
+        return fisher(int(robust[inside].sum()), int(inside.sum()), int(robust.sum()), len(robust))
 
     def difference(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         parts = [(weights[:, part] @ robust[part], weights[:, part].sum(axis=1)) for part in (inside, ~inside)]

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
+from typing import TypeVar
 
 import numpy as np
 
@@ -55,6 +56,7 @@ from robustkit.report.figures.pictures import gallery_item
 WHITE_BOX = "white-box: weights, architecture and defences are known"
 ANY_ACCESS = "gradients, scores and labels; no limit on queries"
 FROM = "; drawn from "  # parts the samples of a run that may stop early from those they were drawn from
+_Found = TypeVar("_Found", Curve, Distances)
 NAMED = 10  # classes without samples that are named, of more the number is said
 EXCLUDED = (
     "physical changes and patches",
@@ -109,8 +111,8 @@ def build_audit(
     audit = assemble(
         evaluation,
         build_subject(classifier, names, name, source, weights, defences),
-        curve=None if curve is None else _curve(curve),
-        nearest=None if distances is None else _nearest(distances),
+        curve=None if curve is None else _curve(_informed(curve, evaluation)),
+        nearest=None if distances is None else _nearest(_informed(distances, evaluation)),
         ensemble=None if members is None else ensemble_of(members, classifier),
     )
     audit = _grouped(audit, evaluation, groups) if groups else audit
@@ -265,6 +267,12 @@ def _not_tested(evaluation: Evaluation) -> tuple[str, ...]:
         *([f"{' and '.join(missing)} attacks"] if missing else []),
         "whatever the threat model excludes",
     )
+
+
+def _informed(found: _Found, evaluation: Evaluation) -> _Found:
+    """Returns a curve or distances that know what the evaluation found, so that no report contradicts itself."""
+    comparable = evaluation.threat.target is None and found.norm == evaluation.threat.norm
+    return found.informed(evaluation.ledger) if comparable else found
 
 
 def _curve(curve: Curve) -> AccuracyCurve:

@@ -19,7 +19,7 @@ from robustkit.maths.random_numbers import Stream
 
 PIXEL = st.one_of(
     st.sampled_from([0.0, 1.0]),
-    st.integers(0, 255).map(lambda level: np.float32(level) / 255),
+    st.integers(0, 255).map(lambda level: np.float32(level) / np.float32(255)),
     st.floats(0, 1, width=32),
 )
 RADIUS = st.one_of(st.sampled_from(["8/255", "1/255", 0.3, 1e-3, 1e-7, 1e-12, 1e-40, 0.0]), st.floats(0, 1))

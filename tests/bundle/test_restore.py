@@ -24,7 +24,9 @@ def test_an_attack_nobody_here_knows_leaves_its_kind_on_trust(tmp_path, monkeypa
     monkeypatch.setattr(restore, "known_attacks", lambda: known)
     result = robustkit.verify(tmp_path / "b", Classifier(digits_cnn()), (X, Y))
     assert result.holds, result.false
-    assert "diagnostics and coverage, as mine is not known here" in result.trusted
+    assert "protocol, fingerprint and what the attacks are worth" in result.trusted
+    (left_out,) = result.unchecked
+    assert left_out.note.startswith("attack mine is not known here")
 
 
 def result(attack, **changes) -> AttackResult:

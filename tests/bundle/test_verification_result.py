@@ -25,7 +25,7 @@ def test_a_check_holds_if_all_it_found_is_at_the_edge():
     ]
     assert (result.bundle, result.false, result.trusted) == ("b", (FALSE,), ("the points",))
     assert not result.holds
-    assert [check.what for check in result.unchecked] == ["points", "more points"]
+    assert [check.what for check in result.unchecked] == ["pages", "points", "more points"]
 
 
 def test_nothing_false_holds():

@@ -130,7 +130,12 @@ DEEP = {
 def test_more_than_8_bits_are_scaled_by_their_own_range(tmp_path: Path, suffix: str, dtype: Any, white: int) -> None:
     for i in range(2):
         path = tmp_path / "a" / f"{i}.{suffix}"
-        write(path, Image.fromarray((RAMP * white).astype(dtype)))
+        values = (RAMP * white).astype(dtype)
+        if suffix == "pgm":  # Pillow writes them from 10.1 on, and reads them before
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"P5 4 4 65535\n" + values.astype(">u2").tobytes())
+        else:
+            write(path, Image.fromarray(values))
     x, _, notes = read(tmp_path)
     assert x.shape == (2, 1, 4, 4)
     assert near_ramp(x)
