@@ -10,11 +10,10 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
-from typing import TypeVar
 
 import numpy as np
 
-from robustkit.attacks.threat import Threat, eps_text, parse_eps
+from robustkit.attacks.threat import Threat, eps_text
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import every, instance, path
 from robustkit.base.settings import seed as known_seed
@@ -27,6 +26,7 @@ from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.slices import Groups, accuracy_by_slice, clustered_interval
 from robustkit.model.classifier import Classifier
 from robustkit.report.document.about import About
+from robustkit.report.document.curve import curve_of, nearest_of
 from robustkit.report.document.ensemble import ensemble_of
 from robustkit.report.document.environment import build_subject, environment
 from robustkit.report.document.io import result_sha256
@@ -39,7 +39,6 @@ from robustkit.report.document.report import (
     Audit,
     CalibrationPair,
     ClassRow,
-    CurvePoint,
     Data,
     Ensemble,
     Method,
@@ -56,7 +55,6 @@ from robustkit.report.figures.pictures import gallery_item
 WHITE_BOX = "white-box: weights, architecture and defences are known"
 ANY_ACCESS = "gradients, scores and labels; no limit on queries"
 FROM = "; drawn from "  # parts the samples of a run that may stop early from those they were drawn from
-_Found = TypeVar("_Found", Curve, Distances)
 NAMED = 10  # classes without samples that are named, of more the number is said
 EXCLUDED = (
     "physical changes and patches",
@@ -111,8 +109,8 @@ def build_audit(
     audit = assemble(
         evaluation,
         build_subject(classifier, names, name, source, weights, defences),
-        curve=None if curve is None else _curve(_informed(curve, evaluation)),
-        nearest=None if distances is None else _nearest(_informed(distances, evaluation)),
+        curve=None if curve is None else curve_of(curve, evaluation),
+        nearest=None if distances is None else nearest_of(distances, evaluation),
         ensemble=None if members is None else ensemble_of(members, classifier),
     )
     audit = _grouped(audit, evaluation, groups) if groups else audit
@@ -266,30 +264,6 @@ def _not_tested(evaluation: Evaluation) -> tuple[str, ...]:
         "other norms, and values of eps other than those declared",
         *([f"{' and '.join(missing)} attacks"] if missing else []),
         "whatever the threat model excludes",
-    )
-
-
-def _informed(found: _Found, evaluation: Evaluation) -> _Found:
-    """Returns a curve or distances that know what the evaluation found, so that no report contradicts itself."""
-    comparable = evaluation.threat.target is None and found.norm == evaluation.threat.norm
-    return found.informed(evaluation.ledger) if comparable else found
-
-
-def _curve(curve: Curve) -> AccuracyCurve:
-    points = zip(curve.radii, curve.accuracy, strict=True)
-    return AccuracyCurve(
-        norm=curve.norm,
-        protocol=curve.label,
-        points=tuple(CurvePoint(eps_text(eps), parse_eps(eps), accuracy) for eps, accuracy in points),
-    )
-
-
-def _nearest(distances: Distances) -> Nearest:
-    deciles = [distances.quantile(tenth / 10) for tenth in range(1, 10)]
-    return Nearest(
-        norm=distances.norm,
-        attacks=distances.attacks,
-        deciles=tuple(value if np.isfinite(value) else None for value in deciles),
     )
 
 

@@ -90,7 +90,7 @@ def test_what_is_not_here_is_left_out_and_told(case, capsys):
     Path("cnn.safetensors").rename("elsewhere.safetensors")
     text = out(capsys, "b", code=4, here=())
     assert "model weights and predictions not checked" in text
-    assert "robustkit: undecided: nothing is false, but 'b' was not held against its model and data" in text
+    assert "robustkit: undecided: nothing is false, but of 'b' not everything was checked (" in text
     assert "model weights and predictions not checked" in out(capsys, "b", "--allow-unchecked", here=())
     assert "not checked: 'digits.npz' is a path, opened only if you name it: give --data" in text
     there = ("--weights", "elsewhere.safetensors", "--data", "digits.npz")
@@ -213,3 +213,21 @@ def test_a_folder_with_other_files_is_refused_before_any_work(case, capsys):
     Path("b/mine.npz").unlink()
     assert run([*AUDIT, "--attack", "fgsm", "--probes", "0", "--out", "b", "--quiet"]) == 0
     out(capsys, "b")
+
+
+def test_robust_samples_are_attacked_again_where_that_is_asked_for(case, capsys):
+    text = out(capsys, "b", "--attack-again", "5", "--seed", "1")
+    assert "5 robust samples attacked again" in text
+    assert "the same attacks broke 0 of 5 samples" in text
+
+
+def test_a_report_that_calls_itself_invalid_never_exits_0(case, capsys):
+    forger = Forger(case / "b")
+
+    def invalid(audit):
+        audit["verdict"]["quality"] = "invalid"
+        next(d for d in audit["diagnostics"] if d["id"] == "Q02")["status"] = "fail"
+
+    forger.audit(invalid)
+    forger.finish()
+    assert "calls its own evaluation invalid" in out(capsys, "b", code=3)
