@@ -7,12 +7,12 @@ import stat
 from pathlib import Path, PurePosixPath
 
 from robustkit.bundle.mismatch import Mismatch
-from robustkit.report.document.manifest import NAME, PAGES, Manifest
+from robustkit.report.document.manifest import NAME, PAGES, SIGNATURE, Manifest
 
 MOST_FILES, MOST_AUDITS = 10_000, 100
 _MIB = 1 << 20
 _ANY = 1 << 40  # points are read piece by piece, so that they may be many
-_LARGEST = {NAME: 8 * _MIB, **dict.fromkeys(PAGES, 256 * _MIB)}
+_LARGEST = {NAME: 8 * _MIB, SIGNATURE: _MIB, **dict.fromkeys(PAGES, 256 * _MIB)}
 _LARGEST_OF = {".csv": 4096 * _MIB, ".png": 64 * _MIB}
 
 

@@ -15,7 +15,7 @@ from robustkit.bundle.judging import MOST_FILES, is_plain, strange_entry, strang
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.save import files_in
 from robustkit.model.weights import sha256
-from robustkit.report.document.manifest import NAME, Manifest, from_text
+from robustkit.report.document.manifest import NAME, SIGNATURE, Manifest, from_text
 
 MOST_UNPACKED, LITTLE = 100, 1 << 26  # times the size of the archive; bytes that any archive may unpack to
 
@@ -96,7 +96,7 @@ def check_files(folder: Path) -> tuple[Manifest | None, list[Mismatch]]:
         return None, [Mismatch(NAME, expected, got)]
     if strange := strange_manifest(manifest):
         return None, [strange]
-    there = files_in(folder) - {NAME}
+    there = files_in(folder) - {NAME, SIGNATURE}
     found = [Mismatch(name, "this file", "none") for name in sorted(set(manifest.files) - there)]
     found += [Mismatch(name, "no such file", "one") for name in sorted(there - set(manifest.files))]
     for name, listed in manifest.files.items():

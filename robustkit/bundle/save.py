@@ -20,9 +20,11 @@ from robustkit.base.lock import claimed, lock_file
 from robustkit.base.new_folder import draft_beside, movable, recover, swap
 from robustkit.base.settings import Scalar, every, flag, instance
 from robustkit.base.settings import path as known_path
+from robustkit.bundle.keys import PrivateKey, read_private_key
+from robustkit.bundle.signing import build_statement, seal
 from robustkit.evaluation.result import Evaluation
 from robustkit.report import Artefact, Report, render_html, render_markdown, to_json
-from robustkit.report.document.manifest import NAME, PAGES, build_manifest, to_text, with_files
+from robustkit.report.document.manifest import NAME, PAGES, SIGNATURE, build_manifest, to_text, with_files
 from robustkit.report.document.open_audit import disagreement
 
 ILLUSTRATED = 4  # samples of each audit that are also there as pictures
@@ -40,6 +42,7 @@ def save_bundle(
     loads: Sequence[Mapping[str, Scalar]] | None = None,
     files: Mapping[str, bytes] | None = None,
     archive: bool = False,
+    sign: PrivateKey | str | Path | None = None,
 ) -> Path:
     """Writes everything a report rests on into a folder, whole or not at all, and returns the folder.
 
@@ -54,9 +57,11 @@ def save_bundle(
         loads: For each audit, how to load model and data: values for the options of `robustkit audit` by name.
         files: Other files to take along, by name.
         archive: Also write the same as one file, `folder`.zip; equal content, equal bytes.
+        sign: The PEM file of an ed25519 key that signs it, for `robustkit.verify(..., key=...)`. The password of an
+            encrypted one is taken from the environment variable ROBUSTKIT_SIGN_PASSWORD.
 
     Raises:
-        ConfigurationError: If folder and report do not fit, or the files cannot be written there.
+        ConfigurationError: If folder and report do not fit, the key is none, or the files cannot be written there.
     """
     folder = known_path("bundle", "folder", folder)
     instance("bundle", "report", report, Report)
@@ -64,7 +69,10 @@ def save_bundle(
     every("bundle", "loads", [] if loads is None else loads, Mapping)
     instance("bundle", "files", files, Mapping, NoneType)
     every("bundle", "the names of files", [*(files or {})], str)
+    if {NAME, SIGNATURE} & {*(files or {})}:
+        raise ConfigurationError(f"bundle: expected other files than {NAME} and {SIGNATURE}, got one; rename it")
     every("bundle", "the content of files", [*(files or {}).values()], bytes)
+    key = sign if sign is None or isinstance(sign, PrivateKey) else read_private_key(known_path("bundle", "sign", sign))
     if not isinstance(evaluations, Evaluation):
         every("bundle", "evaluations", evaluations, Evaluation)
     check_folder(folder)
@@ -95,7 +103,10 @@ def save_bundle(
             report = dataclasses.replace(report, artefacts=(*report.artefacts, *artefacts))
             for name, content in {**dict(zip(PAGES, pages(report), strict=True)), **illustrations(report)}.items():
                 hashes[name] = _write(place / name, content)
-            _write(place / NAME, to_text(with_files(manifest, hashes)).encode())
+            manifest = with_files(manifest, hashes)
+            _write(place / NAME, to_text(manifest).encode())
+            if key is not None:
+                _write(place / SIGNATURE, seal(build_statement(manifest, report), key))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigurationError(
@@ -127,7 +138,7 @@ def _earlier(folder: Path) -> set[str]:
     listings = [NAME, *(name for name in own if name.endswith((f"/{NAME}", f"/{_BEFORE}")))]
     listed = [names for listing in listings if (names := _listed(folder / listing)) is not None]
     if listed:
-        return own | there & {NAME, *chain(*listed)}
+        return own | there & {NAME, SIGNATURE, *chain(*listed)}
     return own | {name for name in there if _REPORT.fullmatch(name)}
 
 

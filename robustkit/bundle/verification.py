@@ -12,6 +12,8 @@ from robustkit.base.settings import path as known_path
 from robustkit.base.settings import seed as known_seed
 from robustkit.bundle.check_audit import AuditCheck, Model
 from robustkit.bundle.check_report import check_pages, check_report, read_report, unbounded
+from robustkit.bundle.check_signature import check_signature
+from robustkit.bundle.keys import PublicKey, read_public_key
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.opening import check_files, opened
 from robustkit.bundle.verification_result import Notes, Verification
@@ -25,6 +27,7 @@ def verify(
     data: Any = None,
     *,
     weights: Path | list[Path | None] | None = None,
+    key: PublicKey | str | Path | None = None,
     batch_size: int = 256,
     attack_again: int = 0,
     seed: int | None = None,
@@ -41,6 +44,7 @@ def verify(
         classifier: The model. Here and below: one of each for every audit, in a list, where there are several.
         data: The samples, in whatever order, as for `robustkit.evaluate`; more than were audited do no harm.
         weights: The weight file, to be hashed.
+        key: The PEM file of the ed25519 key that must have signed the bundle; None leaves a signature unchecked.
         batch_size: Rows the model sees at once.
         attack_again: Attack so many robust samples of each audit again, picked at random, by the attacks it names; a
             remark gives the upper bound, with 95 % confidence, of how many others the same attacks break.
@@ -58,6 +62,7 @@ def verify(
     readable = any(hasattr(data, name) for name in ("__iter__", "__getitem__", "source"))
     if isinstance(data, str | bytes) or not (data is None or readable):
         raise wrong("verify", "data", data, "samples, as for robustkit.evaluate")
+    signer = key if key is None or isinstance(key, PublicKey) else read_public_key(known_path("verify", "key", key))
     with opened(known_path("verify", "bundle", bundle)) as folder:
         manifest, altered = check_files(folder)
         notes = Notes()
@@ -70,7 +75,10 @@ def verify(
                 _each("data", data, audits),
                 _each("weights", weights, audits),
             )
-            _check(notes, folder, manifest, list(zip(*columns, strict=True)), (batch_size, attack_again, seed))
+            how = batch_size, attack_again, seed
+            report = _check(notes, folder, manifest, list(zip(*columns, strict=True)), how)
+            if report is not None:
+                check_signature(notes, folder, manifest, report, signer)
     return notes.closed(str(bundle))
 
 
@@ -92,16 +100,16 @@ def _check(
     manifest: Manifest,
     given: list[tuple[Any, Any, Any]],
     how: tuple[int, int, int | None],
-) -> None:
-    """Checks the report as a whole and each of its audits."""
+) -> Report | None:
+    """Checks the report as a whole and each of its audits, and returns it where it can be read."""
     batch_size, again, seed = how
     report = read_report(folder)
     if isinstance(report, Mismatch):
         notes.made("summaries", "report.json", [report])
-        return
+        return None
     if endless := [*unbounded(report, manifest)]:
         notes.made("summaries", "sizes in report.json", endless)
-        return
+        return None
     notes.made("summaries", f"{NAME}, hashes and pictures from report.json", [*check_report(folder, manifest, report)])
     wrong, compared = check_pages(folder, report)
     if compared:
@@ -114,6 +122,7 @@ def _check(
     notes.trusted += _always(report, again)
     for number, (stated, part, arguments) in enumerate(zip(report.audits, manifest.audits, given, strict=False)):
         AuditCheck(notes, folder, report, stated, part, number, again, seed).make(*arguments, batch_size)
+    return report
 
 
 def _always(report: Report, again: int) -> Iterator[str]:

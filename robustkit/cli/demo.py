@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from robustkit.cli.shared.options import probe_options
+from robustkit.cli.shared.signing import SIGN, read_signing_key
 
 EPS = "0.15"  # about two of the sixteen grey levels of these images: a person is not fooled, an ordinary network is
 
@@ -21,8 +22,9 @@ EPS = "0.15"  # about two of the sixteen grey levels of these images: a person i
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of training and attacks.")
 @probe_options
+@SIGN
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(out: Path, seed: int, probes: int, quiet: bool) -> None:
+def command(out: Path, seed: int, probes: int, sign: Path | None, quiet: bool) -> None:
     """Train a small network on scikit-learn's digits, with and without adversarial training, and audit both."""
     from safetensors.torch import save as save_tensors
 
@@ -41,6 +43,7 @@ def command(out: Path, seed: int, probes: int, quiet: bool) -> None:
     from robustkit.report.build import build_audit
 
     check_out(out)
+    key = read_signing_key(sign) if sign else None
     train, test = load_data("digits", split="train"), load_data("digits", split="test")
     samples = next(iter(batches(train, 10_000)))
     attacks = get_protocol("fast", norm="Linf", eps=EPS, classes=10)
@@ -73,7 +76,8 @@ def command(out: Path, seed: int, probes: int, quiet: bool) -> None:
             weights[file] = save_tensors(model.state_dict())
             loads.append({"model": "cnn", "weights": file, "data": "digits"})
     title = "Handwritten digits: standard against adversarial training"
-    write_report(out, audits, evaluations, title, f"robustkit demo --seed {seed}", seed, loads=loads, files=weights)
+    said = f"robustkit demo --seed {seed}"
+    write_report(out, audits, evaluations, title, said, seed, loads=loads, files=weights, sign=key)
     console = screen.out()
     for audit in audits:
         print_audit(console, audit)

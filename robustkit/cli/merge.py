@@ -9,6 +9,7 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.signing import SIGN
 
 TRUST = "--trust-checkpoint"
 
@@ -26,7 +27,8 @@ TRUST = "--trust-checkpoint"
     TRUST, "trust", is_flag=True, help="Also call functions and read files that can run code, as the shards did."
 )
 @click.option("--option", "options", multiple=True, metavar="NAME[=VALUE]", help="Of audit, such as curve=2/255,4/255.")
-def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[str, ...]) -> ExitCode:
+@SIGN
+def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[str, ...], sign: Path | None) -> ExitCode:
     """Put together what `robustkit audit ... --shard I/N` left in DIR..., and write the report.
 
     Report and ledger are those of one process, but for times and machine. Model and data are loaded once more, by the
@@ -40,9 +42,14 @@ def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[st
           --option data-root=/scratch/data --option minimal
     """
     from robustkit.cli import audit
+    from robustkit.cli.shared.command_line import without
     from robustkit.cli.shared.shards import read_arguments
 
     words = read_arguments(folders)
+    if without(words, ("--sign",)) != words:
+        raise ConfigurationError(
+            "merge: expected shards that name no key, got --sign; give it to merge, if you mean it"
+        )
     if not trust:
         refuse_calls(words)
     for option in options:
@@ -50,6 +57,7 @@ def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[st
         words += [f"--{name}", value] if equals else [f"--{name}"]
     words += ["--out", str(out)]
     parts = [word for folder in folders for word in ("--finished", str(folder))]
+    parts += ["--sign", str(sign)] if sign else []
     code: ExitCode = audit.command.main([*words[1:], *parts], "robustkit audit", standalone_mode=False, obj=words)
     return code
 

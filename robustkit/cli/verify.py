@@ -12,6 +12,7 @@ from robustkit.base.exit_codes import ExitCode
 from robustkit.base.printable import printable
 from robustkit.cli.shared.options import recorded_options
 from robustkit.cli.shared.recorded import Recorded
+from robustkit.cli.shared.signing import expected_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.command("verify", short_help="Check a report and its evidence.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @recorded_options
+@expected_options
 @click.option(
     "--attack-again",
     type=click.IntRange(0),
@@ -38,13 +40,15 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Exit 0 even where model or data are not here, so that a bundle was only compared with itself.",
 )
-def command(model: Recorded, bundle: Path, attack_again: int, seed: int | None, allow_unchecked: bool) -> ExitCode:
+def command(
+    model: Recorded, bundle: Path, attack_again: int, seed: int | None, allow_unchecked: bool, **expected: Any
+) -> ExitCode:
     """Check what `robustkit audit` wrote: a folder, or its .zip archive.
 
     Four checks: the files are those that were written; every figure follows from the ledger; every adversarial example
     lies within its perturbation radius, measured again; one pass of the model gives what the ledger says. Known
     names of models and data, and weights inside the bundle, are taken from the manifest. Functions are called and files
-    opened only if you name them. Options win over the manifest.
+    opened only if you name them. Options win over the manifest. With --key, somebody must have signed it, too.
 
     \b
     Exit codes:
@@ -65,7 +69,7 @@ def command(model: Recorded, bundle: Path, attack_again: int, seed: int | None, 
     with opened(bundle) as folder:
         manifest, _ = check_files(folder)
         loaded = load_recorded(model, manifest, folder)
-        result = check(folder, loaded, model.values["batch_size"], attack_again, seed)
+        result = check(folder, loaded, model.values["batch_size"], attack_again, seed, **expected)
     console = screen.out()
     screen.print_titled(console, bundle.resolve().name, verification_table(result))
     reasons = [missing for missing in loaded if isinstance(missing, str)]
@@ -96,7 +100,12 @@ def load_recorded(model: Recorded, manifest: Manifest | None, folder: Path) -> l
 
 
 def check(
-    folder: Path, loaded: Sequence[ModelAndData | str], batch_size: int, again: int = 0, seed: int | None = None
+    folder: Path,
+    loaded: Sequence[ModelAndData | str],
+    batch_size: int,
+    again: int = 0,
+    seed: int | None = None,
+    **expected: Any,
 ) -> Verification:
     """Returns what of the bundle holds, checked with the models and data that could be loaded."""
     from robustkit.bundle import verify
@@ -107,7 +116,9 @@ def check(
     weights: Any = [one and one.weights for one in found]
     if len(found) == 1:
         (models,), (data,), (weights,) = models, data, weights
-    return verify(folder, models, data, weights=weights, batch_size=batch_size, attack_again=again, seed=seed)
+    return verify(
+        folder, models, data, weights=weights, batch_size=batch_size, attack_again=again, seed=seed, **expected
+    )
 
 
 def verification_table(result: Verification) -> Table:

@@ -19,6 +19,7 @@ from robustkit.cli.shared.options import (
     sample_options,
     tuning_option,
 )
+from robustkit.cli.shared.signing import SIGN
 
 
 @click.command("audit", short_help="Measure a model and write the report.", epilog=listed())
@@ -51,6 +52,7 @@ from robustkit.cli.shared.options import (
     "  [default: robustkit-report, or robustkit-shard-I-of-N]",
 )
 @click.option("--archive", is_flag=True, help="Also write the bundle as one file, OUT.zip.")
+@SIGN
 @click.option("--no-evidence", is_flag=True, help="Leave the adversarial examples out, for huge data.")
 @click.option("--shard", metavar="I/N", help="Do one of N shards only; see `robustkit merge`.")
 @click.option("--resume", is_flag=True, help="Resume where the same command was interrupted, or start.")

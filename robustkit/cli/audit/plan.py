@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from robustkit.attacks import create
 from robustkit.attacks.protocols import Protocol, custom, get_protocol
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.processes import ranks
+from robustkit.bundle.keys import PrivateKey
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.report_files import check_folder, check_out
 from robustkit.cli.shared.resume import check_resume
 from robustkit.cli.shared.samples import Choice
 from robustkit.cli.shared.shards import read_shard
+from robustkit.cli.shared.signing import read_signing_key
 from robustkit.evaluation.slices import Groups
 from robustkit.maths.norms import Norm
 from robustkit.report import About
@@ -60,6 +64,7 @@ class Plan:
     finished: tuple[Path, ...]
     name: str | None
     about: About | None
+    sign: Path | None
     quiet: bool
 
     def __post_init__(self) -> None:
@@ -77,6 +82,14 @@ class Plan:
         else:
             check_out(self.folder)
         check_resume(self.resume, self.parts_folder)
+        if self.share and self.sign:
+            raise ConfigurationError("--sign: expected an audit as a whole, got --shard; give it to robustkit merge")
+        ranks().told(lambda: self.key is not None)
+
+    @cached_property
+    def key(self) -> PrivateKey | None:
+        """What the report is signed with, read by the first process before any work, which may ask for a password."""
+        return read_signing_key(self.sign) if self.sign and ranks().first else None
 
     @property
     def share(self) -> tuple[int, int] | None:

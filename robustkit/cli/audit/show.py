@@ -12,7 +12,7 @@ from robustkit.cli.audit.plan import Plan
 from robustkit.cli.audit.run import Results
 from robustkit.cli.shared import screen
 from robustkit.cli.shared.audit_view import complain, print_audit, print_gates
-from robustkit.cli.shared.command_line import typed
+from robustkit.cli.shared.command_line import typed, without
 from robustkit.cli.shared.recorded import as_named
 from robustkit.cli.shared.report_files import write_report
 from robustkit.cli.shared.shards import write_shard
@@ -63,11 +63,12 @@ def _write(plan: Plan, results: Results, audit: Audit) -> None:
         [audit],
         [results.evaluation],
         title=audit.subject.name,
-        command=shlex.join(["robustkit", *typed()]),
+        command=shlex.join(["robustkit", *without(typed(), ("--sign",))]),  # where a key lies is nobody's business
         seed=plan.seed,
         loads=[as_named(plan.model)],
         archive=plan.archive,
         about=plan.about,
+        sign=plan.key,
     )
     if plan.parts_folder:
         discard(plan.parts_folder)

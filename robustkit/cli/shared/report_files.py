@@ -12,6 +12,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.base.write_file import clear_drafts
 
 if TYPE_CHECKING:
+    from robustkit.bundle.keys import PrivateKey
     from robustkit.evaluation.result import Evaluation
     from robustkit.report import About, Audit
 
@@ -67,10 +68,11 @@ def write_report(
     files: Mapping[str, bytes] | None = None,
     archive: bool = False,
     about: About | None = None,
+    sign: PrivateKey | None = None,
 ) -> None:
     """Writes report and evidence into `folder`; arguments as for `build_report` and `save_bundle`."""
     from robustkit.bundle import save_bundle
     from robustkit.report.build import build_report
 
     report = build_report(audits, title=title, command=command, seed=seed, about=about)
-    save_bundle(report, evaluations, folder, loads=loads, files=files, archive=archive)
+    save_bundle(report, evaluations, folder, loads=loads, files=files, archive=archive, sign=sign)

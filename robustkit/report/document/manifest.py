@@ -16,6 +16,7 @@ from robustkit.base.settings import Scalar
 from robustkit.report.document.report import Audit, Report
 
 NAME = "manifest.json"
+SIGNATURE = "signature.json"  # over the hash of the manifest, which therefore cannot list it
 SCHEMA = "robustkit.bundle/1.0"
 PAGES = ("report.json", "report.html", "report.md")
 
@@ -39,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle holds. `files` gives the SHA-256 of every file but this one, whose own is its last line."""
+    """What a bundle holds. `files` gives the SHA-256 of every other file but the signature; its own is the last."""
 
     schema: str
     tool: str

@@ -1,0 +1,115 @@
+"""`audit --sign`, `merge --sign`, and `verify` with a key and with the hashes that are expected."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from bundles import quick
+from nets import write_digits
+from signers import signer, write_private, write_public
+
+from robustkit.bundle.keys import PASSWORD
+from robustkit.cli import run
+from robustkit.cli.shared.shards import _sha256
+
+AUDIT = ["audit", "cnn", "--weights", "cnn.safetensors", "--data", "digits.npz", "--classes", "10", "--eps", "0.1",
+         "--probes", "0", "--attack", "fgsm", "--quiet"]  # fmt: skip
+HERE = ["--weights", "cnn.safetensors", "--data", "digits.npz"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    with pytest.MonkeyPatch.context() as patch:
+        quick(patch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory):
+    """A folder with a network, 20 digits, a key, and the signed bundle of an audit."""
+    folder = tmp_path_factory.mktemp("signed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_digits(folder, 20)
+        write_private(folder / "key.pem", signer().key)
+        write_public(folder / "pub.pem", signer().public.key)
+        write_public(folder / "other.pem", signer(2).public.key)
+        assert run([*AUDIT, "--out", "b", "--sign", "key.pem"]) == 0
+    return folder
+
+
+@pytest.fixture
+def case(signed, monkeypatch):
+    """That folder, to run commands in that change nothing."""
+    monkeypatch.chdir(signed)
+    monkeypatch.delenv(PASSWORD, raising=False)
+    return signed
+
+
+def said(capsys, *words: str, code: int) -> str:
+    capsys.readouterr()
+    assert run([*words]) == code
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+def verify(capsys, *words: str, code: int = 0) -> str:
+    return said(capsys, "verify", "b", *HERE, *words, code=code)
+
+
+def test_a_signed_bundle_holds_for_its_key_and_no_other(case, capsys):
+    id = signer().public.id
+    assert f"signature.json by key {id[:12]}... holds" in verify(capsys, "--key", "pub.pem")
+    text = verify(capsys, "--key", "other.pem", code=1)
+    assert f"false: signature.json: expected a signature by key {signer(2).public.id[:12]}..., got one by" in text
+    text = verify(capsys)
+    assert f"remark: signature.json: the signature by key {id[:12]}... was not checked; give its public" in text
+    assert f"- that the owner of key {id} made it" in text
+
+
+def test_the_report_does_not_say_where_the_key_lies(case):
+    assert not any("key.pem" in file.read_text() for file in (case / "b").glob("*.json"))
+
+
+def test_a_wrong_key_ends_an_audit_before_any_attack(case, capsys, monkeypatch):
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("robustkit.cli.audit.run.run", never)
+    write_private(case / "locked.pem", signer().key, b"secret")
+    there = {*case.iterdir()}
+    for key, why in {"pub.pem": "something else", "none.pem": "no such file", "locked.pem": f"set {PASSWORD}"}.items():
+        text = said(capsys, *AUDIT, "--out", "c", "--sign", key, code=2)
+        assert text.startswith("robustkit: sign: expected")
+        assert why in text
+    assert "give it to robustkit merge" in said(capsys, *AUDIT, "--shard", "1/2", "--sign", "key.pem", code=2)
+    assert {*case.iterdir()} == there
+
+
+def test_what_is_merged_is_signed_by_who_merges_and_not_by_what_a_shard_says(case, capsys):
+    for part in ("1/2", "2/2"):
+        assert run([*AUDIT, "--batch-size", "4", "--shard", part, "--out", f"s{part[0]}"]) == 0
+    assert run(["merge", "s1", "s2", "--out", "m", "--sign", "key.pem"]) == 0
+    assert "signature.json by key" in said(capsys, "verify", "m", *HERE, "--key", "pub.pem", code=0)
+    for shard in ("s1", "s2"):
+        note = json.loads(Path(shard, "shard.json").read_text())
+        note = {"shard": note["shard"], "arguments": [*note["arguments"], "--sign=key.pem"]}
+        Path(shard, "shard.json").write_text(json.dumps({**note, "sha256": _sha256(note)}))
+    assert "merge: expected shards that name no key" in said(capsys, "merge", "s1", "s2", "--out", "n", code=2)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl")
+def test_keys_of_openssl_do(tmp_path):
+    from robustkit.bundle.keys import read_private_key, read_public_key
+
+    for command in (
+        "openssl genpkey -algorithm ed25519 -aes256 -pass pass:secret -out key.pem",
+        "openssl pkey -in key.pem -passin pass:secret -pubout -out pub.pem",
+    ):
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    private = read_private_key(tmp_path / "key.pem", lambda: "secret")
+    assert private.public.id == read_public_key(tmp_path / "pub.pem").id
