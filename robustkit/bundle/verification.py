@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from robustkit.base.settings import integer, wrong
 from robustkit.base.settings import path as known_path
 from robustkit.base.settings import seed as known_seed
 from robustkit.bundle.check_audit import AuditCheck, Model
+from robustkit.bundle.check_expected import check_expected, expected_hashes, one_each
 from robustkit.bundle.check_report import check_pages, check_report, read_report, unbounded
 from robustkit.bundle.check_signature import check_signature
 from robustkit.bundle.keys import PublicKey, read_public_key
@@ -28,6 +29,8 @@ def verify(
     *,
     weights: Path | list[Path | None] | None = None,
     key: PublicKey | str | Path | None = None,
+    expect_weights: str | Sequence[str] | None = None,
+    expect_data: str | Sequence[str] | None = None,
     batch_size: int = 256,
     attack_again: int = 0,
     seed: int | None = None,
@@ -45,6 +48,8 @@ def verify(
         data: The samples, in whatever order, as for `robustkit.evaluate`; more than were audited do no harm.
         weights: The weight file, to be hashed.
         key: The PEM file of the ed25519 key that must have signed the bundle; None leaves a signature unchecked.
+        expect_weights: SHA-256 that the report must state of the weights, `weights_sha256` or `weights_file_sha256`.
+        expect_data: SHA-256 that the report must state of the data, `data.sha256`.
         batch_size: Rows the model sees at once.
         attack_again: Attack so many robust samples of each audit again, picked at random, by the attacks it names; a
             remark gives the upper bound, with 95 % confidence, of how many others the same attacks break.
@@ -63,6 +68,8 @@ def verify(
     if isinstance(data, str | bytes) or not (data is None or readable):
         raise wrong("verify", "data", data, "samples, as for robustkit.evaluate")
     signer = key if key is None or isinstance(key, PublicKey) else read_public_key(known_path("verify", "key", key))
+    hashes = {"expect_weights": expect_weights, "expect_data": expect_data}
+    expected = {name: expected_hashes(name, value) for name, value in hashes.items()}
     with opened(known_path("verify", "bundle", bundle)) as folder:
         manifest, altered = check_files(folder)
         notes = Notes()
@@ -75,10 +82,12 @@ def verify(
                 _each("data", data, audits),
                 _each("weights", weights, audits),
             )
+            wanted = {name: one_each(name, values, audits) for name, values in expected.items()}
             how = batch_size, attack_again, seed
             report = _check(notes, folder, manifest, list(zip(*columns, strict=True)), how)
             if report is not None:
                 check_signature(notes, folder, manifest, report, signer)
+                check_expected(notes, report, wanted["expect_weights"], wanted["expect_data"], columns[2])
     return notes.closed(str(bundle))
 
 

@@ -75,6 +75,18 @@ def test_the_report_does_not_say_where_the_key_lies(case):
     assert not any("key.pem" in file.read_text() for file in (case / "b").glob("*.json"))
 
 
+def test_expected_hashes_are_those_of_the_report_or_a_claim_is_false(case, capsys):
+    audit = json.loads(Path("b/report.json").read_text())["audits"][0]
+    weights, file = audit["subject"]["weights_sha256"], audit["subject"]["weights_file_sha256"]
+    text = verify(capsys, "--expect-weights", weights, "--expect-data", audit["data"]["sha256"])
+    assert "hash of the expected weights holds hash of the expected data holds" in text
+    assert "the expected weight file holds" in verify(capsys, "--expect-weights", file)
+    assert "2 claims are false" in verify(capsys, "--expect-weights", "0" * 64, "--expect-data", "0" * 64, code=1)
+    text = verify(capsys, "--expect-weights", weights[:63], code=2)
+    assert "--expect-weights: expected a SHA-256, 64 hexadecimal digits, got '" in text
+    assert "expected expect_data once, got 2 times" in verify(capsys, *["--expect-data", "0" * 64] * 2, code=2)
+
+
 def test_a_wrong_key_ends_an_audit_before_any_attack(case, capsys, monkeypatch):
     def never(*_):
         raise AssertionError

@@ -28,14 +28,31 @@ def _public_key(text: str) -> PublicKey:
     return read_public_key(Path(text))
 
 
+def _hash(text: str) -> str:
+    from robustkit.bundle.check_expected import SHA256
+
+    if not SHA256.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 _KEY = Typed("PUBKEY", "a PEM file", _public_key)
+_HASH = Typed("SHA256", "a SHA-256, 64 hexadecimal digits", _hash)
 
 
 def expected_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --key, which `robustkit.bundle.verify` takes under this name."""
-    about = "Public key, a PEM file, of whoever must have signed the bundle."
-    command: Callable[..., Any] = click.option("--key", type=_KEY, help=about)(function)
-    return command
+    """Adds --key, --expect-weights and --expect-data, which `robustkit.bundle.verify` takes under these names."""
+    once = "once, or once for each audit, as the report states it"
+    options = [
+        click.option("--key", type=_KEY, help="Public key, a PEM file, of whoever must have signed the bundle."),
+        click.option("--expect-weights", type=_HASH, multiple=True,
+                     help=f"Hash of the weights that must have been audited; {once}."),
+        click.option("--expect-data", type=_HASH, multiple=True,
+                     help=f"Hash of the data that must have been audited; {once}."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def read_signing_key(path: Path) -> PrivateKey:
