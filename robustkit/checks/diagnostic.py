@@ -36,6 +36,7 @@ NAMES = {
     "Q21": "logit scale check",
     "Q22": "test-time optimisation check",
     "Q23": "data leakage check",
+    "Q24": "gradient consistency check",
 }
 TITLES = {
     "Q01": "clean accuracy is as expected",
@@ -61,6 +62,7 @@ TITLES = {
     "Q21": "logit scale does not matter",
     "Q22": "no optimisation at test time",
     "Q23": "audit data not used for tuning",
+    "Q24": "gradients are those of the model's function",
 }
 _INVALIDATING = {"Q01", "Q02", "Q04", "Q08", "Q09", "Q10"}
 _STRENGTH = {f"Q{number}" for number in range(11, 21)}

@@ -13,7 +13,7 @@ from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
 from robustkit.maths.losses import cross_entropy, lead
 from robustkit.maths.norms import Norm
 from robustkit.maths.random_numbers import Stream
-from robustkit.model.bpda import BPDA
+from robustkit.model.bpda import declares_substitute
 from robustkit.model.classifier import Classifier
 
 POINTS = 100  # random points around each sample
@@ -128,16 +128,16 @@ def _cosine(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, threat: T
 
 def _spread(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, threat: Threat, stream: Stream) -> Tensor:
     """Returns over how large a share of a short way the margin changes (N,): 1 if evenly, nan where it is not known."""
-    if any(isinstance(module, BPDA) for module in classifier.module.modules()):
+    if declares_substitute(classifier.module):
         return torch.full_like(ids, torch.nan, dtype=torch.float64)  # declared jumps are attacked through
     there = _point(x, ids, threat, stream, 0)
     way = [classifier.logits(x.lerp(there, k / PIECES)).double() for k in range(PIECES + 1)]
     moved = torch.stack([lead(logits, y) for logits in way]).diff(dim=0).abs()
-    seen = moved.mean(0) > ROUNDING * _precision(classifier, x) * way[0].abs().amax(1)
+    seen = moved.mean(0) > ROUNDING * precision(classifier, x) * way[0].abs().amax(1)
     return torch.where(seen, moved.sum(0).square() / (PIECES * moved.square().sum(0)), torch.nan)
 
 
-def _precision(classifier: Classifier, x: Tensor) -> float:
+def precision(classifier: Classifier, x: Tensor) -> float:
     """Returns the relative step of the coarsest numbers that the model computes with, as far as they show."""
     output = classifier.find_scores(classifier.raw(x[:1]))
     steps = [torch.finfo(dtype).eps for dtype in (classifier.model_dtype, output.dtype)]

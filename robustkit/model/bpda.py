@@ -66,6 +66,11 @@ class BPDA(nn.Module):
         return joined
 
 
+def declares_substitute(model: nn.Module) -> bool:
+    """Returns whether a part of the model has a gradient that is declared to be another's."""
+    return any(isinstance(module, BPDA) for module in model.modules())
+
+
 class _Joined(torch.autograd.Function):
     """The value of one tensor with the history of another."""
 

@@ -20,6 +20,7 @@ from robustkit.attacks.protocols import TARGETS
 from robustkit.attacks.threat import Eps, ThreatViolation, eps_text, parse_eps
 from robustkit.base.errors import ConfigurationError, RobustkitError
 from robustkit.checks.diagnostic import TITLES, Diagnostic, check_name, diagnostic, judged
+from robustkit.checks.first_order import first_order, first_order_diagnostic
 from robustkit.checks.loss_surface import smooth
 from robustkit.evaluation.checks_after_attacks import CHANGED, missed_by_stronger
 from robustkit.evaluation.curve import Curve, security_curve
@@ -228,6 +229,16 @@ def surface(subset: Subset) -> Outcome:
     )
 
 
+def own_gradient(subset: Subset) -> Outcome:
+    """Q24, on all samples that are right."""
+    some = subset.take(subset.right)
+    if not len(some) or subset.classifier.draws > 1:
+        return not_run(("Q24",), "a stochastic model" if len(some) else "no sample is initially correct")
+    ids = some.ids.to(some.x.device)
+    found = first_order(some.classifier, some.x, some.y, ids, some.threat, some.seed, some.batch_size)
+    return Outcome((first_order_diagnostic(found, some.y, some.unbroken),))
+
+
 def plants(subset: Subset) -> Outcome:
     """Q20, by the two gradient attacks that broke most."""
     attacks = subset.strong[:2]
@@ -277,6 +288,7 @@ EXPERIMENTS = [
     Experiment("weak attacks", (), weak_attacks),
     Experiment("discarded successes", ("Q17",), watched),
     Experiment("loss surface", ("Q18",), surface),
+    Experiment("gradient consistency", ("Q24",), own_gradient),
     Experiment("planted adversarial examples", ("Q20",), plants),
 ]
 

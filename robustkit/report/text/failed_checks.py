@@ -29,6 +29,7 @@ MEANING = {
     "Q21": "The attacks find different adversarial examples when the logits are merely rescaled.",
     "Q22": "The model runs an optimisation of its own on every input, which these attacks do not follow.",
     "Q23": "The model was tuned on the samples of the audit.",
+    "Q24": "The gradients that the attacks followed are not those of the model's function.",
 }
 
 
