@@ -20,6 +20,8 @@ POINTS = 100  # random points around each sample
 WIDTH = 8 / 255  # of the noise in all, as a share of the input range
 TURNS = 4  # of them at which the gradient is taken, too
 STEP = 1 / 8  # of eps: about one step of an attack
+FLAT = 1 / 4  # of the noise's size: below that, a loss that does not change at all may be one of few digits
+STILL = 1e-5  # change of the loss that is only rounding
 PIECES = 32  # into which such a step is cut
 ROUNDING = 16  # units in the last place that a piece has to move the loss by, or nothing is said of it
 NOISE, AGREEMENT, SPREAD = 0.10, 0.6, 0.5  # limits; what models show is in docs/log.md
@@ -87,8 +89,14 @@ def smooth(
     message += f"{agree:.2f}"
     if not math.isnan(even):
         message += f", and the change along a step is spread over {100 * even:.0f} % of it"
-    fine = rough <= NOISE and agree >= AGREEMENT and not even < SPREAD
-    if not fine:
+    flat = rough < STILL and agree > 0 and around.radius >= FLAT * cube and not declares_substitute(classifier.module)
+    fine = not flat and rough <= NOISE and agree >= AGREEMENT and not even < SPREAD
+    if flat:
+        message += (
+            ": gradients are not zero, yet the loss does not change at all, so they are not those of the model's "
+        )
+        message += "function; attack the scores underneath, or what needs no gradient: a transfer attack"
+    elif not fine:
         message += ": the loss surface is too rough for gradient-based attacks; use Square, BPDA for the rough part, "
         message += "or average over noise (eot=16)"
     return diagnostic("Q18", value, limit, "pass" if fine else "fail", message)

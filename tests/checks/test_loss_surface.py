@@ -60,6 +60,20 @@ class TestStrength:
         assert str(found.value).endswith(value)
         assert found.status == status
 
+    def test_a_loss_that_does_not_change_at_all_is_no_smooth_one(self):
+        net = digits_cnn()
+
+        def labels(x):
+            z = net(x)
+            return 8 * nn.functional.one_hot(z.argmax(1), 10) + z - z.detach()
+
+        x, y = digits(8)
+        model = Classifier(Call(labels).eval(), output="logits")
+        with model.frozen():
+            found = smooth(model, x, y, torch.arange(8), eps=1 / 255)
+        assert found.status == "fail"
+        assert "the loss does not change at all" in found.message
+
     @pytest.mark.parametrize("eps", [8 / 255, pytest.param(0.15, marks=pytest.mark.slow)])
     @pytest.mark.parametrize("wrap", [lambda net: net.bfloat16(), lambda net: net.half(), Autocast])
     def test_rounding_is_not_called_stairs(self, wrap, eps):
