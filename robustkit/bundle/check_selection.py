@@ -80,10 +80,12 @@ def check_source(stated: Audit, data: Dataset, where: str) -> Iterator[Mismatch]
     Raises:
         Unknown: If both are names that anybody may give.
     """
-    claims = {"name": (stated.data.name, data.name), "split": (stated.data.split, data.split)}
-    known = is_named(data.name) or is_named(stated.data.name)
-    if not known and Path(stated.data.name).name != Path(data.name).name:
-        raise Unknown(f"the report names them '{stated.data.name}', those given are '{data.name}'")
-    for field, (said, given) in claims.items() if known else ():
-        if said != given:
-            yield Mismatch(f"{where}.data.{field}", str(given), str(said))
+    if not (is_named(data.name) or is_named(stated.data.name)):
+        if Path(stated.data.name).name != Path(data.name).name:
+            raise Unknown(f"the report names them '{stated.data.name}', those given are '{data.name}'")
+        if stated.data.split is not None and data.split is None:
+            raise Unknown(f"the report names the split '{stated.data.split}', those given name none")
+    elif stated.data.name != data.name:
+        yield Mismatch(f"{where}.data.name", str(data.name), str(stated.data.name))
+    if stated.data.split not in (None, data.split):
+        yield Mismatch(f"{where}.data.split", str(data.split), str(stated.data.split))

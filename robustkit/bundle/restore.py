@@ -231,6 +231,13 @@ def derive(stated: Audit, evaluation: Evaluation) -> Audit:
     return audit
 
 
+def without_later_checks(derived: Audit, stated: Audit) -> Audit:
+    """Returns a derived audit without the checks that the version which wrote the stated one did not have."""
+    had = {check.id for check in stated.diagnostics}
+    kept = tuple(check for check in derived.diagnostics if check.id in had or check.status != "not run")
+    return dataclasses.replace(derived, diagnostics=kept)
+
+
 def unknown_attacks(evaluation: Evaluation) -> list[str]:
     """Returns the labels of attacks whose class this process does not know."""
     return _strangers(run.attack for run in evaluation.runs)

@@ -145,6 +145,9 @@ def _always(report: Report, again: int) -> Iterator[str]:
         "the defences that are named": any(audit.subject.defences for audit in report.audits),
         "the accuracy curve, where the ledger does not refute it": any(audit.curve for audit in report.audits),
         "the nearest distances, where the ledger has none nearer": any(audit.nearest for audit in report.audits),
-        "the verdict on the requirement": any(audit.verdict.rule for audit in report.audits),
+        "which samples are in a slice": any(audit.slices for audit in report.audits),
+        "how the protocol was adapted, beside its list of attacks": any(a.method.changes for a in report.audits),
+        "pictures of saliency": any(shown.saliency for audit in report.audits for shown in audit.gallery),
+        "who set the requirement": any(audit.verdict.rule for audit in report.audits),
     }
     yield from (what for what, there in named.items() if there)

@@ -92,3 +92,15 @@ def test_other_names_are_anybodys_so_that_a_difference_is_undecided(tmp_path):
     assert other.holds
     assert not same.unchecked
     assert [check.note for check in other.unchecked] == ["the report names them 'scans/a.npz', those given are 'b.npz'"]
+
+
+def test_a_split_is_that_of_the_data_or_undecided(tmp_path):
+    def data(split):
+        return Dataset(name="mine", source=(X[:5], Y[:5]), split=split)
+
+    write(tmp_path / "b", ATTACK, data=data("train"))
+    assert "data.split: expected test, got train" in lies(tmp_path / "b", data=data("test"))
+    left_out = robustkit.verify(tmp_path / "b", digits_cnn(), data(None)).unchecked
+    assert [check.note for check in left_out] == ["the report names the split 'train', those given name none"]
+    write(tmp_path / "b", ATTACK, data=data(None))
+    assert not robustkit.verify(tmp_path / "b", digits_cnn(), data("test")).unchecked
