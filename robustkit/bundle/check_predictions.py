@@ -57,8 +57,9 @@ class Answers:
             return
         points, owner = self._ask(chosen.points, ids[chosen.owner]), chosen.owner
         self._scores("attacked", points[chosen.worst], y, at, sample)
-        stored = None
-        if self.evaluation.on_grid:
+        stored, ledger = None, self.evaluation.ledger
+        rounded = [ledger[f"{label}/stored_prediction"][at] >= 0 for label in chosen.of]
+        if self.evaluation.on_grid or np.any(rounded):
             grid = dataclasses.replace(self.evaluation.threat, levels=STORED)
             stored = self._ask(grid.snap(chosen.points, x[owner]), ids[owner])
         for label, place in chosen.of.items():
@@ -68,7 +69,9 @@ class Answers:
             z, names, where = points[place[rows]], [sample[row] for row in rows.tolist()], at[rows.numpy()]
             self._predictions(f"{label}/prediction", z, where, names)
             if stored is not None:
-                self._predictions(f"{label}/stored_prediction", stored[place[rows]], where, names)
+                said = np.flatnonzero(self.evaluation.on_grid | (ledger[f"{label}/stored_prediction"][where] >= 0))
+                z_said, names_said = stored[place[rows]][said], [names[row] for row in said]
+                self._predictions(f"{label}/stored_prediction", z_said, where[said], names_said)
             confidence, gap = self.classifier.probabilities(z).amax(dim=1).numpy(), margin(z, y[rows])[0].numpy()
             self._figures(f"{label}/confidence", confidence, confidence * (1 - confidence), z, where, names)
             self._figures(f"{label}/margin", gap, np.ones(len(gap)), z, where, names)

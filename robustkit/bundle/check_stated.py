@@ -28,6 +28,9 @@ def check_stated(audit: Audit, ledger: Ledger, where: str) -> Iterator[Mismatch]
     yield from wrong
     if wrong:
         return  # sums of wrong shares would be said to be wrong again
+    planned = audit.method.planned
+    if not audit.method.early and planned not in (None, audit.data.n):
+        yield Mismatch(f"{where}.method.planned", str(audit.data.n), str(planned))
     comparable = audit.threat.target is None
     if audit.curve:
         yield from _curve(audit.curve, ledger if comparable and audit.curve.norm == audit.threat.norm else None, where)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +52,7 @@ def _unpack(path: Path, folder: Path) -> None:
             archive.extractall(folder)
     except ConfigurationError:
         raise
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+    except Exception as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
             f"bundle '{path}': expected a folder or a .zip archive of one, got something that cannot be read"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from robustkit.base.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.base.settings import integer, wrong
 from robustkit.base.settings import path as known_path
 from robustkit.base.settings import seed as known_seed
@@ -119,8 +119,14 @@ def _check(
     if endless := [*unbounded(report, manifest)]:
         notes.made("summaries", "sizes in report.json", endless)
         return None
-    notes.made("summaries", f"{NAME}, hashes and pictures from report.json", [*check_report(folder, manifest, report)])
-    wrong, compared = check_pages(folder, report)
+    try:
+        derived = [*check_report(folder, manifest, report)]
+        wrong, compared = check_pages(folder, report)
+    except Exception as error:  # whatever figures that cannot be make of code that trusts them
+        broken = Mismatch("report.json", "a report that can be drawn", one_line(error))
+        notes.made("summaries", "pages from report.json", [broken])
+        return None
+    notes.made("summaries", f"{NAME}, hashes and pictures from report.json", derived)
     if compared:
         notes.made("summaries", "report.html and report.md from report.json", wrong)
     else:
@@ -140,13 +146,14 @@ def _always(report: Report, again: int) -> Iterator[str]:
     yield f"that a sample called robust cannot be broken: {tried}"
     yield "when, where and by which command the audit was made, and its times"
     yield "steps, queries, passes, loss paths and rechecked outcomes of the attacks"
-    yield "margins at points that changed no prediction, which are not kept"
+    yield "margins, and predictions after rounding, at points that changed no prediction, which are not kept"
     named = {
         "the defences that are named": any(audit.subject.defences for audit in report.audits),
         "the accuracy curve, where the ledger does not refute it": any(audit.curve for audit in report.audits),
         "the nearest distances, where the ledger has none nearer": any(audit.nearest for audit in report.audits),
         "which samples are in a slice": any(audit.slices for audit in report.audits),
         "how the protocol was adapted, beside its list of attacks": any(a.method.changes for a in report.audits),
+        "which samples the gallery shows": any(audit.gallery for audit in report.audits),
         "pictures of saliency": any(shown.saliency for audit in report.audits for shown in audit.gallery),
         "who set the requirement": any(audit.verdict.rule for audit in report.audits),
     }

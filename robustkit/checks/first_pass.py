@@ -20,7 +20,7 @@ def first_pass(classifier: Classifier, x: Tensor) -> Tensor:
     """
     try:
         logits = classifier.logits(x)
-    except RobustkitError:
+    except (RobustkitError, torch.OutOfMemoryError):
         raise
     except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:  # may well be about the shape
         raise InvalidEvaluation(

@@ -70,10 +70,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return ExitCode.USAGE
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader of our output has gone
-        return ExitCode.OK
     except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error.__context__ if isinstance(error, SystemExit) else error, BrokenPipeError):  # rich leaves so
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader of our output has gone
+            return ExitCode.OK
         if len(kept) < len(words) and not isinstance(error, click.ClickException):
             traceback.print_exception(error)
         return _say(*_told(error))
@@ -87,6 +87,8 @@ def _told(error: BaseException) -> tuple[str, ExitCode]:
         return error.format_message(), ExitCode.USAGE
     if isinstance(error, RobustkitError):
         return str(error), error.exit_code
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, if it is imported
+        return f"expected memory for a batch, got {one_line(error)}; give a smaller --batch-size", ExitCode.USAGE
     who = "code that was called" if isinstance(error, SystemExit) else raised_by(error)
     if who:
         return f"{who} raised {one_line(error)}; repair it (--debug shows where)", ExitCode.USAGE

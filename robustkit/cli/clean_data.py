@@ -203,7 +203,7 @@ def read_probabilities(path: Path) -> NDArray[Any]:
 
     try:
         found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # whatever a file that is none raises
         found = None
     if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or not np.isfinite(found).all():
         raise ConfigurationError(f"--probabilities: expected an .npy file of finite floats, got '{path}'; correct it")

@@ -64,6 +64,8 @@ def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[st
 
 def refuse_calls(words: Sequence[str]) -> None:
     """Raises ConfigurationError where a command line, which a folder from elsewhere may hold, would run other code."""
+    from robustkit.base.registry import is_address
+    from robustkit.base.settings import split
     from robustkit.cli import audit
     from robustkit.loading.model import loads_only
     from robustkit.loading.transform import names_only
@@ -71,7 +73,7 @@ def refuse_calls(words: Sequence[str]) -> None:
     named = audit.command.make_context("audit", [*words[1:]], resilient_parsing=True).params
     models = [str(named[name]) for name in ("model", "surrogate") if ":" in str(named.get(name))]
     risky = [name for name in models if not (loads_only(name) or Path(name).exists())]
-    risky += [str(named["data"])] if ":" in str(named.get("data")) and not Path(named["data"]).exists() else []
+    risky += [str(named["data"])] if is_address(split(str(named.get("data")))[0]) else []  # called even beside a file
     risky += [] if names_only(str(named.get("transform"))) else [str(named["transform"])]
     if risky or TRUST in words:
         raise ConfigurationError(

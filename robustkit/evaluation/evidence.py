@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
+from robustkit.base.border import border
 from robustkit.base.errors import ConfigurationError
 
 Points = npt.NDArray[Any]
@@ -141,7 +142,7 @@ class StoredEvidence:
 
     def __init__(self, path: Path, attacks: Sequence[str]) -> None:
         names = {"ids", "points", WORST, *map(column_of, attacks)}
-        try:
+        with border(lambda got: ConfigurationError(f"{path.name}: expected a safetensors file, got {got}")):
             opener: Any = safe_open
             self._file = opener(path, "pt")
             if (held := set(self._file.keys())) != names:
@@ -153,8 +154,6 @@ class StoredEvidence:
             self._points = self._file.get_slice("points")
             self.shape = tuple(self._points.get_shape())
             self.dtype = self._points[:1].dtype
-        except (SafetensorError, OSError) as error:
-            raise ConfigurationError(f"{path.name}: expected a safetensors file, got {error}") from None
         columns = (self.worst, *self.of.values())
         shaped = all(c.dtype == torch.int64 and c.shape == self.ids.shape for c in (self.ids, *columns))
         least = [0] + [-1] * len(attacks)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation, one_line
+from robustkit.base.border import border
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.dataset import Dataset
 from robustkit.data.labels import read_labels
 
@@ -55,17 +55,16 @@ def read_npz(path: Path, split: str = "test") -> Dataset:
     if not zipfile.is_zipfile(path):
         got = "something else or a truncated file" if path.exists() else "no such file"
         raise _refused(path, "an .npz file", got, "check the path")
+    todo = "save it again, texts as x.astype(str)"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with (
+            border(lambda got: _refused(path, "an .npz file of plain arrays", got, todo)),
+            np.load(path, allow_pickle=False) as file,
+        ):
             keys, part = _find(path, file.files, split)
             images, labels = file[keys["inputs"]], read_labels(file[keys["labels"]])
     except InvalidEvaluation as error:
         raise ConfigurationError(f"data '{path}': {error}") from error
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, ConfigurationError):
-            raise
-        todo = "save it again, texts as x.astype(str)"
-        raise _refused(path, "an .npz file of plain arrays", one_line(error), todo) from error
     if images.dtype not in (np.uint8, np.float16, np.float32, np.float64) or images.ndim < 2:
         got = f"shape {images.shape} and dtype {images.dtype} in '{keys['inputs']}'"
         todo = "save pixels as uint8 (0..255, which is divided by 255), anything else as float32 in the model's units"

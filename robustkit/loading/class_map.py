@@ -32,7 +32,7 @@ def read_class_map(text: str) -> ClassMap:
             pairs = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=list)
         else:
             pairs = [[cell.strip() for cell in line] for line in read_csv(path.read_text("utf-8-sig")) if any(line)]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         readings = ", ".join(READINGS)
         raise ConfigurationError(
             f"--class-map: expected a .csv or .json file, or one of {readings}, got '{text}' ({error}); correct it"

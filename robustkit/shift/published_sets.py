@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustkit.base.border import border
 from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.base.settings import instance, integer
 from robustkit.base.settings import path as known_path
@@ -83,13 +84,14 @@ class _Blocks:
 
 def _read(folder: Path, name: str) -> NDArray[Any]:
     path = folder / f"{name}.npy"
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
+    if not path.exists():
         there = [p.stem for p in folder.glob("*.npy")]
         hint = suggest(name, there) if there else "; the folder holds no .npy file"
-        raise ConfigurationError(f"corrupted data: expected a file '{path}', got none{hint}") from None
-    except (OSError, ValueError, EOFError) as error:
-        got = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigurationError(f"corrupted data '{path}': expected a .npy array, got {got}; fetch it again") from None
+        raise ConfigurationError(f"corrupted data: expected a file '{path}', got none{hint}")
+
+    def refused(got: str) -> ConfigurationError:
+        return ConfigurationError(f"corrupted data '{path}': expected a .npy array, got {got}; fetch it again")
+
+    with border(refused):
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array

@@ -62,7 +62,7 @@ def test_wrong_labels_are_refused(labels):
 
 def test_quality_follows_from_the_checks():
     def verdict(**statuses):
-        base = {f"Q{i:02}": "pass" for i in range(1, 24)}
+        base = {f"Q{i:02}": "pass" for i in range(1, 25)}
         return quality(diagnostic(id, 0, "", value, "") for id, value in {**base, **statuses}.items())
 
     assert verdict() == "reliable"
@@ -73,7 +73,7 @@ def test_quality_follows_from_the_checks():
     assert verdict(Q15="remark") == verdict(Q15="remark", Q06="remark") == "reliable with remarks"
     assert verdict(Q15="remark", Q20="remark") == "unreliable"  # one may be chance
     assert verdict(Q16="fail", Q08="fail") == "invalid"
-    assert [item.id for item in complete([])] == [f"Q{i:02}" for i in range(1, 24)]
+    assert [item.id for item in complete([])] == [f"Q{i:02}" for i in range(1, 25)]
 
 
 @pytest.mark.parametrize("status", ["pass", "remark", "fail"])

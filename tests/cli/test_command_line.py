@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
-from robustkit.cli import COMMANDS, audit, run
+from robustkit.cli import COMMANDS, _told, audit, cli, run
 from robustkit.cli.shared.old_spellings import RENAMED, current
 from robustkit.cli.shared.option_types import FRACTION, NUMBERS, TIME
 
@@ -109,3 +110,23 @@ def test_a_text_stands_for_a_number(kind, text, value):
 def test_a_text_that_is_no_number_is_refused_with_what_was_expected(kind, text):
     with pytest.raises(ConfigurationError, match=f"^--it: expected {kind.expected}, got '{text}'; correct it$"):
         kind.read("--it", text)
+
+
+def test_memory_that_runs_out_is_told_with_what_to_do():
+    text, code = _told(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"))
+    assert code == 2
+    assert text.startswith("expected memory for a batch, got OutOfMemoryError: CUDA out of memory.")
+    assert text.endswith("give a smaller --batch-size")
+
+
+def test_a_reader_of_the_output_that_has_gone_is_no_error(monkeypatch):
+    def leaves(**_):
+        try:
+            raise BrokenPipeError
+        except BrokenPipeError:
+            raise SystemExit(1)  # noqa: B904 - as rich does
+
+    monkeypatch.setattr(cli, "main", leaves)
+    monkeypatch.setattr("sys.stdout", sys.stdout)
+    assert run([]) == 0
+    sys.stdout.close()

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -191,6 +192,12 @@ def test_a_small_model_with_settings_is_no_foreign_code():
     for words in (["mine:net", "--data", "digits"], ["strided:width=8", "--data", "mine:data"]):
         with pytest.raises(ConfigurationError, match="shards that run no foreign code, got 'mine:"):
             refuse_calls(["audit", *words])
+
+
+def test_a_file_called_like_a_function_makes_it_no_less_foreign(in_folder):
+    Path("mine:data").touch()  # `load_data` would still call the function
+    with pytest.raises(ConfigurationError, match="got 'mine:data'"):
+        refuse_calls(["audit", "strided:width=8", "--data", "mine:data"])
 
 
 def test_torchrun_is_refused_by_commands_that_cannot_share(monkeypatch, capsys):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -413,6 +415,23 @@ def test_an_object_array_in_an_npz_is_never_unpickled(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
+def odd_archives(content: bytes) -> tuple[bytes, ...]:
+    """Returns the archive with its members encrypted, in an unknown compression, and claiming terabytes."""
+    encrypted, packed, claims = bytearray(content), bytearray(content), io.BytesIO()
+    for kind, flags, method in ((b"PK\x03\x04", 6, 8), (b"PK\x01\x02", 8, 10)):
+        place = -1
+        while (place := content.find(kind, place + 1)) >= 0:
+            encrypted[place + flags] |= 1
+            packed[place + method] = 99
+    header = io.BytesIO()
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (10**9, 1, 30, 33)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(claims, "w") as new:
+        new.writestr("x.npy", header.getvalue())
+        new.writestr("y.npy", old.read("y.npy"))
+    return bytes(encrypted), bytes(packed), claims.getvalue()
+
+
 def test_damaged_npz_files_are_refused_in_one_line(tmp_path: Path) -> None:
     path = npz(tmp_path, x=images(50, 3, 8, 8), y=np.zeros(50, np.int64))
     content = path.read_bytes()
@@ -425,6 +444,7 @@ def test_damaged_npz_files_are_refused_in_one_line(tmp_path: Path) -> None:
         b"",
         b"PK",
         (tmp_path / "array.npy").read_bytes(),
+        *odd_archives(content),
     ):
         path.write_bytes(bad)
         with pytest.raises(ConfigurationError, match=r"data.npz': expected an .npz file") as caught:

@@ -152,7 +152,7 @@ def read_toml(path: str | Path, who: str = "recipe") -> dict[str, Any]:
     try:
         with Path(path).open("rb") as file:
             return {name.replace("-", "_"): value for name, value in tomllib.load(file).items()}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{who} '{path}': expected a TOML file, got {error}; correct it") from None
 
 
