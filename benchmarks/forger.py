@@ -5,7 +5,7 @@ code. With model and data at hand it must be found (false or undecided), or chan
 itself lists as taken on trust.
 
     python benchmarks/forger.py                  # every field, 12 cells of every column
-    python benchmarks/forger.py --cells 3
+    python benchmarks/forger.py --cells 3 --only ledger.
 """
 
 from __future__ import annotations
@@ -329,8 +329,9 @@ def rewritten(place: Path, source: str, name: str, change: Callable[[Tree], None
 
 @click.command()
 @click.option("--cells", "each", default=12, show_default=True, help="Of every column of the ledger.")
+@click.option("--only", help="Mutants whose name begins so, such as ledger. or audits.0.method.")
 @click.option("--again", default=64, show_default=True, help="Samples attacked again for consistent forgeries.")
-def main(each: int, again: int) -> None:
+def main(each: int, only: str | None, again: int) -> None:
     """Prints a table of what became of every mutant."""
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
@@ -348,6 +349,7 @@ def main(each: int, again: int) -> None:
         report = json.loads((original / "report.json").read_text())
         mutants = [(f"{name}", lambda folder, change=change: forge(folder, change)) for name, change in fields(report)]
         mutants += [*cells(original, each), *points(original, each)]
+        mutants = [mutant for mutant in mutants if mutant[0].startswith(only or "")]
         for number, (name, change) in enumerate(mutants, 1):
             end = tried(name, original, change)
             kind = "report" if not name.startswith(("ledger.", "points.")) else name.partition(".")[0]
