@@ -81,10 +81,10 @@ ON_TRUST = {
     "ledger.*/steps": "steps, queries, passes",
     "ledger.*/queries": "steps, queries, passes",
     "audits.0.gallery": "which samples the gallery shows",
-    "ledger.*/stored_prediction": "predictions after rounding",
-    "ledger.*/margin": "margins, and predictions after rounding no prediction",
-    "ledger.*/confidence": "margins, and predictions after rounding no prediction",
-    "ledger.*/distance": "margins, and predictions after rounding no prediction",
+    "ledger.*/stored_prediction": "rounded predictions at points",
+    "ledger.*/margin": "rounded predictions at points",
+    "ledger.*/confidence": "rounded predictions at points",
+    "ledger.*/distance": "rounded predictions at points",
 }
 
 

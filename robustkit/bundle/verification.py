@@ -146,7 +146,7 @@ def _always(report: Report, again: int) -> Iterator[str]:
     yield f"that a sample called robust cannot be broken: {tried}"
     yield "when, where and by which command the audit was made, and its times"
     yield "steps, queries, passes, loss paths and rechecked outcomes of the attacks"
-    yield "margins, and predictions after rounding, at points that changed no prediction, which are not kept"
+    yield "margins, confidences, distances and rounded predictions at points that changed nothing, which are not kept"
     named = {
         "the defences that are named": any(audit.subject.defences for audit in report.audits),
         "the accuracy curve, where the ledger does not refute it": any(audit.curve for audit in report.audits),

@@ -204,7 +204,7 @@ def limitations(audit: Audit) -> list[str]:
         "For the samples counted as correct under attack, no adversarial example was found by these attacks. "
         "That does not prove that none exists.",
         "That these attacks were run as listed, and when and by whom, is taken on trust. With your own copy of model "
-        "and data, `robustkit verify FOLDER --attack-again 64` checks the rest and attacks 64 of these samples again.",
+        "and data, robustkit verify FOLDER --attack-again 64 checks the rest and attacks 64 of these samples again.",
         f"The numbers hold for this threat model only: perturbations within {threat.norm} {threat.eps}. Other "
         "perturbations, however small, were not tested.",
         f"The numbers hold for these {data.n:,} samples of {data.name}. Other data can give other numbers.",
