@@ -25,6 +25,7 @@ from typing import Any
 
 import click
 import numpy as np
+from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -37,8 +38,10 @@ from robustkit.attacks.protocols import Protocol, get_protocol
 from robustkit.bundle import Verification, save_bundle
 from robustkit.data.dataset import Dataset
 from robustkit.evaluation.curve import minimal_distances, security_curve
+from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.slices import Groups
 from robustkit.model.classifier import Classifier
+from robustkit.model.weights import weights_sha256
 from robustkit.report.build import build_audit, build_report
 from robustkit.report.requirements.gates import Requirement, judged
 
@@ -161,9 +164,9 @@ def forge(folder: Path, change: Callable[[Tree], None]) -> None:
     Forger(folder).finish()
 
 
-def check(folder: Path, again: int = 0, classifier: Classifier | None = None) -> Verification:
+def check(folder: Path, again: int = 0) -> Verification:
     """Verifies with model and data."""
-    return robustkit.verify(folder, classifier or Classifier(digits_cnn()), DATA, attack_again=again, seed=1)
+    return robustkit.verify(folder, Classifier(digits_cnn()), DATA, attack_again=again, seed=1)
 
 
 def outcome(name: str, result: Verification) -> str:
@@ -193,8 +196,6 @@ def tried(name: str, original: Path, change: Callable[[Path], None], again: int 
 
 def cells(original: Path, each: int) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Yields changes of cells, every other one with all figures that follow from it."""
-    from robustkit.evaluation.ledger import Ledger
-
     ledger = Ledger.from_csv((original / "ledger.csv").read_text())
     draw = random.Random(0)
     for column in ledger.columns:
@@ -214,8 +215,6 @@ def cells(original: Path, each: int) -> Iterator[tuple[str, Callable[[Path], Non
 
 def points(original: Path, each: int) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Yields changes of the stored points and of whose they are."""
-    from safetensors.numpy import load_file
-
     draw = np.random.default_rng(0)
     for name, tensor in load_file(original / "adversarials.safetensors").items():
         for place in draw.choice(tensor.size, min(2 * each, tensor.size), replace=False).tolist():
@@ -308,8 +307,6 @@ def consistent(place: Path) -> Iterator[tuple[str, Path]]:
     audit(place / "hash", search, Classifier(other_net))
 
     def hashed(tree: Tree) -> None:
-        from robustkit.model.weights import weights_sha256
-
         tree["audits"][0]["subject"]["weights_sha256"] = weights_sha256(honest.module)
 
     yield from rewritten(place, "hash", "weights: those of another network under the hash of this", hashed)
@@ -347,7 +344,7 @@ def main(each: int, only: str | None, again: int) -> None:
         click.echo(f"the honest bundle holds: {honest.remarks[0]}")
         ends: dict[str, Counter[str]] = {}
         report = json.loads((original / "report.json").read_text())
-        mutants = [(f"{name}", lambda folder, change=change: forge(folder, change)) for name, change in fields(report)]
+        mutants = [(name, lambda folder, change=change: forge(folder, change)) for name, change in fields(report)]
         mutants += [*cells(original, each), *points(original, each)]
         mutants = [mutant for mutant in mutants if mutant[0].startswith(only or "")]
         for number, (name, change) in enumerate(mutants, 1):

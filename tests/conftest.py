@@ -23,6 +23,16 @@ settings.register_profile("robustkit", deadline=None, suppress_health_check=[Hea
 settings.load_profile("robustkit")
 
 
+@pytest.fixture(scope="module")
+def quickly() -> Iterator[None]:
+    """Bundles are written without the parts that take long."""
+    from bundles import quick
+
+    with pytest.MonkeyPatch.context() as patch:
+        quick(patch)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Returns the folder of real data and pretrained networks, or skips the test."""

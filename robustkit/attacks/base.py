@@ -153,6 +153,11 @@ class Attack(ABC):
         """
         raise NotImplementedError
 
+    @classmethod
+    def implementation(cls) -> str:
+        """Returns the full name of the class, by which a report says what ran."""
+        return f"{cls.__module__}.{cls.__name__}"
+
     @property
     def label(self) -> str:
         """What ledgers and reports call it."""

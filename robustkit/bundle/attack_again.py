@@ -114,18 +114,20 @@ def check_again(
     x, y, ids = zip(*picked, strict=True)
     data = Dataset(name="", source=(torch.stack(x), torch.tensor(y), torch.tensor(ids)), bounds=classifier.bounds)
     try:
-        found = evaluate(
+        ledger = evaluate(
             classifier, data, protocol, batch_size=batch_size, seed=evaluation.seed, accelerate=evaluation.accelerated
-        )
+        ).ledger
     except RobustkitError as error:
         notes.left_out("model", what, str(error))
         return
-    broken = tuple(found.ledger["id"][~found.ledger.robust].tolist())
+    broken = tuple(ledger["id"][~ledger.robust].tolist())
     again = Again(len(picked), broken, standing, len(evaluation.ledger), seed)
     notes.remarks.append(say(str(again)))
     notes.trusted += [f"what {label} did not break, as it needs more than its settings" for label in left_out]
     if broken and not again.beyond_noise:
         notes.left_out("model", what, f"{len(broken)} broken, which another machine may do: attack more of them again")
         return
-    expected, got = f"to stand, as {len(picked)} picked from them", f"{len(broken)} broken, such as {broken[:1]}"
-    notes.made("model", what, [Mismatch(say("the robust samples"), expected, got)] if broken else [])
+    expected = f"to stand, as {len(picked)} picked from them"
+    more = len(broken) - 1
+    false = [Mismatch(say("the robust samples"), expected, f"sample {broken[0]} broken", more)] if broken else []
+    notes.made("model", what, false)

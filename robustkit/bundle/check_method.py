@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import torch
 
-from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import PROTOCOLS, get_protocol
 from robustkit.base.settings import Scalar
 from robustkit.bundle.mismatch import Mismatch
@@ -49,17 +48,13 @@ def _protocol(audit: Audit, where: str) -> Iterator[Mismatch]:
         return  # adapted by hand, and says so: its attacks are listed with all their settings
     if published.changes and not stated.changes:
         yield Mismatch(place, f"{published.label} for {audit.subject.num_classes} classes", name)
-    expected = [(_implementation(attack), attack.settings()) for attack in published.attacks]
+    expected = [(attack.implementation(), attack.settings()) for attack in published.attacks]
     got = [(attack.implementation, dict(attack.params)) for attack in audit.attacks]
     if got[: len(expected)] != expected or len(got) != len(expected) + len(added):
         odd = [run.name for run, here, due in zip(audit.attacks, got, expected, strict=False) if here != due]
         yield Mismatch(place, f"the {len(expected)} attacks of {name}", f"another {odd[0]}" if odd else f"{len(got)}")
     if not stated.cascade:
         yield Mismatch(f"{where}.method.cascade", f"True, as {name} has it", "False")
-
-
-def _implementation(attack: Attack) -> str:
-    return f"{type(attack).__module__}.{type(attack).__name__}"
 
 
 def _folded(name: str) -> str:

@@ -65,12 +65,13 @@ def _plain(share: Proportion) -> dict[str, Any]:
 
 def _curve(curve: AccuracyCurve, ledger: Ledger | None, where: str) -> Iterator[Mismatch]:
     """Yields how a curve rises, or claims what the ledger refutes: a sample broken nearer than a radius."""
+    closest = None if ledger is None else ledger.closest
     for index, point in enumerate(curve.points):
         place = f"{where}.curve.points[{index}]"
         if (value := float(parse_eps(point.eps))) != point.eps_value:
             yield Mismatch(f"{place}.eps_value", f"{value!r}, as its text says", repr(point.eps_value))
-        if ledger is not None and point.accuracy.n == len(ledger):
-            most = int((ledger.closest > point.eps_value).sum())
+        if closest is not None and point.accuracy.n == len(closest):
+            most = int((closest > point.eps_value).sum())
             if point.accuracy.k > most:
                 yield Mismatch(f"{place}.accuracy.k", f"at most {most}, as the ledger has it", str(point.accuracy.k))
     for index, (before, after) in enumerate(pairwise(curve.points), 1):
@@ -90,8 +91,9 @@ def _nearest(nearest: Nearest, ledger: Ledger | None, where: str) -> Iterator[Mi
     if len(found) != 9 or any(a > b for a, b in pairwise(found)) or not all(value >= 0 for value in found):
         yield Mismatch(f"{where}.nearest.deciles", "nine distances that do not fall", str(nearest.deciles))
         return
-    for index, value in enumerate(found):
-        most = np.inf if ledger is None else float(np.quantile(ledger.closest, (index + 1) / 10, method="higher"))
+    tenths = np.arange(1, 10) / 10
+    limits = [np.inf] * 9 if ledger is None else np.quantile(ledger.closest, tenths, method="higher").tolist()
+    for index, (value, most) in enumerate(zip(found, limits, strict=True)):
         if value > most and not same_number(value, most):
             yield Mismatch(f"{where}.nearest.deciles[{index}]", f"at most {most:.6g}, as the ledger has it", str(value))
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol
-from robustkit.attacks.transfer import Transfer
 from robustkit.base.settings import Scalar
 from robustkit.data.dataset import Dataset
 from robustkit.evaluation.attack_run import AttackRun, common_threat
@@ -73,7 +72,7 @@ def known_attacks() -> dict[str, type[Attack]]:
             yield sub
             yield from below(sub)
 
-    return {f"{kind.__module__}.{kind.__name__}": kind for kind in below(Attack) if not issubclass(kind, _Named)}
+    return {kind.implementation(): kind for kind in below(Attack) if not issubclass(kind, _Named)}
 
 
 def restore_attack(stated: AttackResult) -> Attack:
@@ -120,7 +119,8 @@ def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evalu
     name = method.protocol.removesuffix(" (adapted)") if method.changes else method.protocol
     protocol = Protocol(name, tuple(attacks), method.changes, method.cascade)
     fingerprint = protocol.fingerprint(getattr(torch, stated.subject.dtype), versions)
-    settled = not _strangers(attacks) and same_versions(versions, "robustkit")
+    known = all(attack.kind != "unknown" for attack in attacks)
+    settled = known and same_versions(versions, "robustkit")
     attacked = [ledger[f"{label}/prediction"] >= 0 for label in ledger.attacks]
     rounded = [ledger[f"{label}/stored_prediction"] >= 0 for label in ledger.attacks]
     return Evaluation(
@@ -240,22 +240,14 @@ def without_later_checks(derived: Audit, stated: Audit) -> Audit:
 
 def unknown_attacks(evaluation: Evaluation) -> list[str]:
     """Returns the labels of attacks whose class this process does not know."""
-    return _strangers(run.attack for run in evaluation.runs)
+    return [run.label for run in evaluation.runs if run.attack.kind == "unknown"]
 
 
 def repeatable(evaluation: Evaluation) -> tuple[Protocol, list[str]]:
     """Returns the protocol with the attacks that can be run again, and the labels of those that only stand for one."""
-    left_out = [run.label for run in evaluation.runs if _needs_more(run.attack)]
-    attacks = tuple(run.attack for run in evaluation.runs if not _needs_more(run.attack))
+    left_out = [run.label for run in evaluation.runs if isinstance(run.attack, _Named)]
+    attacks = tuple(run.attack for run in evaluation.runs if not isinstance(run.attack, _Named))
     return dataclasses.replace(evaluation.protocol, attacks=attacks), left_out
-
-
-def _needs_more(attack: Attack) -> bool:
-    return isinstance(attack, _Named) or (isinstance(attack, Transfer) and attack.surrogate is None)
-
-
-def _strangers(attacks: Iterable[Attack]) -> list[str]:
-    return [attack.label for attack in attacks if attack.kind == "unknown"]
 
 
 def measured_on_the_way(stated: Audit, evaluation: Evaluation) -> list[str]:

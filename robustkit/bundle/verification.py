@@ -83,8 +83,8 @@ def verify(
                 _each("weights", weights, audits),
             )
             wanted = {name: one_each(name, values, audits) for name, values in expected.items()}
-            how = batch_size, attack_again, seed
-            report = _check(notes, folder, manifest, list(zip(*columns, strict=True)), how)
+            given = list(zip(*columns, strict=True))
+            report = _check(notes, folder, manifest, given, batch_size, attack_again, seed)
             if report is not None:
                 check_signature(notes, folder, manifest, report, signer)
                 check_expected(notes, report, wanted["expect_weights"], wanted["expect_data"], columns[2])
@@ -108,10 +108,11 @@ def _check(
     folder: Path,
     manifest: Manifest,
     given: list[tuple[Any, Any, Any]],
-    how: tuple[int, int, int | None],
+    batch_size: int,
+    again: int,
+    seed: int | None,
 ) -> Report | None:
     """Checks the report as a whole and each of its audits, and returns it where it can be read."""
-    batch_size, again, seed = how
     report = read_report(folder)
     if isinstance(report, Mismatch):
         notes.made("summaries", "report.json", [report])

@@ -69,7 +69,8 @@ def command(
     with opened(bundle) as folder:
         manifest, _ = check_files(folder)
         loaded = load_recorded(model, manifest, folder)
-        result = check(folder, loaded, model.values["batch_size"], attack_again, seed, **expected)
+        batch_size = model.values["batch_size"]
+        result = check(folder, loaded, batch_size=batch_size, attack_again=attack_again, seed=seed, **expected)
     console = screen.out()
     screen.print_titled(console, bundle.resolve().name, verification_table(result))
     reasons = [missing for missing in loaded if isinstance(missing, str)]
@@ -99,15 +100,8 @@ def load_recorded(model: Recorded, manifest: Manifest | None, folder: Path) -> l
     return [model.load(part.load, manifest.files, folder) for part in manifest.audits] if manifest else []
 
 
-def check(
-    folder: Path,
-    loaded: Sequence[ModelAndData | str],
-    batch_size: int,
-    again: int = 0,
-    seed: int | None = None,
-    **expected: Any,
-) -> Verification:
-    """Returns what of the bundle holds, checked with the models and data that could be loaded."""
+def check(folder: Path, loaded: Sequence[ModelAndData | str], **arguments: Any) -> Verification:
+    """Returns what of the bundle holds, checked with the models and data that could be loaded; the rest as `verify`."""
     from robustkit.bundle import verify
 
     found = [None if isinstance(one, str) else one for one in loaded]
@@ -116,9 +110,7 @@ def check(
     weights: Any = [one and one.weights for one in found]
     if len(found) == 1:
         (models,), (data,), (weights,) = models, data, weights
-    return verify(
-        folder, models, data, weights=weights, batch_size=batch_size, attack_again=again, seed=seed, **expected
-    )
+    return verify(folder, models, data, weights=weights, **arguments)
 
 
 def verification_table(result: Verification) -> Table:

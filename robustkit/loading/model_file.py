@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from robustkit.base.border import border
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.loading.libraries.optional import package
 from robustkit.model.checkpoint import read_checkpoint
@@ -48,15 +49,15 @@ def read_model_file(path: Path, trusted: bool) -> Any:
             f"model '{path}': expected a trusted file, got a {kind} program; reading it can run any"
             " code, and --trust-checkpoint would run the file's code: use it only if you trust who made the file"
         )
-    try:
+
+    def refused(got: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"model '{path}': expected a {kind} program, got a file that cannot be read ({got}); save it again with"
+            " this version of torch"
+        )
+
+    with border(refused):
         return read(path)
-    except ConfigurationError:
-        raise
-    except Exception as error:
-        raise ConfigurationError(
-            f"model '{path}': expected a {kind} program, got a file that cannot be read"
-            f" ({one_line(error)}); save it again with this version of torch"
-        ) from error
 
 
 def refuse_foreign(path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustkit.base.border import border
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.data.dataset import Dataset
@@ -74,10 +75,8 @@ def _csv(path: Path) -> dict[str, NDArray[Any]]:
 
 def _parquet(path: Path) -> dict[str, NDArray[Any]]:
     parquet = package("pyarrow.parquet", f"data '{path}'")
-    try:
+    with border(lambda got: _refused(path, "a Parquet file", got, "check it")):
         table = parquet.read_table(path)
-    except Exception as error:
-        raise _refused(path, "a Parquet file", one_line(error), "check it") from error
     refuse_repeated(table.column_names, str(path))
     return {name: table[name].to_numpy() for name in table.column_names}
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from robustkit.base.border import border
 from robustkit.base.errors import ConfigurationError, one_line
 
 # How other files begin, what they are, and what to do.
@@ -57,16 +58,12 @@ def read_checkpoint(path: Path, trust_checkpoint: bool) -> Any:
     with path.open("rb") as file:
         head = file.read(512)
     _refuse_foreign(path, head)
-    try:
+    with border(lambda got: _damaged(path, got.split(". ")[0])):
         if _is_safetensors(head):
             return load_file(path)
         if head.startswith(b"PK"):
             return _read_zip(path, trust_checkpoint)
         return _read_pickle(path, head, trust_checkpoint)
-    except ConfigurationError:
-        raise
-    except Exception as error:
-        raise _damaged(path, one_line(error).split(". ")[0]) from error
 
 
 def _refuse_foreign(path: Path, head: bytes) -> None:

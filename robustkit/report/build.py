@@ -287,7 +287,7 @@ def _attack(evaluation: Evaluation, run: AttackRun) -> AttackResult:
     steps = evaluation.ledger[f"{run.label}/steps"][evaluation.ledger[f"{run.label}/margin"] > 0]
     return AttackResult(
         name=run.label,
-        implementation=f"{type(run.attack).__module__}.{type(run.attack).__name__}",
+        implementation=run.attack.implementation(),
         source=run.attack.source,
         params=run.attack.settings(),
         seed=evaluation.seed,

@@ -9,11 +9,8 @@ from bundles import quick, write
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quickly():
+def quickly(quickly):
     """Pages are drawn in earnest by tests/report and tests/cli."""
-    with pytest.MonkeyPatch.context() as patch:
-        quick(patch)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bundles import quick
 from nets import write_digits
 from signers import signer, write_private, write_public
 
@@ -21,11 +20,7 @@ AUDIT = ["audit", "cnn", "--weights", "cnn.safetensors", "--data", "digits.npz",
 HERE = ["--weights", "cnn.safetensors", "--data", "digits.npz"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quickly():
-    with pytest.MonkeyPatch.context() as patch:
-        quick(patch)
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 @pytest.fixture(scope="module")

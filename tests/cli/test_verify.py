@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bundles import Forger, quick
+from bundles import Forger
 from nets import digits_cnn, write_digits
 from plugins import install
 from safetensors.torch import save_file
@@ -21,11 +21,7 @@ from robustkit.report.document.manifest import from_text, to_text
 AUDIT = ["audit", "cnn", "--weights", "cnn.safetensors", "--data", "digits.npz", "--classes", "10", "--eps", "0.1"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quickly():
-    with pytest.MonkeyPatch.context() as patch:
-        quick(patch)
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 @pytest.fixture

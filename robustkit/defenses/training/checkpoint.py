@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from robustkit.base.errors import ConfigurationError, one_line
+from robustkit.base.border import border
+from robustkit.base.errors import ConfigurationError
 from robustkit.base.write_file import write_atomically
 
 Tensors = dict[str, Tensor]
@@ -41,7 +42,8 @@ def read(path: Path) -> tuple[Tensors, Facts]:
         raise ConfigurationError(
             f"checkpoint '{path}': expected a file to resume from, found none; train without resume"
         )
-    try:
+    refused = f"checkpoint '{path}': expected one of robustkit's, got"
+    with border(lambda got: ConfigurationError(f"{refused} {got}; {_LOST}")):
         with safe_open(path, "pt") as file:
             text, digest, others = _header(**(file.metadata() or {}))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -50,12 +52,6 @@ def read(path: Path) -> tuple[Tensors, Facts]:
                 f"checkpoint '{path}': expected the content it was written with, got another; {_LOST}"
             )
         return tensors, json.loads(text)
-    except ConfigurationError:
-        raise
-    except Exception as error:
-        raise ConfigurationError(
-            f"checkpoint '{path}': expected one of robustkit's, got {one_line(error)}; {_LOST}"
-        ) from error
 
 
 def _header(robustkit: str, sha256: str | None = None, **others: str) -> tuple[str, str | None, dict[str, str]]:

@@ -16,9 +16,6 @@ from robustkit.model.classifier import Classifier
 from robustkit.model.weights import sha256, weights_sha256
 from robustkit.report.document.report import Subject
 
-DRAWN_WITH = ("jinja2",)
-"""What, besides robustkit, decides how the pages look to the last byte."""
-
 
 def environment() -> dict[str, Scalar]:
     """Returns versions, hardware and the switches that can change a result."""
@@ -30,7 +27,7 @@ def environment() -> dict[str, Scalar]:
         "torchvision": version("torchvision"),
         "numpy": np.__version__,
         "foolbox": version("foolbox"),
-        **{name: version(name) for name in (*DRAWN_WITH, "pillow")},
+        **{name: version(name) for name in ("jinja2", "pillow")},
         "platform": platform.platform(),
         "cuda": torch.version.cuda if cuda else None,
         "gpu": torch.cuda.get_device_name() if cuda else None,

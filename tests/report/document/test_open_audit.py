@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bundles import quick
 from nets import digits, digits_cnn
 from report_examples import audit, report
 
@@ -28,11 +27,7 @@ from robustkit.report.document.open_audit import disagreement, open_audit, place
 NAMES = ("standard", "adversarial", "zero shot")  # their files sort in another order
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quickly():
-    with pytest.MonkeyPatch.context() as patch:
-        quick(patch)
-        yield
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 @pytest.fixture(scope="module")
