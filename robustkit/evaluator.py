@@ -27,6 +27,7 @@ from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Threat
 from robustkit.attacks.transfer import Transfer
 from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.memory import in_batches
 from robustkit.base.processes import ranks
 from robustkit.base.settings import every, flag, function, integer, path, sizes
 from robustkit.checks.clean_accuracy import expect_clean_accuracy, some_samples
@@ -55,6 +56,7 @@ from robustkit.probes.run import Probes
 logger = logging.getLogger("robustkit")
 
 
+@in_batches
 def evaluate(
     classifier: Classifier | nn.Module | Callable[[Tensor], Any],
     data: Any,

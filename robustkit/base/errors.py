@@ -36,6 +36,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Returns the type and the text of `error` in one line of at most 200 characters, without colours."""
-    text = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
-    return f"{type(error).__name__}: {text}"[:200].removesuffix(": ")
+    """Returns the type and the text of `error` in one line of at most 200 characters, without colours.
+
+    Of an error in the worker of a loader, whose text is a whole traceback, the last line says both.
+    """
+    told = re.sub(r"\x1b\[\d*m", "", str(error))
+    if "Original Traceback (most recent call last)" in told:
+        return told.strip().rpartition("\n")[2][:200]
+    return f"{type(error).__name__}: {' '.join(told.split())}"[:200].removesuffix(": ")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
+from types import FrameType
 
 from robustkit.base.errors import ConfigurationError, RobustkitError, one_line
 
-_MODULES: set[str] = set()  # the modules that users named, by their names
+_PACKAGES: set[str] = set()  # what users named, by the first part of its name
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 @contextmanager
@@ -37,13 +41,25 @@ def foreign(who: str) -> Iterator[None]:
 
 
 def remember(module: str) -> None:
-    """Notes that a module was named by a user: what is raised while its functions run is theirs, unless it is ours."""
-    if module.partition(".")[0] != "robustkit":
-        _MODULES.add(module)
+    """Notes that a module was named by a user: what is raised while its package runs is theirs, unless it is ours."""
+    _PACKAGES.add(module.partition(".")[0])
 
 
 def raised_by(error: BaseException) -> str | None:
-    """Returns whose code raised `error`, None for our own."""
+    """Returns whose code raised `error`, None for our own: a module that a user named, or one that nobody installed."""
     who: str | None = error.__dict__.get("raised_by")
-    names = (frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__))
-    return who or next((name for name in names if name in _MODULES), None)
+    frames = dropwhile(lambda frame: not _ours(frame), (frame for frame, _ in traceback.walk_tb(error.__traceback__)))
+    return who or next((str(frame.f_globals.get("__name__")) for frame in frames if _theirs(frame)), None)
+
+
+def _ours(frame: FrameType) -> bool:
+    return _package(frame) == "robustkit"
+
+
+def _theirs(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    return not _ours(frame) and (_package(frame) in _PACKAGES or not file.startswith(("<", *_INSTALLED)))
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]

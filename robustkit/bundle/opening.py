@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.foreign_file import parsing
 from robustkit.bundle.judging import MOST_FILES, is_plain, strange_entry, strange_file, strange_manifest
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.save import files_in
@@ -40,7 +41,7 @@ def opened(bundle: str | Path) -> Iterator[Path]:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    try:
+    with parsing(f"bundle '{path}'", "a folder or a .zip archive of one", "check the path"):
         # A pipe or a device would be read for ever.
         if path.exists() and not path.is_file():
             raise OSError("neither a file nor a folder")
@@ -50,14 +51,6 @@ def _unpack(path: Path, folder: Path) -> None:
                     f"bundle '{path}': expected an archive with {NAME} and plain names, got {strange}"
                 )
             archive.extractall(folder)
-    except ConfigurationError:
-        raise
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(
-            f"bundle '{path}': expected a folder or a .zip archive of one, got something that cannot be read"
-            f" ({reason}); check the path"
-        ) from None
 
 
 def _strange(archive: zipfile.ZipFile, packed: int) -> str | None:

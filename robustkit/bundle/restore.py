@@ -98,7 +98,7 @@ def _made(kind: type[Attack], params: dict[str, Scalar]) -> Attack | None:
         given = {name: value for name, value in params.items() if settings[name] == value}
         attack = kind(**given)  # type: ignore[arg-type]
         return attack if attack.settings() == params else None
-    except (LookupError, TypeError, ValueError):
+    except Exception:
         return None
 
 

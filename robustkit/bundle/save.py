@@ -146,7 +146,7 @@ def _listed(manifest: Path) -> list[str] | None:
     """Returns the names of the files in a manifest, None where it cannot be read."""
     try:
         return [*json.loads(manifest.read_bytes())["files"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception:
         return None
 
 

@@ -17,9 +17,10 @@ import click
 from robustkit.base.errors import RobustkitError, one_line, suggest
 from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.base.foreign_code import raised_by
-from robustkit.base.printable import printable
+from robustkit.base.memory import no_room, ran_out
 from robustkit.base.signals import end_as_interrupted
 from robustkit.base.version import __version__
+from robustkit.cli.shared.say import say
 
 COMMANDS = (
     *("audit", "demo", "corrupt", "clean-data", "train", "doctor", "selftest", "attacks"),
@@ -64,11 +65,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = [*(sys.argv[1:] if arguments is None else arguments)]
     kept = [word for word in words if word != "--debug"]
     try:
+        if any("\0" in word for word in kept):
+            raise click.UsageError("expected words as a shell gives them, got one with a NUL character; correct it")
         with _together():
             result = cli.main(args=kept, prog_name="robustkit", standalone_mode=False, obj=kept)
         return result if isinstance(result, int) else ExitCode.OK
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        say(error.format_message(), err=True)
         return ExitCode.USAGE
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if isinstance(error.__context__ if isinstance(error, SystemExit) else error, BrokenPipeError):  # rich leaves so
@@ -85,6 +88,8 @@ def _told(error: BaseException) -> tuple[str, ExitCode]:
         return "interrupted", ExitCode.INTERRUPTED
     if isinstance(error, click.ClickException):
         return error.format_message(), ExitCode.USAGE
+    if ran_out(error):
+        error = no_room(error)
     if isinstance(error, RobustkitError):
         return str(error), error.exit_code
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, if it is imported
@@ -117,7 +122,7 @@ def _say(text: str, code: int) -> int:
 
         if not speaks():
             return code
-    click.echo("robustkit: " + printable(" ".join(text.split())), err=True)
+    say("robustkit: " + " ".join(text.split()), err=True)
     return code
 
 

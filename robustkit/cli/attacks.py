@@ -6,6 +6,8 @@ import dataclasses
 
 import click
 
+from robustkit.cli.shared.say import say
+
 
 @click.command("attacks", short_help="List the attacks and their settings.")
 def command() -> None:
@@ -38,4 +40,4 @@ def command() -> None:
     console.print("  --attack foolbox:LinfDeepFoolAttack,steps=50")
     console.print("  and any class of your own: --attack package.module:Class:setting=value")
     for fault in faults:
-        click.echo(f"robustkit: {fault}", err=True)
+        say(f"robustkit: {fault}", err=True)

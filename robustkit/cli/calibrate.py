@@ -9,6 +9,7 @@ import click
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
+from robustkit.cli.shared.say import say
 
 
 @click.command("calibrate", short_help="Fit a calibrator on held-out samples.")
@@ -64,4 +65,4 @@ def command(model: ModelOptions, method: str, fit_share: float, samples: Choice,
     screen.print_titled(console, f"{loaded.spec} on {len(judge)} samples, calibrated on {len(fit)} others", table)
     if method == "temperature":
         console.print(f"  temperature {settings['temperature']:.4g}")
-    click.echo(f"  model {out}")
+    say(f"  model {out}")

@@ -15,6 +15,7 @@ from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.option_types import NUMBERS
 from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from robustkit.base.errors import ConfigurationError
@@ -109,8 +110,8 @@ def command(**options: Any) -> None:
             add(csv_line((row.id, row.label, row.prediction, row.radius, row.votes, right, f"{row.seconds:.3f}")))
             bar.count("certify", len(rows), count_samples(loaded.dataset), f"radius {row.radius:.3f}")
     print_radii(plan, loaded.spec, rows)
-    click.echo(f"  table {plan.out}")
-    click.echo(f"  model {write_model(plan, loaded)}")
+    say(f"  table {plan.out}")
+    say(f"  model {write_model(plan, loaded)}")
 
 
 def write_model(plan: Plan, loaded: ModelAndData) -> Path:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.foreign_file import parsing
 from robustkit.cli.shared.options import sample_options
 from robustkit.cli.shared.preprocessing import BOUNDS, read_bounds
 from robustkit.cli.shared.report_files import check_folder
 from robustkit.cli.shared.samples import Choice
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,7 +184,7 @@ def write_findings(folder: Path, found: Cleaning) -> None:
 
     write_atomically(folder / "cleaning.json", found.to_json())
     write_atomically(folder / "cleaning.csv", found.to_csv())
-    click.echo(f"  report {folder / 'cleaning.json'}\n  table {folder / 'cleaning.csv'}")
+    say(f"  report {folder / 'cleaning.json'}\n  table {folder / 'cleaning.csv'}")
 
 
 def write_kept(out: Path, train: Batch, keep: Any) -> None:
@@ -190,7 +192,7 @@ def write_kept(out: Path, train: Batch, keep: Any) -> None:
     from robustkit.base.write_file import write_atomically
 
     write_atomically(out, packed(train, keep))
-    click.echo(f"  kept {int(keep.sum())} of {len(keep)} samples in {out}")
+    say(f"  kept {int(keep.sum())} of {len(keep)} samples in {out}")
 
 
 def read_probabilities(path: Path) -> NDArray[Any]:
@@ -201,12 +203,11 @@ def read_probabilities(path: Path) -> NDArray[Any]:
     """
     import numpy as np
 
-    try:
-        found = np.load(path, allow_pickle=False)
-    except Exception:  # whatever a file that is none raises
-        found = None
-    if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or not np.isfinite(found).all():
-        raise ConfigurationError(f"--probabilities: expected an .npy file of finite floats, got '{path}'; correct it")
+    with parsing("--probabilities", "an .npy file of finite floats", "correct it", f"'{path}'"):
+        # Mapped, because a header can claim more than the file holds.
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(found, np.ndarray) or found.dtype.kind != "f" or not np.isfinite(found).all():
+            raise ValueError("something else")
     return found.astype(np.float64)
 
 

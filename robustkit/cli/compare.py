@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.say import say
 
 
 @click.command("compare", short_help="What changed between two audits of the same samples.")
@@ -67,5 +68,5 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
     screen.print_titled(console, title, table)
     for line in (headline(found), *found.caveats):
         console.print(Text(f"  {line}"))
-    click.echo(f"  page {out / 'compare.html'}")
+    say(f"  page {out / 'compare.html'}")
     return ExitCode.UNRELIABLE if found.before.doubt or found.after.doubt else ExitCode.OK

@@ -12,6 +12,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,7 +80,7 @@ def command(**options: Any) -> None:
     pages = {"shift.json": shift.to_json(baseline), "shift.csv": shift.to_csv()}
     print_shift(shift, loaded.spec, baseline)
     for name, text in pages.items():
-        click.echo(f"  {write_atomically(plan.out / name, text)}")
+        say(f"  {write_atomically(plan.out / name, text)}")
 
 
 def run(plan: Plan, loaded: ModelAndData) -> Shift:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from robustkit.cli.shared.options import probe_options
+from robustkit.cli.shared.say import say
 from robustkit.cli.shared.signing import SIGN, read_signing_key
 
 EPS = "0.15"  # about two of the sixteen grey levels of these images: a person is not fooled, an ordinary network is
@@ -82,4 +83,4 @@ def command(out: Path, seed: int, probes: int, sign: Path | None, quiet: bool) -
     for audit in audits:
         print_audit(console, audit)
         console.print()
-    click.echo(f"  report {out / 'report.html'}\n  check it with `robustkit verify {out}`")
+    say(f"  report {out / 'report.html'}\n  check it with `robustkit verify {out}`")

@@ -11,6 +11,7 @@ from robustkit.base.exit_codes import ExitCode
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import EXPECTED, model_options, sample_options, tuning_option
 from robustkit.cli.shared.samples import Choice
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,7 +60,7 @@ def command(
     )
     failed = [item for item in found if item.status == "fail"]
     for item in failed:
-        click.echo(f"robustkit: doctor {item.id} ({item.title}): {item.message}", err=True)
+        say(f"robustkit: doctor {item.id} ({item.title}): {item.message}", err=True)
     return ExitCode.UNRELIABLE if failed else ExitCode.OK
 
 

@@ -13,6 +13,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.model_and_data import SeveralModels
 from robustkit.cli.shared.options import attack_options, sample_options, several_models_options
 from robustkit.cli.shared.samples import Choice
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -131,8 +132,8 @@ def command(**options: Any) -> None:
     title = f"Accuracy in percent on {len(batch)} samples, {plan.norm} {plan.eps}, {plan.rule}"
     print_ensemble(title, members, settings.get("weights"), found)
     named = (strength(label, attack.settings()) for label, attack in zip(labels(attacks), attacks, strict=True))
-    click.echo(f"  attacks: {', '.join(named)}; not a standard protocol, so audit the file that is written")
-    click.echo(f"  model {plan.out}")
+    say(f"  attacks: {', '.join(named)}; not a standard protocol, so audit the file that is written")
+    say(f"  model {plan.out}")
 
 
 def trained(plan: Plan, bar: Bar) -> SeveralModels:

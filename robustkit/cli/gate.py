@@ -10,8 +10,8 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode, listed
-from robustkit.base.printable import printable
 from robustkit.cli.shared.options import REQUIRE
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from robustkit.report import Audit, Report
@@ -78,7 +78,7 @@ def write_outputs(
     if sarif:
         write_atomically(sarif, render_sarif(report, path))
     if markdown == "-":
-        click.echo(printable(render_gates(report, earlier)), nl=False)
+        say(render_gates(report, earlier), nl=False)
     elif markdown:
         write_atomically(markdown, render_gates(report, earlier))
 

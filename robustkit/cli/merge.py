@@ -72,7 +72,7 @@ def refuse_calls(words: Sequence[str]) -> None:
 
     named = audit.command.make_context("audit", [*words[1:]], resilient_parsing=True).params
     models = [str(named[name]) for name in ("model", "surrogate") if ":" in str(named.get(name))]
-    risky = [name for name in models if not (loads_only(name) or Path(name).exists())]
+    risky = [name for name in models if not loads_only(name)]
     risky += [str(named["data"])] if is_address(split(str(named.get("data")))[0]) else []  # called even beside a file
     risky += [] if names_only(str(named.get("transform"))) else [str(named["transform"])]
     if risky or TRUST in words:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.printable import printable
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from robustkit.report import Report
@@ -67,7 +67,7 @@ def command(
 
         page = render_html(report, [SECTIONS.find(name) for name in sections])
         name = "report-extended.html"
-        click.echo(write_atomically(html or (Path(out) if out else _place(path, name)) / name, page))
+        say(write_atomically(html or (Path(out) if out else _place(path, name)) / name, page))
         return
     if formats:
         files = {name: text for kind in formats for name, text in _rendered(kind, report, path).items()}
@@ -76,17 +76,17 @@ def command(
                 raise ConfigurationError(
                     f"--out: expected one file for standard output, got {len(files)}; give a folder"
                 )
-            click.echo(printable(next(iter(files.values()))), nl=False)
+            say(next(iter(files.values())), nl=False)
             return
         for name, text in files.items():
-            click.echo(write_atomically((Path(out) if out else _place(path, name)) / name, text))
+            say(write_atomically((Path(out) if out else _place(path, name)) / name, text))
         return
     if html or not markdown:
-        click.echo(write_atomically(html or path.with_suffix(".html"), render_html(report)), err=markdown == "-")
+        say(write_atomically(html or path.with_suffix(".html"), render_html(report)), err=markdown == "-")
     if markdown == "-":
-        click.echo(printable(render_markdown(report)), nl=False)
+        say(render_markdown(report), nl=False)
     elif markdown:
-        click.echo(write_atomically(markdown, render_markdown(report)))
+        say(write_atomically(markdown, render_markdown(report)))
 
 
 def _place(path: Path, name: str) -> Path:

@@ -11,6 +11,7 @@ import click
 from robustkit.base.exit_codes import ExitCode
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import attack_options, optional_model_options
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -84,7 +85,7 @@ def command(
             failed.append(f"planted adversarial examples in {loaded.spec} ({planted.diagnostic.message})")
     if not failed:
         return ExitCode.OK
-    click.echo(f"robustkit: selftest: not passed: {', '.join(failed)}", err=True)
+    say(f"robustkit: selftest: not passed: {', '.join(failed)}", err=True)
     return ExitCode.UNRELIABLE
 
 

@@ -13,6 +13,7 @@ from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import sample_options, training_options
 from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, read_config, recipe_of
 from robustkit.cli.shared.samples import Choice
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -116,9 +117,9 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
     if ranks().first:
         name = f"{plan.objective} training of {loaded.spec}, {plan.norm} {plan.eps}"
         screen.out().print(training_text(training, name))
-        click.echo(f"  weights {plan.out / 'weights.safetensors'}")
+        say(f"  weights {plan.out / 'weights.safetensors'}")
         for finding in fatal:
-            click.echo(f"robustkit: {finding}", err=True)
+            say(f"robustkit: {finding}", err=True)
     return ExitCode.UNRELIABLE if fatal else ExitCode.OK
 
 

@@ -12,6 +12,7 @@ from robustkit.base.exit_codes import ExitCode
 from robustkit.base.printable import printable
 from robustkit.cli.shared.options import recorded_options
 from robustkit.cli.shared.recorded import Recorded
+from robustkit.cli.shared.say import say
 from robustkit.cli.shared.signing import expected_options
 
 if TYPE_CHECKING:
@@ -78,17 +79,17 @@ def command(
         console.print(note, soft_wrap=True)
     if not result.holds:
         said = f"robustkit: '{bundle}' is not what it claims: {len(result.false)} claims are false"
-        click.echo(printable(said), err=True)
+        say(said, err=True)
         return ExitCode.NOT_MET
     if result.invalid:
         said = f"robustkit: '{bundle}' holds, and calls its own evaluation invalid ({', '.join(result.invalid)})"
-        click.echo(printable(said), err=True)
+        say(said, err=True)
         return ExitCode.UNRELIABLE
     if not result.unchecked or allow_unchecked:
         return ExitCode.OK
     open_ones = ", ".join(check.what for check in result.unchecked)
     said = f"nothing is false, but of '{bundle}' not everything was checked ({open_ones})"
-    click.echo(
+    say(
         printable(f"robustkit: undecided: {said}; give what is not here, or --allow-unchecked"),
         err=True,
     )

@@ -19,6 +19,8 @@ INTEGERS = (
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 )
 
+MOST_CLASSES = 10_000_000  # a larger label is no index of a class, but a hash, an id or a time
+
 
 def as_labels(y: Any, num_classes: int | None = None) -> Tensor:
     """Returns class indices (N,) as int64 on the device of `y`.
@@ -48,11 +50,10 @@ def as_labels(y: Any, num_classes: int | None = None) -> Tensor:
             )
         return labels.argmax(1)
     labels = labels.reshape(-1)
-    outside = labels < 0
-    if num_classes is not None:
-        outside |= labels >= num_classes
+    outside = (labels < 0) | (labels >= (MOST_CLASSES if num_classes is None else num_classes))
     if outside.any():
-        expected = "0 or more" if num_classes is None else f"0..{num_classes - 1} for {num_classes} classes"
+        known = "0 or more" if int(labels.min()) < 0 else f"class indices below {MOST_CLASSES:,}"
+        expected = known if num_classes is None else f"0..{num_classes - 1} for {num_classes} classes"
         least, most = int(labels.min()), int(labels.max())
         raise InvalidEvaluation(
             f"labels: expected {expected}, got {least}..{most} (first at position {int(outside.nonzero()[0])});"
@@ -94,7 +95,8 @@ def read_labels(y: Any, names: Sequence[str] | None = None) -> Labels:
         return Labels(as_labels(table.astype(np.int64)), notes=notes)
     if table.dtype.kind != "f":
         return Labels(as_labels(table))
-    broken = np.argwhere(~np.isfinite(table) | (table != np.floor(table)))
+    table = table.astype(np.float64)
+    broken = np.argwhere(~(np.abs(table) < MOST_CLASSES) | (table != np.floor(table)))
     if len(broken):
         row = int(broken[0][0])
         raise InvalidEvaluation(
@@ -105,7 +107,10 @@ def read_labels(y: Any, names: Sequence[str] | None = None) -> Labels:
 
 def _typed(table: Any) -> Any:
     """Returns an array of objects as what all of them are; raises InvalidEvaluation for missing and mixed labels."""
-    cells = [cell.decode() if isinstance(cell, bytes) else cell for cell in table.reshape(-1).tolist()]
+    cells = [
+        cell.decode(errors="backslashreplace") if isinstance(cell, bytes) else cell
+        for cell in table.reshape(-1).tolist()
+    ]
     for row, cell in enumerate(cells):
         if cell is None or str(cell).strip().lower() in ("", "nan", "<na>", "nat"):
             raise InvalidEvaluation(f"labels: expected one for every sample, got none in row {row}; add it")
@@ -124,7 +129,8 @@ def _named(table: Any, names: Sequence[str] | None) -> Labels:
         raise _not_labels(f"texts of shape {table.shape}")
     found = sorted(set(table.tolist()))
     if names is None and all(map(_NUMBER.fullmatch, found)):
-        read = read_labels(table.astype(np.int64 if all(map(_INTEGER.fullmatch, found)) else np.float64))
+        whole = all(len(text) < 19 and _INTEGER.fullmatch(text) for text in found)
+        read = read_labels(table.astype(np.int64 if whole else np.float64))
         return Labels(read.y, notes=("labels were stored as texts", *read.notes))
     order = list(names or found)
     if strangers := [name for name in found if name not in order]:

@@ -157,18 +157,18 @@ def _numbers(column: str, values: NDArray[Any], name: str) -> NDArray[np.float64
 
 
 def _number(cell: Any) -> float:
-    if isinstance(cell, (bool, int, float)):
-        return float(cell)
+    spelled = isinstance(cell, str) and "_" not in cell
     try:
-        return float(cell) if isinstance(cell, str) and "_" not in cell else math.nan
-    except ValueError:
+        return float(cell) if spelled or isinstance(cell, (bool, int, float)) else math.nan
+    except (ValueError, OverflowError):
         return math.nan
 
 
 def read_ids(values: NDArray[Any]) -> list[str | int]:
     """Returns ids as integers where all are, else as text."""
     texts = [str(id).strip() for id in values.tolist()]
-    return [int(text) for text in texts] if all(text.isdecimal() for text in texts) else list(texts)
+    whole = all(len(text) < 19 and text.isdecimal() for text in texts)
+    return [int(text) for text in texts] if whole else list(texts)
 
 
 def _checked_bounds(x: Tensor, bounds: tuple[float, float] | None, name: str) -> tuple[float, float]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.foreign_file import parsing
 from robustkit.base.processes import Ranks
 from robustkit.base.signals import held
 from robustkit.base.write_file import clear_drafts
@@ -170,6 +171,10 @@ class Parts:
 
     def _read(self, path: Path) -> Part:
         tensors, facts = read(path)
+        with parsing(f"evaluate: '{path}'", "a finished part of an evaluation", "begin anew, or leave its folder out"):
+            return self._unpacked(path, tensors, facts)
+
+    def _unpacked(self, path: Path, tensors: Tensors, facts: Facts) -> Part:
         for name, there in facts["settings"].items():
             if (here := self.setup.settings.get(name)) != there:
                 raise ConfigurationError(

@@ -11,6 +11,8 @@ from robustkit.data.dataset import Dataset, batches
 from robustkit.data.given import as_dataset
 from robustkit.model.classifier import Classifier
 
+_MOST_GUESSED = 100_000  # classes that a model is given because one label says so
+
 
 def count_classes(who: str, classifier: Classifier, data: Any) -> int:
     """Returns the number of classes, asking the model about the first samples if it is not known yet.
@@ -28,3 +30,18 @@ def count_classes(who: str, classifier: Classifier, data: Any) -> int:
         )
     first = next(batches(as_dataset(data, classifier.bounds), 4, 4))
     return count_outputs(classifier, first.x)
+
+
+def guessed_classes(dataset: Dataset) -> int:
+    """Returns how many classes data seem to have: one more than the largest label.
+
+    Raises:
+        ConfigurationError: If that is so large that one wrong label may be the reason.
+    """
+    guessed = 1 + max(int(batch.y.max()) for batch in batches(dataset, 1024))
+    if guessed > _MOST_GUESSED:
+        raise ConfigurationError(
+            f"--classes: expected it, because the labels of '{dataset.name}' go up to {guessed - 1}, which may be no"
+            " class; give the number of classes, or correct the labels"
+        )
+    return guessed

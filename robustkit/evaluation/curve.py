@@ -18,6 +18,7 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Eps, parse_eps, refuse_grey_levels
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.memory import in_batches
 from robustkit.base.processes import ranks
 from robustkit.base.settings import every, function, sizes
 from robustkit.checks.joining import join_classes
@@ -91,6 +92,7 @@ class Distances:
         return float(np.quantile(self.values, share, method="higher"))
 
 
+@in_batches
 def security_curve(
     classifier: Classifier | nn.Module | Callable[[Tensor], Any],
     data: Any,
@@ -167,6 +169,7 @@ def security_curve(
     )
 
 
+@in_batches
 def minimal_distances(
     classifier: Classifier | nn.Module | Callable[[Tensor], Any],
     data: Any,

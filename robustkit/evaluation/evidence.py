@@ -14,8 +14,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from robustkit.base.border import border
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.foreign_file import parsing
 
 Points = npt.NDArray[Any]
 Index = npt.NDArray[np.int64]
@@ -142,7 +142,7 @@ class StoredEvidence:
 
     def __init__(self, path: Path, attacks: Sequence[str]) -> None:
         names = {"ids", "points", WORST, *map(column_of, attacks)}
-        with border(lambda got: ConfigurationError(f"{path.name}: expected a safetensors file, got {got}")):
+        with parsing(path.name, "a safetensors file of points"):
             opener: Any = safe_open
             self._file = opener(path, "pt")
             if (held := set(self._file.keys())) != names:
@@ -154,13 +154,13 @@ class StoredEvidence:
             self._points = self._file.get_slice("points")
             self.shape = tuple(self._points.get_shape())
             self.dtype = self._points[:1].dtype
-        columns = (self.worst, *self.of.values())
-        shaped = all(c.dtype == torch.int64 and c.shape == self.ids.shape for c in (self.ids, *columns))
-        least = [0] + [-1] * len(attacks)
-        if not shaped or not all(
-            low <= int(c.min()) <= int(c.max()) < self.shape[0] for c, low in zip(columns, least, strict=True)
-        ):
-            raise ConfigurationError(f"{path.name}: expected columns that name points, got others")
+            columns = (self.worst, *self.of.values())
+            shaped = all(c.dtype == torch.int64 and c.shape == self.ids.shape for c in (self.ids, *columns))
+            least = [0] + [-1] * len(attacks)
+            if not shaped or not all(
+                low <= int(c.min()) <= int(c.max()) < self.shape[0] for c, low in zip(columns, least, strict=True)
+            ):
+                raise ConfigurationError(f"{path.name}: expected columns that name points, got others")
 
     def points(self, places: Tensor) -> Tensor:
         """Returns the points (N, ...) at `places` (N,)."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from robustkit.base.csv_table import Cell, read_csv, write_csv
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.foreign_file import parsing
 from robustkit.base.settings import distinct, items
 
 Mask = npt.NDArray[np.bool_]
@@ -175,10 +176,8 @@ class Ledger:
         Raises:
             ConfigurationError: If the columns are not those of a ledger or a cell is no number.
         """
-        try:
+        with parsing(name, "CSV"):
             header, *lines = read_csv(text) or [[]]
-        except ValueError as error:
-            raise ConfigurationError(f"{name}: expected CSV, got another text ({error})") from None
         named = header[:1] == ["name"]
         ledger = cls(dict.fromkeys(column.rpartition("/")[0] for column in header if "/" in column))
         if header[named:] != [*ledger.columns] or any(len(line) != len(header) for line in lines):
@@ -187,10 +186,8 @@ class Ledger:
         cells = zip(*(line[named:] for line in lines), strict=True)
         for column, values in zip(ledger.columns, cells, strict=False):
             integers = ledger[column].dtype.kind == "i"
-            try:
+            with parsing(name, f"numbers in column {column}"):
                 ledger[column][:] = [(int(v) if v else -1) if integers else float(v or "nan") for v in values]
-            except (ValueError, OverflowError) as error:
-                raise ConfigurationError(f"{name}: expected numbers in column {column}, got {error}") from None
         return ledger
 
 

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustkit.base.border import border
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.foreign_file import parsing
+from robustkit.base.npz import Arrays
 from robustkit.data.dataset import Dataset
 from robustkit.data.labels import read_labels
 
@@ -56,13 +57,12 @@ def read_npz(path: Path, split: str = "test") -> Dataset:
         got = "something else or a truncated file" if path.exists() else "no such file"
         raise _refused(path, "an .npz file", got, "check the path")
     todo = "save it again, texts as x.astype(str)"
+    with parsing(f"data '{path}'", "an .npz file of plain arrays", todo), zipfile.ZipFile(path) as archive:
+        arrays = Arrays(archive, path)
+        keys, part = _find(path, arrays.names, split)
+        images, stored = arrays[keys["inputs"]], arrays[keys["labels"]]
     try:
-        with (
-            border(lambda got: _refused(path, "an .npz file of plain arrays", got, todo)),
-            np.load(path, allow_pickle=False) as file,
-        ):
-            keys, part = _find(path, file.files, split)
-            images, labels = file[keys["inputs"]], read_labels(file[keys["labels"]])
+        labels = read_labels(stored)
     except InvalidEvaluation as error:
         raise ConfigurationError(f"data '{path}': {error}") from error
     if images.dtype not in (np.uint8, np.float16, np.float32, np.float64) or images.ndim < 2:

@@ -8,8 +8,11 @@ from typing import Any
 
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.foreign_file import parsing
 from robustkit.data.class_readings import READINGS
 from robustkit.data.classes import ClassMap
+
+_SHOWN = 60  # characters of an option that a message repeats
 
 
 def read_class_map(text: str) -> ClassMap:
@@ -25,18 +28,14 @@ def read_class_map(text: str) -> ClassMap:
     if text in READINGS:
         return text
     path = Path(text)
-    try:
+    kinds = f"a .csv or .json file, or one of {', '.join(READINGS)}"
+    with parsing("--class-map", kinds, "correct it", f"'{text[:_SHOWN]}'"):
         if text.lstrip().startswith("{"):
             pairs: Any = json.loads(text, object_pairs_hook=list)
         elif path.suffix == ".json":
             pairs = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=list)
         else:
             pairs = [[cell.strip() for cell in line] for line in read_csv(path.read_text("utf-8-sig")) if any(line)]
-    except (OSError, ValueError, RecursionError) as error:
-        readings = ", ".join(READINGS)
-        raise ConfigurationError(
-            f"--class-map: expected a .csv or .json file, or one of {readings}, got '{text}' ({error}); correct it"
-        ) from None
     return _mapping(pairs)
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
 from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.foreign_file import parsing
 from robustkit.base.write_file import write_atomically
 from robustkit.defenses.calibrators import CALIBRATORS
 from robustkit.defenses.ensemble import Ensemble
@@ -130,8 +131,9 @@ def read_composition(path: Path, load: Callable[..., nn.Module], trusted: bool) 
             f"composition '{path}': expected kind, settings and parts, got a fault in {where} ({first['msg']}); correct"
             " it"
         ) from None
-    parts = [_part(path, part, load, trusted) for part in composition.parts]
-    return compose(composition.kind, composition.settings, parts).eval()
+    with parsing(f"composition '{path}'", "parts and settings that fit", "correct it"):
+        parts = [_part(path, part, load, trusted) for part in composition.parts]
+        return compose(composition.kind, composition.settings, parts).eval()
 
 
 def _part(path: Path, part: Part, load: Callable[..., nn.Module], trusted: bool) -> Classifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Reader:
     def __call__(self, file: str) -> Image.Image:
         """Returns the image in a file; raises ConfigurationError if there is none."""
         try:
-            with Image.open(file) as image:
+            with _opened(file) as image:
                 if _deep(image.mode):
                     scaled = np.asarray(image, dtype=np.float64) * (255 / (self.full or 1.0))
                     return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8)).convert(self.mode)
@@ -100,8 +101,15 @@ def reader_for(files: Sequence[str], headers: Sequence[Header]) -> tuple[Reader,
     return Reader(mode, full), tuple(notes)
 
 
+def _opened(file: str) -> Image.Image:
+    """Opens an image; one that Pillow only warns of, which a few bytes can claim to be, is refused as well."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(file)
+
+
 def _header(file: str) -> Header:
-    with Image.open(file) as image:
+    with _opened(file) as image:
         alpha = image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
         return Header(image.size, image.mode, alpha, getattr(image, "n_frames", 1))
 
@@ -116,7 +124,7 @@ def _full_scale(files: Sequence[str]) -> float:
     least, most, whole = np.inf, -np.inf, False
     for file in files:
         try:
-            with Image.open(file) as image:
+            with _opened(file) as image:
                 values = np.asarray(image)
         except Exception as error:
             raise ConfigurationError(f"data: expected an image in '{file}', got {one_line(error)}") from error

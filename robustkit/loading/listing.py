@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms import Compose
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.foreign_file import parsing
 from robustkit.data.dataset import Dataset
 from robustkit.data.labels import read_labels
 from robustkit.data.tables import Columns, label_column_of, read_ids
@@ -53,7 +54,8 @@ def read_listing(
     where, label = path_column(columns), label_column_of(columns, label_column, str(path))
     assert where is not None
     files = [str(path.parent / str(file).strip()) for file in columns[where].tolist()]
-    missing = [file for file in files if not Path(file).is_file()]
+    with parsing(f"data '{path}'", f"names of files in column '{where}'", "correct them"):
+        missing = [file for file in files if not Path(file).is_file()]
     if missing:
         raise ConfigurationError(
             f"data '{path}': expected files in column '{where}', got {len(missing)} of {len(files)} that are missing,"

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from robustkit.base.border import border
 from robustkit.base.errors import ConfigurationError, one_line
+from robustkit.base.foreign_file import parsing
 from robustkit.loading.libraries.optional import package
 from robustkit.model.checkpoint import read_checkpoint
 
@@ -50,13 +50,8 @@ def read_model_file(path: Path, trusted: bool) -> Any:
             " code, and --trust-checkpoint would run the file's code: use it only if you trust who made the file"
         )
 
-    def refused(got: str) -> ConfigurationError:
-        return ConfigurationError(
-            f"model '{path}': expected a {kind} program, got a file that cannot be read ({got}); save it again with"
-            " this version of torch"
-        )
-
-    with border(refused):
+    unreadable = "a file that cannot be read"
+    with parsing(f"model '{path}'", f"a {kind} program", "save it again with this version of torch", unreadable):
         return read(path)
 
 

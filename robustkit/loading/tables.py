@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustkit.base.border import border
 from robustkit.base.csv_table import read_csv
-from robustkit.base.errors import ConfigurationError, one_line
+from robustkit.base.errors import ConfigurationError
+from robustkit.base.foreign_file import parsing
 from robustkit.data.dataset import Dataset
 from robustkit.data.tables import from_columns, refuse_repeated
 from robustkit.loading.libraries.optional import package
@@ -54,13 +54,11 @@ def read_table(
 
 
 def _csv(path: Path) -> dict[str, NDArray[Any]]:
-    try:
+    with parsing(f"data '{path}'", "a readable table in UTF-8"):
         text = path.read_bytes().decode("utf-8-sig")
         first = text.partition("\n")[0]
         delimiter = "\t" if path.suffix == ".tsv" else ";" if ";" in first and "," not in first else ","
         header, *rows = [line for line in read_csv(text, delimiter) if line] or [[]]
-    except (OSError, ValueError) as error:
-        raise _refused(path, "a readable table in UTF-8", one_line(error), "check it") from error
     header = [name.strip() for name in header]
     if not rows:
         raise _refused(path, "a line of names and rows", "no row", "add them")
@@ -75,10 +73,10 @@ def _csv(path: Path) -> dict[str, NDArray[Any]]:
 
 def _parquet(path: Path) -> dict[str, NDArray[Any]]:
     parquet = package("pyarrow.parquet", f"data '{path}'")
-    with border(lambda got: _refused(path, "a Parquet file", got, "check it")):
+    with parsing(f"data '{path}'", "a Parquet file"):
         table = parquet.read_table(path)
-    refuse_repeated(table.column_names, str(path))
-    return {name: table[name].to_numpy() for name in table.column_names}
+        refuse_repeated(table.column_names, str(path))
+        return {name: table[name].to_numpy() for name in table.column_names}
 
 
 def _is_number(text: str) -> bool:

@@ -68,7 +68,7 @@ def _spelled(spec: str) -> Preprocessing:
 
 
 def _size(name: str, text: str) -> Size:
-    found = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
+    found = re.fullmatch(r"([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?", text)
     if found is None:
         raise ConfigurationError(f"transform: expected {name}=PIXELS or {name}=HEIGHTxWIDTH, got '{text}'; correct it")
     return (int(found[1]), int(found[2])) if found[2] else int(found[1])

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from robustkit.base.border import border
 from robustkit.base.errors import ConfigurationError, one_line
+from robustkit.base.foreign_file import parsing
+from robustkit.base.npz import Arrays
 
 # How other files begin, what they are, and what to do.
 FOREIGN = (
@@ -58,7 +59,7 @@ def read_checkpoint(path: Path, trust_checkpoint: bool) -> Any:
     with path.open("rb") as file:
         head = file.read(512)
     _refuse_foreign(path, head)
-    with border(lambda got: _damaged(path, got.split(". ")[0])):
+    with parsing(f"checkpoint '{path}'", "weights", "download or save it again", "a damaged or foreign file"):
         if _is_safetensors(head):
             return load_file(path)
         if head.startswith(b"PK"):
@@ -117,8 +118,9 @@ def _read_zip(path: Path, trusted: bool) -> Any:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        with zipfile.ZipFile(path) as archive:
+            arrays = Arrays(archive, path)
+            return {name: arrays[name] for name in arrays.names}
     except ValueError as error:
         raise ConfigurationError(
             f"checkpoint '{path}': expected plain arrays, got an .npz with something else ({one_line(error)}); save"

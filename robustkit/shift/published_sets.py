@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustkit.base.border import border
 from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.foreign_file import parsing
 from robustkit.base.settings import instance, integer
 from robustkit.base.settings import path as known_path
 from robustkit.data.dataset import Dataset
@@ -84,14 +84,10 @@ class _Blocks:
 
 def _read(folder: Path, name: str) -> NDArray[Any]:
     path = folder / f"{name}.npy"
-    if not path.exists():
+    if not path.is_file():
         there = [p.stem for p in folder.glob("*.npy")]
         hint = suggest(name, there) if there else "; the folder holds no .npy file"
         raise ConfigurationError(f"corrupted data: expected a file '{path}', got none{hint}")
-
-    def refused(got: str) -> ConfigurationError:
-        return ConfigurationError(f"corrupted data '{path}': expected a .npy array, got {got}; fetch it again")
-
-    with border(refused):
+    with parsing(f"corrupted data '{path}'", "a .npy array", "fetch it again"):
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array

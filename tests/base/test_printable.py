@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from rich.text import Text
 
+from robustkit import cli
 from robustkit.base.printable import printable
 from robustkit.cli.shared import screen
+from robustkit.cli.shared.progress import progress
+from robustkit.cli.shared.say import say
 
 STEERING = [*map(chr, range(9)), *map(chr, range(11, 32)), *map(chr, range(127, 160)), "\u202e", "\u2066", "\udcff"]
 
@@ -32,3 +38,20 @@ def test_nothing_steers_through_text_or_tables(capsys):
     assert "\\x1b[32mholds" in out
     assert "\\x9b1m" in out
     assert "\\u202e" in out
+
+
+def test_lines_and_progress_are_printed_by_what_makes_them_safe(monkeypatch, capsys):
+    say("weights: \x1b[31m'module.' taken off")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    with progress() as bar:
+        bar.count("\x1b[2J[/red]holds\u202e", 1, 2)
+    out, err = capsys.readouterr()
+    assert out == "weights: \\x1b[31m'module.' taken off\n"
+    assert "\\x1b[2J[/red]holds\\u202e" in err
+
+
+def test_no_command_prints_past_it():
+    printing = re.compile(r"click\.echo\(|(?<![\w.])(print|Console)\(")
+    commands = (path for path in Path(cli.__file__).parent.rglob("*.py") if path.name not in ("say.py", "screen.py"))
+    assert [path.name for path in commands if printing.search(path.read_text())] == []

@@ -145,3 +145,64 @@ def test_a_module_of_ours_stays_ours_though_a_user_named_it():
     with pytest.raises(AttributeError) as caught:
         load("robustkit.maths.losses:lead", "loss")(None, None)
     assert raised_by(caught.value) is None
+
+
+DATA = """
+import torch, rows
+from torch.utils.data import DataLoader, Dataset
+
+class Rows(Dataset):
+    def __len__(self): return 8
+    def __getitem__(self, i): return torch.full((1, 8, 8), i / 8), rows.label(i)
+
+def plain(): return Rows()
+def loader(): return DataLoader(Rows(), 4, num_workers=1)
+class Listed(Rows):
+    @property
+    def targets(self): return rows.label(7)
+def listed(): return Listed()
+"""
+
+
+@pytest.mark.parametrize("source", ["plain", "loader", "listed"])
+def test_a_data_set_that_raises_is_named_with_type_and_message_in_one_line(models, capsys, source):
+    (models / "mydata.py").write_text(DATA)
+    late = "i % 2 if i < 6 else 1 // 0"
+    (models / "rows.py").write_text(f"def label(i): return {late}")
+    words = ["audit", "mlp", "--data", f"mydata:{source}", *AUDIT[2:], "--limit", "4"]
+    try:
+        line = complaint(capsys, words, ExitCode.USAGE)
+    finally:
+        for name in ("mydata", "rows"):
+            sys.modules.pop(name, None)
+    assert "raised ZeroDivisionError: integer division or modulo by zero; repair it" in line
+    assert "this is a bug" not in line
+
+
+FULL = """
+import torch
+class Full(torch.nn.Module):
+    def __init__(self, after):
+        super().__init__()
+        self.left, self.layer = after, torch.nn.Linear(64, 10)
+    def forward(self, x):
+        self.left -= 1
+        if self.left < 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return self.layer(x.flatten(1))
+def full(): return Full(0)
+def soon(): return Full(5)
+"""
+
+
+@pytest.mark.parametrize(
+    "words", [["audit", "fills:full", *AUDIT], ["audit", "fills:soon", *AUDIT], ["train", "fills:soon", *AUDIT[:4]]]
+)
+def test_a_full_device_is_one_line_with_the_batch_size(models, capsys, words):
+    (models / "fills.py").write_text(FULL)
+    try:
+        line = complaint(capsys, [*words, "--batch-size", "20"], ExitCode.USAGE)
+    finally:
+        sys.modules.pop("fills", None)
+    assert "memory: expected room for batches of 20, got OutOfMemoryError: CUDA out of memory" in line
+    assert "use --batch-size 5" in line

@@ -11,6 +11,7 @@ import types
 import numpy as np
 import pytest
 import torch
+from complaints import complaint
 from nets import digits
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -192,3 +193,25 @@ def test_the_help_tells_every_setting_with_its_default(capsys):
     assert "--ema-decay FLOAT Decay of ema per update. [default: 0.999]" in text
     assert "--milestones TEXT For step: where the rate falls, as shares of all epochs. [default: 0.5,0.75]" in text
     assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("line", ["limit = [1]", "weights = []", "out = {a = 1}", "resume = [1]", "eps = 1979-05-27",
+                                  "x = " + "[" * 3000, "epochs = " + "9" * 5000, 'out = "a\\u0000"', "lr = inf",
+                                  "lr = nan", "weight-decay = 1e400", "minutes = inf"])  # fmt: skip
+def test_a_config_of_odd_types_and_numbers_is_one_line(folder, capsys, line):
+    (folder / "odd.toml").write_text(line)
+    assert complaint(capsys, ["train", "mlp", *QUICK[:4], "--config", "odd.toml"]).startswith("robustkit: ")
+
+
+def test_an_interrupt_before_anything_is_written_does_not_speak_of_an_earlier_run(folder, monkeypatch, capsys):
+    (folder / "robustkit-training").mkdir()
+    (folder / "robustkit-training" / "checkpoint.safetensors").touch()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("robustkit.cli.shared.model_and_data.ModelOptions.load", interrupted)
+    assert run(["train", "mlp", *QUICK]) == 130
+    assert capsys.readouterr().err.strip() == "robustkit: interrupted"
+    assert run(["train", "mlp", *QUICK, "--resume"]) == 130
+    assert "what is finished is kept in 'robustkit-training'; resume with" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustkit.base.errors import InvalidEvaluation
-from robustkit.data.labels import as_labels, as_tensor, names_of_classes
+from robustkit.data.labels import as_labels, as_tensor, names_of_classes, read_labels
 
 Y = torch.tensor([3, 1, 4, 1, 5, 9, 2])
 
@@ -94,3 +94,13 @@ def test_a_tensor_shares_the_memory_of_an_array_unless_it_is_read_only() -> None
     apart = as_tensor(array)
     shared[0], apart[1] = 1.0, 2.0
     assert array.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("y", [[1, 2**62], np.array([1.0, 1e300]), ["1", "9" * 400]])
+def test_a_label_that_is_no_index_of_a_class_is_refused(y: Any) -> None:
+    with pytest.raises(InvalidEvaluation, match=r"class indices below|whole numbers"):
+        read_labels(y)
+
+
+def test_names_in_another_encoding_are_still_names() -> None:
+    assert read_labels(np.array([b"1", b"\xff"])).names == ("1", "\\xff")

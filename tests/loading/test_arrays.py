@@ -178,3 +178,13 @@ def test_where_both_readings_are_possible_the_model_decides(tmp_path: Path, dtyp
 def test_pixels_of_which_the_scale_is_not_known_are_refused_with_the_fix(tmp_path: Path, dtype: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"uint8 or float, got shape .* dtype {np.dtype(dtype)} in 'x'; save"):
         read_npz(npz(tmp_path, x=np.ones((4, 8, 8), dtype), y=Y))
+
+
+def test_odd_and_encrypted_members_are_one_line(tmp_path: Path) -> None:
+    path = npz(tmp_path, x=X, y=Y)
+    whole = path.read_bytes()
+    entry = whole.find(b"PK\x01\x02")
+    for place, value in ((8, 1), (10, 99)):  # the flag of encryption, a way of packing that nobody has
+        path.write_bytes(bytes(value if at in (entry + place, place - 2) else byte for at, byte in enumerate(whole)))
+        with pytest.raises(ConfigurationError, match=r"expected an \.npz file of plain arrays, got .*; save it again"):
+            read_npz(path)

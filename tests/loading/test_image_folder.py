@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,14 @@ def test_a_truncated_file_of_16_bits_is_named(tmp_path: Path, suffix: str) -> No
     with pytest.raises(ConfigurationError, match=rf"0\.{suffix}") as caught:
         read(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("side", [13_000, 60_000])
+def test_an_image_that_claims_an_absurd_size_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
+    Image.new("L", (8, 8)).save(path := tmp_path / "a.png")
+    claimed = path.read_bytes()[:16] + side.to_bytes(4, "big") * 2 + path.read_bytes()[24:29]
+    (tmp_path / "a").mkdir()
+    whole = claimed + zlib.crc32(claimed[12:]).to_bytes(4, "big") + path.read_bytes()[33:]
+    (tmp_path / "a" / "1.png").write_bytes(whole)
+    with pytest.raises(ConfigurationError, match=r"expected images, got 1 of 1 .*DecompressionBomb.*repair or remove"):
+        load_data(tmp_path, image_size=8)

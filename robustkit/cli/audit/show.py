@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-import click
-
 from robustkit.base.exit_codes import ExitCode
 from robustkit.base.processes import ranks
 from robustkit.cli.audit.plan import Plan
@@ -15,6 +13,7 @@ from robustkit.cli.shared.audit_view import complain, print_audit, print_gates
 from robustkit.cli.shared.command_line import typed, without
 from robustkit.cli.shared.recorded import as_named
 from robustkit.cli.shared.report_files import write_report
+from robustkit.cli.shared.say import say
 from robustkit.cli.shared.shards import write_shard
 from robustkit.evaluation.checkpoint import discard
 from robustkit.report import Audit
@@ -35,8 +34,8 @@ def show(plan: Plan, results: Results) -> ExitCode:
     if audit.gates:
         print_gates(console, audit)
     if results.surrogate:
-        click.echo(f"  {results.surrogate}")
-    click.echo(f"  report {plan.folder / 'report.html'}")
+        say(f"  {results.surrogate}")
+    say(f"  report {plan.folder / 'report.html'}")
     complain([audit])
     return exit_code([audit])
 

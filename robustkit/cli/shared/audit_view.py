@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import click
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from robustkit.attacks.names import attack_name
-from robustkit.base.printable import printable
 from robustkit.checks.diagnostic import reasons
+from robustkit.cli.shared.say import say
 from robustkit.cli.shared.screen import STATUS_COLOURS, accuracy, counts, percent, plain_table, print_titled
 from robustkit.report.text import sentences, words
 from robustkit.report.text.attack_rows import attack_rows
@@ -100,7 +99,7 @@ def complain(audits: Sequence[Audit]) -> None:
     for audit in audits:
         if audit.verdict.quality in ("unreliable", "invalid"):
             why = ", ".join(f"{item.id} {item.status} ({item.title})" for item in reasons(audit.diagnostics))
-            click.echo(printable(f"robustkit: the evaluation is {audit.verdict.quality}: {why}"), err=True)
+            say(f"robustkit: the evaluation is {audit.verdict.quality}: {why}", err=True)
         elif audit.verdict.requirement in ("not met", "undecided"):
             open_ones = ", ".join(gate.rule for gate in audit.gates if gate.status == audit.verdict.requirement)
-            click.echo(printable(f"robustkit: {audit.verdict.requirement}: {open_ones}"), err=True)
+            say(f"robustkit: {audit.verdict.requirement}: {open_ones}", err=True)

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from robustkit.base.errors import ConfigurationError, RobustkitError
 from robustkit.cli.shared.device import find_device
 from robustkit.cli.shared.preprocessing import Prepared, prepare, read_bounds
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     import torch
@@ -234,6 +233,7 @@ class ModelOptions:
     ) -> tuple[tuple[int, ...] | None, int | None]:
         """Returns the shape of an input and the number of classes, where they can be known without the model."""
         from robustkit.data.dataset import batches
+        from robustkit.evaluation.class_count import guessed_classes
         from robustkit.loading.libraries import library_of
         from robustkit.model.small_models import is_small
 
@@ -247,7 +247,7 @@ class ModelOptions:
         shape = tuple(next(batches(dataset, 1, 1)).x.shape[1:])
         if classes or not (is_small(self.model) or self.replace_head):
             return shape, classes
-        return shape, 1 + max(int(batch.y.max()) for batch in batches(dataset, 1024))
+        return shape, guessed_classes(dataset)
 
     def _load_module(self, shape: tuple[int, ...] | None, classes: int | None) -> torch.nn.Module:
         from robustkit.defenses.training import replace_head
@@ -257,7 +257,7 @@ class ModelOptions:
         built_for = None if self.replace_head else classes
         module = load_model(self.model, self.weights, shape, built_for, self.trust_checkpoint, self.weights_key)
         if note := note_of(module):
-            click.echo(f"weights: {note}", err=True)
+            say(f"weights: {note}", err=True)
         if self.replace_head:
             assert classes is not None
             replace_head(module, classes)

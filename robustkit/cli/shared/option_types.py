@@ -35,7 +35,7 @@ class Typed(click.ParamType, Generic[Value]):  # type: ignore[type-arg]  # gener
             return self._read(text)
         except RobustkitError:  # says more than we could
             raise
-        except ValueError:
+        except Exception:
             raise ConfigurationError(f"{option}: expected {self.expected}, got {text!r}; correct it") from None
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:

@@ -57,7 +57,7 @@ _OPTIONS = [
                  help="What the model returns: auto, logits, probabilities, log_probabilities, sigmoid, binary_logit."),
     click.option("--output-key", type=OUTPUT_KEY,
                  help="Where the class scores are if the model returns several tensors: a name, or a number from 0."),
-    click.option("--classes", type=click.IntRange(2), help="Number of classes  [default: inferred]"),
+    click.option("--classes", type=click.IntRange(2, 10_000_000), help="Number of classes  [default: inferred]"),
     click.option("--class-names", help="Comma-separated names of the outputs, in their order; classes of the data are "
                  "joined to them by name."),
     click.option("--class-map", type=CLASS_MAP, help="Which class is which output: .csv with lines class,output or "

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from robustkit.cli.shared.screen import percent
+from robustkit.cli.shared.say import say
+from robustkit.cli.shared.screen import Safe, percent
 
 if TYPE_CHECKING:
     from robustkit.defenses.training import Epoch, TrainingProgress
@@ -60,9 +59,9 @@ class Bar:
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Bar]:
     """Context with a progress bar on standard error; silent unless that is a terminal."""
-    console = Console(stderr=True)
+    console = Safe(stderr=True)
     columns = (
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<28}", markup=False),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeRemainingColumn(),
@@ -94,7 +93,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno == logging.INFO:
-            click.echo(record.getMessage())
+            say(record.getMessage())
 
 
 def accuracies(epoch: Epoch) -> str:

@@ -60,8 +60,22 @@ def read_config(context: click.Context, _: click.Parameter, path: Path | None) -
     for name in settings:
         if name not in known:
             raise ConfigurationError(f"--config '{path}': expected a known setting, got {name!r}{suggest(name, known)}")
-    context.default_map = {name: value for name, value in settings.items() if name not in defaults()}
+    context.default_map = {name: _typed(name, value) for name, value in settings.items() if name not in defaults()}
     return {name: value for name, value in settings.items() if name in defaults()}
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Returns the value of a setting in a file as it would be typed, so that the option reads it.
+
+    Raises:
+        ConfigurationError: If it is a list, a table or a date, which nobody could type.
+    """
+    from robustkit.base.settings import instance, wrong
+
+    instance("--config", name, value, str, int, float, bool)
+    if "\0" in str(value):
+        raise wrong("--config", name, value, "a text without NUL characters")
+    return value if isinstance(value, bool) else str(value)
 
 
 def recipe_of(config: dict[str, Any], options: dict[str, Any]) -> Recipe:

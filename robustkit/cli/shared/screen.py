@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STATUS_COLOURS = {"pass": "green", "remark": "yellow", "fail": "bold red", "not run": "dim"}
 
 
-class _Safe(Console):
+class Safe(Console):
     """A console on which names from a stranger's file cannot paint."""
 
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
@@ -29,7 +29,7 @@ class _Safe(Console):
 
 def out() -> Console:
     """Returns standard output; results are printed there and nothing else."""
-    return _Safe(highlight=False, soft_wrap=False)
+    return Safe(highlight=False, soft_wrap=False, markup=False)
 
 
 def plain_table(*columns: str, left: Sequence[str] = (), narrow: bool = False) -> Table:

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
+from robustkit.base.foreign_file import parsing
 from robustkit.base.write_file import write_atomically
 from robustkit.cli.shared.command_line import typed, without
 from robustkit.cli.shared.old_spellings import current
+from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from robustkit.evaluation.result import Evaluation
@@ -31,7 +31,7 @@ def read_shard(text: str) -> tuple[int, int]:
     Raises:
         ConfigurationError: If it is no shard.
     """
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
     index, count = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= index <= count:
         raise ConfigurationError(f"--shard: expected 1/N to N/N, got {text!r}; 2/4 is the second of four")
@@ -43,7 +43,7 @@ def write_shard(folder: Path, evaluation: Evaluation, shard: str) -> ExitCode:
     note = {"shard": shard, "arguments": without(typed(), _OWN)}
     write_atomically(folder / NAME, json.dumps({**note, "sha256": _sha256(note)}, indent=2) + "\n")
     done, total = len(evaluation.ledger), evaluation.total
-    click.echo(f"  shard {shard} {folder}, {done} of {total} samples; put all of them together with robustkit merge")
+    say(f"  shard {shard} {folder}, {done} of {total} samples; put all of them together with robustkit merge")
     return ExitCode.OK
 
 
@@ -72,14 +72,10 @@ def read_arguments(folders: Sequence[Path]) -> list[str]:
 
 def _read_note(folder: Path) -> Mapping[str, Any]:
     """Returns what a finished shard says of itself, its options under their names of today."""
-    try:
+    with parsing("merge", "the folder of a finished shard", "finish it with --resume", f"'{folder}'"):
         note = json.loads((folder / NAME).read_text())
         shard, words, digest = note["shard"], note["arguments"], note.get("sha256")
         whole = all(isinstance(word, str) for word in (shard, *words)) and set(note) <= {"shard", "arguments", "sha256"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigurationError(
-            f"merge: expected the folder of a finished shard, got '{folder}'; finish it with --resume"
-        ) from None
     # An earlier version wrote no hash.
     if not whole or digest not in (None, _sha256({"shard": shard, "arguments": words})):
         raise ConfigurationError(

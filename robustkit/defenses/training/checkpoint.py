@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from robustkit.base.border import border
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.foreign_file import parsing
 from robustkit.base.write_file import write_atomically
 
 Tensors = dict[str, Tensor]
@@ -42,8 +42,7 @@ def read(path: Path) -> tuple[Tensors, Facts]:
         raise ConfigurationError(
             f"checkpoint '{path}': expected a file to resume from, found none; train without resume"
         )
-    refused = f"checkpoint '{path}': expected one of robustkit's, got"
-    with border(lambda got: ConfigurationError(f"{refused} {got}; {_LOST}")):
+    with parsing(f"checkpoint '{path}'", "one of robustkit's", _LOST):
         with safe_open(path, "pt") as file:
             text, digest, others = _header(**(file.metadata() or {}))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
+from robustkit.base.memory import room_for
 from robustkit.base.settings import flag, function, instance, path
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.training.batch_augmentation import BatchAugmentation
@@ -105,7 +106,7 @@ def fit(
     guard, early_stopping = Guard(run, validation), EarlyStopping(run, bool(len(held_out)))
     upkeep = Upkeep(run, files, progress)
 
-    with training_mode(classifier, memory_format(recipe, samples.x)), upkeep.patient():
+    with training_mode(classifier, memory_format(recipe, samples.x)), upkeep.patient(), room_for(recipe.batch_size):
         for _ in run.epochs_left():
             for batch in run.batches_left():
                 run.train_on(augmented(batch))

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.foreign_file import parsing
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,8 +24,9 @@ else:
 # TOML and a command line have no None and no tuples: they say "none" and give lists.
 _NONE = BeforeValidator(lambda value: None if isinstance(value, str) and value == "none" else value)
 _LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+_MOST = 1e30  # what is multiplied with it stays finite in float32
 Count = Annotated[int, Field(ge=1)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 CountOrNone = Annotated[int | None, Field(ge=1), _NONE]
 
@@ -82,12 +84,12 @@ class Recipe:
     batch_size: Count = 128
     augment: Annotated[str | None, _NONE] = None
     optimizer: Literal["sgd", "adam", "adamw", "adagrad"] = "adamw"
-    lr: Annotated[float, Field(ge=1e-12, allow_inf_nan=False)] = 0.01
+    lr: Annotated[float, Field(ge=1e-12, le=_MOST, allow_inf_nan=False)] = 0.01
     momentum: Share = 0.9
     nesterov: bool = False
     weight_decay: Amount = 5e-4
     l1: Amount = 0.0
-    clip: Annotated[float | None, Field(ge=1e-12, allow_inf_nan=False), _NONE] = None
+    clip: Annotated[float | None, Field(ge=1e-12, le=_MOST, allow_inf_nan=False), _NONE] = None
     schedule: Literal["one-cycle", "cyclic", "cosine", "warm-restarts", "step", "constant"] = "one-cycle"
     milestones: Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], _LIST] = (0.5, 0.75)
     gamma: Share = 0.1
@@ -106,7 +108,7 @@ class Recipe:
     eval_every: Count = 1
     select: Literal["auto", "robust", "clean", "last"] = "auto"
     patience: CountOrNone = None
-    minutes: Annotated[float | None, Field(ge=0, allow_inf_nan=False), _NONE] = None
+    minutes: Annotated[float | None, Field(ge=0, le=_MOST, allow_inf_nan=False), _NONE] = None
     stop_after: CountOrNone = None
     on_catastrophic: Literal["stop", "rollback", "ignore"] = "stop"
     guard_every: Count = 200
@@ -149,11 +151,8 @@ def read_toml(path: str | Path, who: str = "recipe") -> dict[str, Any]:
     Raises:
         ConfigurationError: If the file cannot be read as TOML.
     """
-    try:
-        with Path(path).open("rb") as file:
-            return {name.replace("-", "_"): value for name, value in tomllib.load(file).items()}
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{who} '{path}': expected a TOML file, got {error}; correct it") from None
+    with parsing(f"{who} '{path}'", "a TOML file", "correct it"), Path(path).open("rb") as file:
+        return {name.replace("-", "_"): value for name, value in tomllib.load(file).items()}
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.foreign_file import parsing
 from robustkit.base.settings import every, instance
 from robustkit.base.settings import path as known_path
 from robustkit.base.write_file import write_atomically
@@ -53,10 +54,8 @@ def from_json(text: str, name: str = "report") -> Report:
         ConfigurationError: no JSON, another major version, a field is missing or of the wrong type.
     """
     instance(name, "the text", text, str)
-    try:
+    with parsing(name, "JSON", "write it again"):
         tree = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{name}: expected JSON, got text that breaks it: {error}; write it again") from None
     found = tree.get("schema") if isinstance(tree, dict) else None
     if not isinstance(found, str) or _major(found) != _major(SCHEMA):
         raise ConfigurationError(
@@ -91,13 +90,8 @@ def load(path: str | os.PathLike[str]) -> Report:
     Raises:
         ConfigurationError: the file cannot be read or is no such report.
     """
-    try:
+    with parsing("report", "a readable JSON file", "check the path", f"'{path}'"):
         text = known_path("report", "the file", path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigurationError(
-            f"report: expected a readable JSON file, got '{path}' ({reason}); check the path"
-        ) from None
     return from_json(text, str(path))
 
 
