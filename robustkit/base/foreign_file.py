@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError, RobustkitError, one_line
 
@@ -32,3 +33,19 @@ def parsing(who: str, expected: str, fix: str = "check it", found: str = "") -> 
         got = (isinstance(error, OSError) and error.strerror) or got
         got = f"{found} ({got})" if found else got
         raise ConfigurationError(f"{who}: expected {expected}, got {got}; {fix}") from error
+
+
+def regular(path: Path) -> Path:
+    """Returns the path of a file to open.
+
+    Raises:
+        ValueError: If it is a pipe, which may wait for ever, or a device, which may have no end.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError("a pipe or a device, not a file")
+    return path
+
+
+def content(path: Path) -> bytes:
+    """Returns the bytes of a `regular` file."""
+    return regular(path).read_bytes()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.foreign_file import parsing
+from robustkit.base.foreign_file import parsing, regular
 from robustkit.bundle.judging import MOST_FILES, is_plain, strange_entry, strange_file, strange_manifest
 from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.save import files_in
@@ -42,10 +42,7 @@ def opened(bundle: str | Path) -> Iterator[Path]:
 
 def _unpack(path: Path, folder: Path) -> None:
     with parsing(f"bundle '{path}'", "a folder or a .zip archive of one", "check the path"):
-        # A pipe or a device would be read for ever.
-        if path.exists() and not path.is_file():
-            raise OSError("neither a file nor a folder")
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular(path)) as archive:
             if strange := _strange(archive, path.stat().st_size):
                 raise ConfigurationError(
                     f"bundle '{path}': expected an archive with {NAME} and plain names, got {strange}"

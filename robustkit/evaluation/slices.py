@@ -13,7 +13,7 @@ from scipy.stats import fisher_exact, norm
 
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.foreign_file import parsing
+from robustkit.base.foreign_file import content, parsing
 from robustkit.data.dataset import Dataset, batches
 from robustkit.evaluation.ledger import Ledger, Mask
 from robustkit.maths.intervals import Proportion, bootstrap, holm, proportion, resampled
@@ -92,7 +92,7 @@ def read_groups(path: Path) -> Groups:
             column has too many values to be slices.
     """
     with parsing("groups", "a readable CSV file", found=f"'{path}'"):
-        lines = [line for line in read_csv(path.read_bytes().decode("utf-8-sig")) if line]
+        lines = [line for line in read_csv(content(path).decode("utf-8-sig")) if line]
     header, *rows = lines or [[]]
     if not rows or "id" not in header or len(header) < 2 or len(set(header)) < len(header):
         raise ConfigurationError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.foreign_file import parsing
+from robustkit.base.foreign_file import content, parsing
 from robustkit.data.class_readings import READINGS
 from robustkit.data.classes import ClassMap
 
@@ -33,9 +33,11 @@ def read_class_map(text: str) -> ClassMap:
         if text.lstrip().startswith("{"):
             pairs: Any = json.loads(text, object_pairs_hook=list)
         elif path.suffix == ".json":
-            pairs = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=list)
+            pairs = json.loads(content(path).decode("utf-8-sig"), object_pairs_hook=list)
         else:
-            pairs = [[cell.strip() for cell in line] for line in read_csv(path.read_text("utf-8-sig")) if any(line)]
+            pairs = [
+                [cell.strip() for cell in line] for line in read_csv(content(path).decode("utf-8-sig")) if any(line)
+            ]
     return _mapping(pairs)
 
 

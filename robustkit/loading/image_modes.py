@@ -6,12 +6,14 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from robustkit.base.errors import ConfigurationError, one_line
+from robustkit.base.foreign_file import regular
 
 _GREY = ("1", "L", "LA", "La", "F")
 _RANGES = (1.0, 255.0, 65535.0)
@@ -105,7 +107,7 @@ def _opened(file: str) -> Image.Image:
     """Opens an image; one that Pillow only warns of, which a few bytes can claim to be, is refused as well."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(file)
+        return Image.open(regular(Path(file)))
 
 
 def _header(file: str) -> Header:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.foreign_file import parsing
+from robustkit.base.foreign_file import content, parsing
 from robustkit.data.dataset import Dataset
 from robustkit.data.tables import from_columns, refuse_repeated
 from robustkit.loading.libraries.optional import package
@@ -55,7 +55,7 @@ def read_table(
 
 def _csv(path: Path) -> dict[str, NDArray[Any]]:
     with parsing(f"data '{path}'", "a readable table in UTF-8"):
-        text = path.read_bytes().decode("utf-8-sig")
+        text = content(path).decode("utf-8-sig")
         first = text.partition("\n")[0]
         delimiter = "\t" if path.suffix == ".tsv" else ";" if ";" in first and "," not in first else ","
         header, *rows = [line for line in read_csv(text, delimiter) if line] or [[]]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.base.foreign_file import parsing
+from robustkit.base.foreign_file import content, parsing
 
 
 class Unheard(Exception):
@@ -32,3 +35,12 @@ def test_our_own_errors_and_ctrl_c_pass_through():
         with pytest.raises(type(error)) as caught, parsing("map", "a map"):
             raise error
         assert caught.value is error
+
+
+def test_neither_a_device_nor_a_pipe_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path("/dev/zero"), tmp_path / "pipe"):
+        with pytest.raises(ValueError, match="a pipe or a device"):
+            content(path)
+    (tmp_path / "a").write_bytes(b"abc")
+    assert content(tmp_path / "a") == b"abc"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
-from robustkit.base.foreign_file import parsing
+from robustkit.base.foreign_file import content, parsing
 from robustkit.base.write_file import write_atomically
 from robustkit.cli.shared.command_line import typed, without
 from robustkit.cli.shared.old_spellings import current
@@ -73,7 +73,7 @@ def read_arguments(folders: Sequence[Path]) -> list[str]:
 def _read_note(folder: Path) -> Mapping[str, Any]:
     """Returns what a finished shard says of itself, its options under their names of today."""
     with parsing("merge", "the folder of a finished shard", "finish it with --resume", f"'{folder}'"):
-        note = json.loads((folder / NAME).read_text())
+        note = json.loads(content(folder / NAME))
         shard, words, digest = note["shard"], note["arguments"], note.get("sha256")
         whole = all(isinstance(word, str) for word in (shard, *words)) and set(note) <= {"shard", "arguments", "sha256"}
     # An earlier version wrote no hash.

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from robustkit.base.errors import ConfigurationError, suggest
-from robustkit.base.foreign_file import parsing
+from robustkit.base.foreign_file import content, parsing
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -151,8 +151,9 @@ def read_toml(path: str | Path, who: str = "recipe") -> dict[str, Any]:
     Raises:
         ConfigurationError: If the file cannot be read as TOML.
     """
-    with parsing(f"{who} '{path}'", "a TOML file", "correct it"), Path(path).open("rb") as file:
-        return {name.replace("-", "_"): value for name, value in tomllib.load(file).items()}
+    with parsing(f"{who} '{path}'", "a TOML file", "correct it"):
+        tree = tomllib.loads(content(Path(path)).decode())
+        return {name.replace("-", "_"): value for name, value in tree.items()}
 
 
 @functools.cache

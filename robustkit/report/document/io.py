@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.base.foreign_file import parsing
+from robustkit.base.foreign_file import content, parsing
 from robustkit.base.settings import every, instance
 from robustkit.base.settings import path as known_path
 from robustkit.base.write_file import write_atomically
@@ -91,7 +91,7 @@ def load(path: str | os.PathLike[str]) -> Report:
         ConfigurationError: the file cannot be read or is no such report.
     """
     with parsing("report", "a readable JSON file", "check the path", f"'{path}'"):
-        text = known_path("report", "the file", path).read_text(encoding="utf-8")
+        text = content(known_path("report", "the file", path)).decode()
     return from_json(text, str(path))
 
 

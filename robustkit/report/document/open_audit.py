@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.foreign_file import content, parsing
 from robustkit.evaluation.ledger import Ledger
 from robustkit.report.document import manifest
 from robustkit.report.document.io import load
@@ -41,15 +42,11 @@ def open_audit(source: str | Path, name: str | None, option: str) -> OpenedAudit
     listed, audit = _ledger_name(path.parent, report, number), report.audits[number]
     hashes = {artefact.path: artefact.sha256 for artefact in report.artefacts}
     file = path.parent / listed
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"report: expected the ledger '{file}' beside the report, got {error.strerror}; keep them together"
-        ) from None
-    if hashlib.sha256(content).hexdigest() != hashes.get(listed):
+    with parsing("report", f"the ledger '{file}' beside the report", "keep them together"):
+        written = content(file)
+    if hashlib.sha256(written).hexdigest() != hashes.get(listed):
         raise ConfigurationError(f"report: expected '{file}' as the audit wrote it, got another file; audit again")
-    ledger = Ledger.from_csv(content.decode(), str(file))
+    ledger = Ledger.from_csv(written.decode(), str(file))
     if differs := disagreement(audit, ledger):
         raise ConfigurationError(
             f"report: expected '{file}' to be the ledger of '{audit.subject.name}', got {differs}; audit again"
@@ -102,7 +99,7 @@ def _ledger_name(folder: Path, report: Report, number: int) -> str:
     """Returns the file name of an audit's ledger, from the manifest; a lone audit has a lone ledger."""
     place = folder / manifest.NAME
     if place.is_file():
-        parts: Sequence[manifest.Part] = manifest.from_text(place.read_text(encoding="utf-8")).audits
+        parts: Sequence[manifest.Part] = manifest.from_text(content(place).decode()).audits
         if [part.name for part in parts] != [audit.subject.name for audit in report.audits]:
             raise ConfigurationError(
                 f"report: expected the models of the report in '{place}', got others; audit again, or take both files"
