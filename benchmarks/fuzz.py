@@ -40,6 +40,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from robustkit.base.errors import RobustkitError
+from robustkit.base.foreign_file import content, parsing
 from robustkit.bundle.opening import check_files, opened
 from robustkit.cli import run
 from robustkit.data import batches
@@ -134,6 +135,11 @@ def _first(dataset: Any) -> object:
     return next(batches(dataset, 4, 4))
 
 
+def _text(path: Path) -> str:
+    with parsing(path.name, "text"):
+        return content(path).decode(errors="replace")
+
+
 def _opened(path: Path) -> None:
     with opened(path) as folder:
         check_files(folder)
@@ -155,8 +161,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     "recipe.toml": Recipe.read,
     "part.safetensors": checkpoint.read,
     "report.json": load,
-    NAME: lambda path: from_text(path.read_text(errors="replace")),
-    "ledger.csv": lambda path: Ledger.from_csv(path.read_text(errors="replace")),
+    NAME: lambda path: from_text(_text(path)),
+    "ledger.csv": lambda path: Ledger.from_csv(_text(path)),
     "points.safetensors": lambda path: StoredEvidence(path, ["fgsm"]),
     "bundle.zip": _opened,
 }
@@ -354,7 +360,7 @@ class Fuzz:
 
     def _reading(self, name: str, chance: random.Random) -> Callable[[], str | None]:
         path = self.folder / name
-        path.write_bytes(changed(self.whole[path], name, chance))
+        self._change(path, name, chance)
 
         def reads() -> str | None:
             try:
@@ -367,7 +373,8 @@ class Fuzz:
 
     def _running(self, name: str, chance: random.Random) -> Callable[[], str | None]:
         path = self.folder / name
-        path.write_bytes(changed(self.whole[path], name, chance))
+        if self._change(path, name, chance):
+            return lambda: _run(chance.choice(COMMANDS[name]).format(name).split())
         if name == "part.safetensors":
             for piece in (self.folder / "shard").glob("part-*"):
                 piece.write_bytes(path.read_bytes())
@@ -378,6 +385,16 @@ class Fuzz:
             listing.write_bytes(_manifest(tree))
         line = chance.choice(COMMANDS[name]).format(name)
         return lambda: _run(line.split())
+
+    def _change(self, path: Path, name: str, chance: random.Random) -> bool:
+        """Changes a file; returns whether it is a pipe now, in which nobody writes."""
+        piped = chance.random() < 0.01
+        if piped:
+            path.unlink()
+            os.mkfifo(path)
+        else:
+            path.write_bytes(changed(self.whole[path], name, chance))
+        return piped
 
     def _judge(self, outcome: Outcome, number: str, does: Callable[[], str | None]) -> None:
         begun, before = time.monotonic(), len(self.watch.outside)
@@ -408,10 +425,11 @@ class Fuzz:
             outcome.faults.append(f"{number}: wrote {strange[0]}")
 
     def _restore(self) -> None:
-        for path, content in self.whole.items():
-            if not path.is_file() or path.read_bytes() != content:
+        for path, whole in self.whole.items():
+            if not path.is_file() or path.read_bytes() != whole:
+                path.unlink(missing_ok=True)  # a pipe, perhaps
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
+                path.write_bytes(whole)
         shutil.rmtree(self.folder / "out", ignore_errors=True)
 
 

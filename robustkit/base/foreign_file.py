@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,10 +40,10 @@ def regular(path: Path) -> Path:
     """Returns the path of a file to open.
 
     Raises:
-        ValueError: If it is a pipe, which may wait for ever, or a device, which may have no end.
+        OSError: If it is a pipe, which may wait for ever, or a device, which may have no end.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise ValueError("a pipe or a device, not a file")
+        raise OSError(errno.ENOTSUP, "a pipe or a device, not a file")
     return path
 
 

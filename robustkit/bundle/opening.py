@@ -41,13 +41,11 @@ def opened(bundle: str | Path) -> Iterator[Path]:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    with parsing(f"bundle '{path}'", "a folder or a .zip archive of one", "check the path"):
-        with zipfile.ZipFile(regular(path)) as archive:
-            if strange := _strange(archive, path.stat().st_size):
-                raise ConfigurationError(
-                    f"bundle '{path}': expected an archive with {NAME} and plain names, got {strange}"
-                )
-            archive.extractall(folder)
+    expected = "a folder or a .zip archive of one"
+    with parsing(f"bundle '{path}'", expected, "check the path"), zipfile.ZipFile(regular(path)) as archive:
+        if strange := _strange(archive, path.stat().st_size):
+            raise ConfigurationError(f"bundle '{path}': expected an archive with {NAME} and plain names, got {strange}")
+        archive.extractall(folder)
 
 
 def _strange(archive: zipfile.ZipFile, packed: int) -> str | None:

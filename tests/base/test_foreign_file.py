@@ -40,7 +40,7 @@ def test_our_own_errors_and_ctrl_c_pass_through():
 def test_neither_a_device_nor_a_pipe_is_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (Path("/dev/zero"), tmp_path / "pipe"):
-        with pytest.raises(ValueError, match="a pipe or a device"):
+        with pytest.raises(OSError, match="a pipe or a device"):
             content(path)
     (tmp_path / "a").write_bytes(b"abc")
     assert content(tmp_path / "a") == b"abc"

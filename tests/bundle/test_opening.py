@@ -124,5 +124,5 @@ class TestWhatNoBundleHolds:
         with pytest.raises(ConfigurationError, match="unpacks to more than 100 times its size"):
             robustkit.verify(tmp_path / "bomb.zip")
         os.mkfifo(tmp_path / "pipe.zip")
-        with pytest.raises(ConfigurationError, match="neither a file nor a folder"):
+        with pytest.raises(ConfigurationError, match="got a pipe or a device, not a file"):
             robustkit.verify(tmp_path / "pipe.zip")
