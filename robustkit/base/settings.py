@@ -16,6 +16,7 @@ from robustkit.base.errors import ConfigurationError, suggest
 
 Scalar = str | int | float | bool | None
 ANY = -sys.maxsize  # for `integer`: no least one
+_MOST = 10**12  # more than any run could count to
 
 ADDRESS = r"[^\s:=,]+:[^\W\d]\w*"  # of an object, package.module:name
 _ADDRESSED = re.compile(rf"\s*({ADDRESS})\s*(?::(.*))?")
@@ -77,14 +78,16 @@ def plain(value: Any) -> Any:
 
 
 def integer(who: str, setting: str, value: object, least: int = 1, most: int | None = None) -> int:
-    """Returns the value of a setting, an integer in `least`..`most`; True is none.
+    """Returns the value of a setting, an integer in `least`..`most`, or of at most 10^12 without one; True is none.
 
     Raises:
         ConfigurationError: If it is not.
     """
     given = plain(value)
-    if type(given) is int and least <= given <= (given if most is None else most):
+    if type(given) is int and least <= given <= (_MOST if most is None else most):
         return given
+    if type(given) is int and given > _MOST:
+        most = most or _MOST
     kind = f"an integer >= {least}" if most is None else f"an integer in {least}..{most}"
     kind = "an integer" if least == ANY else kind
     raise wrong(who, setting, value, kind)

@@ -36,7 +36,7 @@ _BATCH_SIZE = click.option(
     "--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Samples per pass."
 )
 _EOT_SAMPLES = click.option(
-    "--eot-samples", "draws", cls=Renamed, type=click.IntRange(1), default=1, show_default=True,
+    "--eot-samples", "draws", cls=Renamed, type=click.IntRange(1, 10_000), default=1, show_default=True,
     help="For a randomised model: passes that are averaged for each prediction.",
 )  # fmt: skip
 _SELECT = click.option("--select", "--select-classes", "select_classes", metavar="CLASS,...",
