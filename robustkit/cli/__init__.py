@@ -92,8 +92,6 @@ def _told(error: BaseException) -> tuple[str, ExitCode]:
         error = no_room(error)
     if isinstance(error, RobustkitError):
         return str(error), error.exit_code
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, if it is imported
-        return f"expected memory for a batch, got {one_line(error)}; give a smaller --batch-size", ExitCode.USAGE
     who = "code that was called" if isinstance(error, SystemExit) else raised_by(error)
     if who:
         return f"{who} raised {one_line(error)}; repair it (--debug shows where)", ExitCode.USAGE
