@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from robustkit.base.exit_codes import ExitCode
 Value = TypeVar("Value")
 # Nobody times out while another finishes; `torchrun` ends all of them when one has gone.
 _PATIENCE = datetime.timedelta(days=30)
+_GRACE = 30  # seconds in which a process whose launcher has gone may write what is finished
 _FAILURES = "robustkit failures"
 _store: Any = None  # a torch.distributed.Store
 
@@ -115,12 +119,22 @@ def joined() -> Iterator[Ranks]:
     if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
         yield ranks()
         return
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     _store, rank, count = next(rendezvous("env://"))
     dist.init_process_group(store=_store, rank=rank, world_size=count, timeout=_PATIENCE)
     yield ranks()
     # After an error the others may be in the middle of something: then the process just ends.
     dist.destroy_process_group()
     _store = None
+
+
+def _end_with(launcher: int) -> None:
+    """Ends this process when its launcher has gone: it would wait for ever, and block the folder it writes to."""
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)  # what is finished is written
+    time.sleep(_GRACE)
+    os._exit(128 + signal.SIGTERM)  # no signal reaches code that waits for another process
 
 
 def speaks() -> bool:

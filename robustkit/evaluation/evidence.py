@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.foreign_file import parsing
+from robustkit.base.foreign_file import parsing, regular
 
 Points = npt.NDArray[Any]
 Index = npt.NDArray[np.int64]
@@ -144,7 +144,7 @@ class StoredEvidence:
         names = {"ids", "points", WORST, *map(column_of, attacks)}
         with parsing(path.name, "a safetensors file of points"):
             opener: Any = safe_open
-            self._file = opener(path, "pt")
+            self._file = opener(regular(path), "pt")
             if (held := set(self._file.keys())) != names:
                 raise ConfigurationError(
                     f"{path.name}: expected tensors {', '.join(sorted(names))}, got {', '.join(sorted(held))}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 import torch
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.processes import Ranks, joined, own_gpu, ranks, speaks
+from robustkit.base.processes import Ranks, _end_with, joined, own_gpu, ranks, speaks
 
 
 def test_alone_a_process_is_the_first_and_keeps_what_it_has():
@@ -49,3 +52,12 @@ def test_more_processes_than_gpus_are_refused_with_what_to_type(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     with pytest.raises(ConfigurationError, match="got 2 for 3; use --nproc-per-node 2, or --device cpu"):
         own_gpu()
+
+
+def test_a_process_ends_with_its_launcher_even_where_no_signal_reaches_it(monkeypatch):
+    done = []
+    monkeypatch.setattr("robustkit.base.processes._GRACE", 0)
+    monkeypatch.setattr(os, "kill", lambda *what: done.append(what))
+    monkeypatch.setattr(os, "_exit", done.append)
+    _end_with(os.getppid() + 1)
+    assert done == [(os.getpid(), signal.SIGTERM), 143]
