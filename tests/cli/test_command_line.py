@@ -115,8 +115,8 @@ def test_a_text_that_is_no_number_is_refused_with_what_was_expected(kind, text):
 def test_memory_that_runs_out_is_told_with_what_to_do():
     text, code = _told(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"))
     assert code == 2
-    assert text.startswith("expected memory for a batch, got OutOfMemoryError: CUDA out of memory.")
-    assert text.endswith("give a smaller --batch-size")
+    assert text.startswith("memory: expected room for the work, got OutOfMemoryError: CUDA out of memory.")
+    assert "use a smaller --batch-size" in text
 
 
 def test_a_reader_of_the_output_that_has_gone_is_no_error(monkeypatch):
