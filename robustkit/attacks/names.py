@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from robustkit.base.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from robustkit.attacks.base import Attack
+
+STANDARD = ("autoattack", "autoattack-plus", "autoattack-rand", "fast")  # protocols that others can name and repeat
 NEAR_BOUNDARY = "-close"  # ends the label of an attack that goes on with near-boundary samples alone
 _NAMES = {
     "apgd-ce": "APGD-CE",
@@ -63,3 +70,25 @@ def measured_alone(place: int, cascade: bool, settings: Mapping[str, Any]) -> bo
 def accuracy_name(label: str, remaining: bool) -> str:
     """Returns what to call an accuracy: "FAB-T", or "after FAB-T" where it is what attacks up to that one left."""
     return f"after {attack_name(label)}" if remaining else attack_name(label)
+
+
+def labels(attacks: Sequence[Attack]) -> list[str]:
+    """Returns a distinct label for each attack: its own, with the settings that tell it from its namesakes.
+
+    Raises:
+        ConfigurationError: If two attacks are equal.
+    """
+    found = []
+    for attack in attacks:
+        name = _name(attack)
+        others = [other.settings() for other in attacks if _name(other) == name and other is not attack]
+        apart = [f"{k}={v}" for k, v in attack.settings().items() if any(other.get(k) != v for other in others)]
+        found.append(f"{name}({','.join(apart)})" if others else name)
+    if len(set(found)) < len(found):
+        twice = Counter(found).most_common(1)[0][0]
+        raise ConfigurationError(f"evaluate: expected distinct attacks, got {twice} more than once; drop one")
+    return found
+
+
+def _name(attack: Attack) -> str:
+    return attack.label if attack.close is None else f"{attack.label}{NEAR_BOUNDARY}"

@@ -13,7 +13,7 @@ import torch
 
 from robustkit.attacks import APGD, FAB, FGSM, Noise, Square, create
 from robustkit.attacks.base import CLOSE, Attack
-from robustkit.attacks.names import attack_name
+from robustkit.attacks.names import STANDARD, attack_name
 from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.registry import Registry
@@ -215,12 +215,8 @@ def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
     ), ()
 
 
-PROTOCOLS: dict[str, Callable[[Norm, Eps, int], Parts]] = {
-    "autoattack": _standard,
-    "autoattack-plus": _plus,
-    "autoattack-rand": _rand,
-    "fast": _fast,
-}
+PROTOCOLS: dict[str, Callable[[Norm, Eps, int], Parts]]
+PROTOCOLS = dict(zip(STANDARD, (_standard, _plus, _rand, _fast), strict=True))
 KNOWN: Registry[Callable[[Norm, Eps, int], Parts]] = Registry(
     "protocol", "robustkit.protocols", PROTOCOLS, expected="a function of norm, eps and classes", fits=callable
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.loading.libraries.optional import package
+from robustkit.base.optional import package
 
 PASSWORD = "ROBUSTKIT_SIGN_PASSWORD"
 _LARGEST = 1 << 16  # bytes of a key file

@@ -1,7 +1,7 @@
 """What is looked at before an attack: the doctor and its diagnostics."""
 
-from robustkit.checks.diagnostic import Diagnostic, quality
-from robustkit.checks.doctor import checkup, examine
-from robustkit.checks.joining import join_classes
+from __future__ import annotations
 
-__all__ = ["Diagnostic", "checkup", "examine", "join_classes", "quality"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

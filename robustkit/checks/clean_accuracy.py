@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -17,7 +16,7 @@ from robustkit.checks.repairs import find_repair, other_preprocessing
 from robustkit.data.dataset import Batch, Dataset, batches
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import indexed, sampled
-from robustkit.maths.intervals import proportion
+from robustkit.maths.intervals import proportion, tail
 from robustkit.model.classifier import Classifier
 
 LOOKED_AT, BYTES = 512, 2**26  # samples on which a model is compared with a guess; fewer of large ones, 16 at least
@@ -79,14 +78,14 @@ def _compared_with_a_guess(predicted: Tensor, y: Tensor, classes: int) -> tuple[
         guess = f"always answering class {int(labels.argmax())} would have {100 * most:.1f} % right"
         if float(answers.max()) == 1:
             return f"it answers class {int(answers.argmax())} to every sample; {guess}", "fail"
-    if binomtest(right, n, most, alternative="greater").pvalue < LUCK:
+    if tail(right, n, most) < LUCK:
         return guess, "pass"
-    if binomtest(right, n, min(by_chance, 1.0), alternative="greater").pvalue < LUCK:
+    if tail(right, n, min(by_chance, 1.0)) < LUCK:
         return (
             f"{guess}, which is not clearly less; predictions follow the labels, but the classes are unequal",
             "remark",
         )
-    if right < n and binomtest(right, n, (1 + most) / 2, alternative="less").pvalue < LUCK / 10:
+    if right < n and tail(n - right, n, (1 - most) / 2) < LUCK / 10:
         return f"{guess}, so the model is not better than a guess", "fail"
     return f"{guess}; too few samples to tell the model from a guess", "pass"
 

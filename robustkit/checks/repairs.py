@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
 from torch import Tensor
 
 from robustkit.checks.preprocessing_mistakes import Changed, other_colours, other_constants, other_inputs, own_constants
+from robustkit.maths.intervals import tail
 from robustkit.model.classifier import Classifier
 from robustkit.model.normalization import normalized
 from robustkit.model.output import candidates
@@ -136,11 +136,7 @@ def _judged(
     now: Tensor, change: str, cure: str, then: Tensor, least: float = GAIN, luck: float = LUCK
 ) -> Repair | None:
     gained, lost, n = int((then & ~now).sum()), int((now & ~then).sum()), len(now)
-    if (
-        gained <= lost
-        or gained - lost < least * n
-        or binomtest(gained, gained + lost, alternative="greater").pvalue >= luck
-    ):
+    if gained <= lost or gained - lost < least * n or tail(gained, gained + lost, 0.5) >= luck:
         return None
     return Repair(change, cure, float(then.double().mean()))
 

@@ -101,11 +101,10 @@ def command(**options: Any) -> None:
       robustkit ensemble cnn --train 3 --data digits --eps 0.15
       robustkit audit ensemble.json --data digits
     """
-    from robustkit.attacks.names import strength
+    from robustkit.attacks.names import labels, strength
     from robustkit.attacks.threat import refuse_grey_levels
     from robustkit.cli.shared import samples
     from robustkit.cli.shared.progress import progress
-    from robustkit.evaluation.attack_run import labels
     from robustkit.evaluation.ensemble_members import transfer
     from robustkit.loading.composed import Composition, write_composition
 

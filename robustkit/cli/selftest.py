@@ -59,10 +59,10 @@ def command(
           --attack pgd:steps=40 --eps 4/255
     """
     from robustkit.attacks import create
+    from robustkit.attacks.names import labels
     from robustkit.attacks.threat import refuse_grey_levels
     from robustkit.cli.shared import screen
     from robustkit.cli.shared.progress import progress
-    from robustkit.evaluation.attack_run import labels
     from robustkit.probes.closed_form import typical_attacks
 
     chosen = [create(spec, norm=norm, eps=eps) for spec in attacks or DEFAULT_ATTACKS]

@@ -1,7 +1,7 @@
 """Batches of samples, their labels, and what is wrong with them."""
 
-from robustkit.data.cleaning import Cleaning, Issue, clean
-from robustkit.data.dataset import Batch, Dataset, batches
-from robustkit.data.sampling import sampled
+from __future__ import annotations
 
-__all__ = ["Batch", "Cleaning", "Dataset", "Issue", "batches", "clean", "sampled"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,11 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 Array = NDArray[np.float64]
@@ -35,6 +30,8 @@ def features(x: Tensor, others: Tensor | None = None) -> tuple[Array, Array]:
     """
     here, there = _flat(x), _flat(x[:0] if others is None else others)
     size = min(COMPONENTS, len(here) - 1, here.shape[1])
+    from sklearn.decomposition import PCA
+
     pca = PCA(size, random_state=0).fit(here)
 
     def describe(flat: Array) -> Array:
@@ -57,6 +54,8 @@ def neighbours(found_in: Array, of: Array | None = None, count: int = NEIGHBOURS
         count: How many.
     """
     most = len(found_in) - (of is None)
+    from sklearn.neighbors import NearestNeighbors
+
     distances, positions = NearestNeighbors(n_neighbors=min(count, most)).fit(found_in).kneighbors(of)
     return distances, positions
 
@@ -77,6 +76,10 @@ def out_of_fold(described: Array, labels: Indices, groups: Indices, seed: int) -
     """
     folds = min(FOLDS, int(np.bincount(labels).min()))
     # One scale for all components: a scale for each would give the noise of the last ones as much say as the first.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+
     model = LogisticRegression(C=10 / max(float(described.var(axis=0).sum()), 1e-12), max_iter=300)
     splits = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

@@ -1,8 +1,7 @@
 """One evaluation: the ledger, what is counted on the way, and the finished result."""
 
-from robustkit.evaluation.curve import minimal_distances, security_curve
-from robustkit.evaluation.ledger import Ledger
-from robustkit.evaluation.merge import merge_evaluations
-from robustkit.evaluation.result import Evaluation
+from __future__ import annotations
 
-__all__ = ["Evaluation", "Ledger", "merge_evaluations", "minimal_distances", "security_curve"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,25 +75,3 @@ def common_threat(attacks: Sequence[Attack], classifier: Classifier) -> Threat:
                 f" (targets {first.target} and {other.target}); evaluate each threat by itself"
             )
     return first
-
-
-def labels(attacks: Sequence[Attack]) -> list[str]:
-    """Returns a distinct label for each attack: its own, with the settings that tell it from its namesakes.
-
-    Raises:
-        ConfigurationError: If two attacks are equal.
-    """
-    found = []
-    for attack in attacks:
-        name = _name(attack)
-        others = [other.settings() for other in attacks if _name(other) == name and other is not attack]
-        apart = [f"{k}={v}" for k, v in attack.settings().items() if any(other.get(k) != v for other in others)]
-        found.append(f"{name}({','.join(apart)})" if others else name)
-    if len(set(found)) < len(found):
-        twice = Counter(found).most_common(1)[0][0]
-        raise ConfigurationError(f"evaluate: expected distinct attacks, got {twice} more than once; drop one")
-    return found
-
-
-def _name(attack: Attack) -> str:
-    return attack.label if attack.close is None else f"{attack.label}-close"

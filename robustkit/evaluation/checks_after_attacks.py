@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from robustkit.attacks.names import attack_name
 from robustkit.attacks.protocols import Protocol
+from robustkit.checks.convergence import converged, last_tenth
 from robustkit.checks.diagnostic import Diagnostic, diagnostic, judged
 from robustkit.checks.doctor import gradient_diagnostic
 from robustkit.evaluation.attack_run import AttackRun
@@ -81,32 +81,14 @@ def checks_after_attacks(
     whole = [run for run in runs if run.label in strong and len(run.loss_path) > 10 and run.attack.close is None]
     moving = {run.label: last_tenth(run.loss_path) for run in whole}
     if moving:
-        found.append(_converged(moving))
+        found.append(converged(moving))
     return found
-
-
-def last_tenth(path: Sequence[float]) -> float | None:
-    """Returns the share of a loss path's change that falls in its last tenth; None where nothing moved."""
-    moved = max(path, default=0.0) - min(path, default=0.0)
-    return abs(path[-1] - path[int(0.9 * (len(path) - 1))]) / moved if moved else None
 
 
 def _had_it(runs: Sequence[AttackRun], protocol: Protocol, label: str, weak: list[str]) -> bool:
     """Returns whether an attack ran on all samples the weak ones ran on; in a cascade, later attacks do not."""
     order = [run.label for run in runs]
     return not protocol.cascade or all(order.index(label) < order.index(other) for other in weak)
-
-
-def _converged(moving: dict[str, float | None]) -> Diagnostic:
-    """Returns Q14 (Pintor et al. 2022, arXiv 2106.09947, indicator 4): whether any strong attack had converged."""
-    best = min(moving, key=lambda label: moving[label] or 0.0)
-    share = moving[best] or 0.0
-    settled = share <= 0.05
-    message = f"{attack_name(best)} made {100 * share:.1f} % of its loss change in the last tenth of its steps"
-    if not settled:
-        message += ": not converged; use twice the steps, or apgd"
-    limit = "at most 5 % for at least one attack"
-    return diagnostic("Q14", share, limit, "pass" if settled else "remark", message)
 
 
 def _only_by(ledger: Ledger, id: str, weak: list[str], strong: list[str], what: str) -> Diagnostic:

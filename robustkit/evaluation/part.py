@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from robustkit.attacks.names import labels
 from robustkit.attacks.protocols import Protocol
 from robustkit.attacks.threat import Threat
 from robustkit.data.dataset import Dataset
-from robustkit.evaluation.attack_run import AttackRun, labels
+from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.evidence import Evidence
 from robustkit.evaluation.gallery import Gallery
 from robustkit.evaluation.ledger import Ledger

@@ -1,6 +1,7 @@
 """Models, data and weights by name."""
 
-from robustkit.loading.data import load_data
-from robustkit.loading.model import load_model
+from __future__ import annotations
 
-__all__ = ["load_data", "load_model"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

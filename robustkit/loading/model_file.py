@@ -14,7 +14,7 @@ from torch import nn
 
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.base.foreign_file import parsing
-from robustkit.loading.libraries.optional import package
+from robustkit.base.optional import package
 from robustkit.model.checkpoint import read_checkpoint
 
 FOREIGN = {

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import content, parsing
+from robustkit.base.optional import package
 from robustkit.data.dataset import Dataset
 from robustkit.data.tables import from_columns, refuse_repeated
-from robustkit.loading.libraries.optional import package
 from robustkit.loading.listing import path_column, read_listing
 from robustkit.loading.preprocessing import Preprocessing
 

@@ -1,32 +1,7 @@
 """Pure functions: norms, projection, losses, random numbers, intervals, calibration."""
 
-from robustkit.maths.calibration import Calibration, adaptive_ece, aurc, brier, classwise_ece, ece, mce, measure, nll
-from robustkit.maths.intervals import Proportion, bootstrap, confidence_sequence, holm, one_sided, proportion
-from robustkit.maths.pairs import Paired, difference_interval, mcnemar, paired
-from robustkit.maths.sample_size import half_width, samples_for_half_width, samples_for_mcnemar, samples_to_decide
+from __future__ import annotations
 
-__all__ = [
-    "Calibration",
-    "Paired",
-    "Proportion",
-    "adaptive_ece",
-    "aurc",
-    "bootstrap",
-    "brier",
-    "classwise_ece",
-    "confidence_sequence",
-    "difference_interval",
-    "ece",
-    "half_width",
-    "holm",
-    "mce",
-    "mcnemar",
-    "measure",
-    "nll",
-    "one_sided",
-    "paired",
-    "proportion",
-    "samples_for_half_width",
-    "samples_for_mcnemar",
-    "samples_to_decide",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.special import betaincinv, betaln, ndtri, xlog1py
+from scipy.special import betainc, betaincinv, betaln, ndtri, xlog1py
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.settings import between, function, instance, integer, plain, shown
@@ -96,6 +95,11 @@ def one_sided(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
 def exact_lower(k: float, n: int, level: float) -> float:
     """Returns the lower Clopper-Pearson bound of coverage `level`; `k` may be an expected count, no whole number."""
     return float(betaincinv(k, n - k + 1, 1 - level)) if k > 0 else 0.0
+
+
+def tail(k: int, n: int, share: float) -> float:
+    """Returns the exact probability of `k` or more hits of `n` where each has the probability `share`."""
+    return float(betainc(k, n - k + 1, share)) if k else 1.0
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -220,6 +224,8 @@ def _lowest(k: int, n: int, level: float) -> float:
         return 0.0
     if k == n:
         return math.exp(least / n)
+    from scipy.optimize import brentq  # takes longer to load than all else here
+
     return float(brentq(lambda p: k * math.log(p) + xlog1py(n - k, -p) - least, 1e-300, k / n, xtol=1e-16))
 
 

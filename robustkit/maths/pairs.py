@@ -6,8 +6,7 @@ import math
 import sys
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
+from scipy.special import ndtri
 
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.settings import integer
@@ -80,6 +79,8 @@ def mcnemar(b: int, c: int) -> float:
     b, c = (integer("mcnemar", name, count, -sys.maxsize) for name, count in (("b", b), ("c", c)))
     if min(b, c) < 0:
         raise InvalidEvaluation(f"mcnemar: expected counts >= 0, got b = {b}, c = {c}; count discordant samples")
+    from scipy.stats import binomtest  # takes longer to load than all else here
+
     return float(binomtest(b, b + c).pvalue) if b + c else 1.0
 
 
@@ -107,7 +108,7 @@ def difference_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[fl
         raise InvalidEvaluation(f"paired: expected b + c of at most {n} samples, got {b} and {c}; count each once")
     if not n:
         return -1.0, 1.0
-    z = float(norm.ppf((1 + level) / 2))
+    z = float(ndtri((1 + level) / 2))
     return _end(b, c, n, -z), _end(b, c, n, z)
 
 
@@ -117,6 +118,8 @@ def _end(b: int, c: int, n: int, z: float) -> float:
     if c - b == limit * n:
         return limit
     found = (c - b) / n
+    from scipy.optimize import brentq
+
     return float(brentq(lambda d: _score(b, c, n, d) + z, found, limit * (1 - 1e-15), xtol=1e-14))
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Literal, get_args
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import between, choice, flag, integer
@@ -34,7 +34,7 @@ def half_width(p: float, n: int, method: Method, level: float = 0.95) -> float:
     level = checked_level("plan", level)
     k = p * n
     if method == "wilson":
-        z = float(norm.ppf((1 + level) / 2))
+        z = float(ndtri((1 + level) / 2))
         return z / (n + z * z) * math.sqrt(k * (1 - p) + z * z / 4)
     low, high = (exact_lower(hits, n, (1 + level) / 2) for hits in (k, n - k))
     return (1 - high - low) / 2
@@ -109,7 +109,7 @@ def samples_for_mcnemar(difference: float, discordance: float, power: float = 0.
             f"plan: expected 0 < difference <= discordance <= 1, got a difference of {difference:g} and a discordance "
             f"of {discordance:g}; two models that differ by 2 % disagree on at least 2 % of the samples"
         )
-    error, wanted = float(norm.ppf((1 + level) / 2)), float(norm.ppf(power))
+    error, wanted = float(ndtri((1 + level) / 2)), float(ndtri(power))
     root = error * math.sqrt(discordance) + wanted * math.sqrt(discordance - size * size)
     return math.ceil((root / size) ** 2)
 

@@ -1,7 +1,7 @@
 """The classifier and what it needs: the only place that knows input scaling, output kind, device."""
 
-from robustkit.model.bpda import BPDA
-from robustkit.model.classifier import Classifier
-from robustkit.model.weights import load_weights
+from __future__ import annotations
 
-__all__ = ["BPDA", "Classifier", "load_weights"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

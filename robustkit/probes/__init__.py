@@ -1,5 +1,7 @@
 """Experiments on a finished evaluation: can its figures be trusted?"""
 
-from robustkit.probes.closed_form import Finding, check_attack
+from __future__ import annotations
 
-__all__ = ["Finding", "check_attack"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -25,10 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
+from robustkit.attacks.names import labels
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.checks.diagnostic import Diagnostic, Status, diagnostic
 from robustkit.data.labels import as_labels
-from robustkit.evaluation.attack_run import common_threat, labels
+from robustkit.evaluation.attack_run import common_threat
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.model.classifier import Classifier, as_classifier
 from robustkit.probes.planting import LEAST, MOST, plant

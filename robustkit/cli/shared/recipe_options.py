@@ -53,7 +53,7 @@ def read_config(context: click.Context, _: click.Parameter, path: Path | None) -
         ConfigurationError: If there is a setting that the command does not have.
     """
     from robustkit.base.errors import ConfigurationError
-    from robustkit.defenses.training.recipe import read_toml
+    from robustkit.base.toml_file import read_toml
 
     settings = {} if path is None else read_toml(path)
     known = [parameter.name or "" for parameter in context.command.get_params(context)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from robustkit.base.errors import ConfigurationError, suggest
-from robustkit.base.foreign_file import content, parsing
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from robustkit.base.toml_file import read_toml
 
 # TOML and a command line have no None and no tuples: they say "none" and give lists.
 _NONE = BeforeValidator(lambda value: None if isinstance(value, str) and value == "none" else value)
@@ -143,17 +137,6 @@ class Recipe:
     def read(cls, path: str | Path) -> Recipe:
         """Returns the recipe in a TOML file whose keys are the settings; raises as `of` and `read_toml` do."""
         return cls.of(read_toml(path))
-
-
-def read_toml(path: str | Path, who: str = "recipe") -> dict[str, Any]:
-    """Returns the settings in a TOML file, "-" in their names read as "_".
-
-    Raises:
-        ConfigurationError: If the file cannot be read as TOML.
-    """
-    with parsing(f"{who} '{path}'", "a TOML file", "correct it"):
-        tree = tomllib.loads(content(Path(path)).decode())
-        return {name.replace("-", "_"): value for name, value in tree.items()}
 
 
 @functools.cache

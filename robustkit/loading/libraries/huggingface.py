@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from robustkit.base.errors import ConfigurationError, one_line
-from robustkit.loading.libraries.optional import package
+from robustkit.base.optional import package
 from robustkit.loading.preprocessing import Preprocessing
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models import ResNet18_Weights
 
 from robustkit.base.errors import ConfigurationError, suggest
-from robustkit.loading.libraries.optional import package
+from robustkit.base.optional import package
 from robustkit.loading.preprocessing import Preprocessing, lifted
 from robustkit.model.small_models import initial_weights
 

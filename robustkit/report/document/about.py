@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.base.settings import choice, instance
 from robustkit.base.settings import path as known_path
-from robustkit.defenses.training.recipe import read_toml
+from robustkit.base.toml_file import read_toml
 
 Party = Literal["1st", "2nd", "3rd"]
 

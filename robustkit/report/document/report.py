@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from robustkit.base.settings import Scalar
-from robustkit.checks.diagnostic import Diagnostic, Quality
+from robustkit.checks.diagnostic import Diagnostic as Diagnostic
+from robustkit.checks.diagnostic import Quality
 from robustkit.maths.calibration import Calibration
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.about import About

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from robustkit.attacks.names import attack_name
-from robustkit.evaluation.checks_after_attacks import last_tenth
+from robustkit.checks.convergence import last_tenth
 from robustkit.maths.calibration import Bin, Calibration
 from robustkit.report.document.report import AttackResult, CalibrationPair
 from robustkit.report.figures.svg import ATTACK, CLEAN, GAP, INK, QUARTERS, TRACK, WIDTH, WORST_CASE, Plot, Sheet

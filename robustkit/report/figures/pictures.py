@@ -6,15 +6,18 @@ import base64
 import io
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from robustkit.attacks.threat import Threat
 from robustkit.base.settings import interval, wrong
-from robustkit.evaluation.gallery import Example
 from robustkit.report.document.gallery import GalleryItem, Picture
+
+if TYPE_CHECKING:
+    from robustkit.attacks.threat import Threat
+    from robustkit.evaluation.gallery import Example
 
 
 def picture(x: ArrayLike, bounds: tuple[float, float]) -> Picture | None:

@@ -18,12 +18,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import binom
-
 from robustkit.attacks.names import attack_name
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
-from robustkit.maths.intervals import holm
+from robustkit.maths.intervals import holm, tail
 from robustkit.maths.sample_size import samples_to_decide
 from robustkit.report.document.report import Audit, GateResult
 from robustkit.report.requirements.measures import AFTER, FIGURES, Measure, measures
@@ -156,7 +154,7 @@ def _judge(requirement: Requirement, measure: Measure) -> GateResult:
     p_value = None
     if measure.share is not None:
         k, n = measure.share.k, measure.share.n
-        p_value = float(binom.sf(k - 1, n, limit) if at_least == is_good else binom.cdf(k, n, limit))
+        p_value = tail(k, n, limit) if at_least == is_good else tail(n - k, n, 1 - limit)
     if met or failed:
         bound = good if met else bad
         side = "at least" if at_least == met else "at most"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from robustkit.attacks.names import measured_alone
-from robustkit.attacks.protocols import Protocol
-from robustkit.evaluation.attack_run import labels
+from robustkit.attacks.names import labels, measured_alone
 from robustkit.maths.calibration import Calibration, Estimate
 from robustkit.maths.intervals import Proportion, confidence_sequence, one_sided
 from robustkit.report.document.report import Audit, ClassRow, SliceRow
 from robustkit.report.text.attack_rows import attack_rows
+
+if TYPE_CHECKING:
+    from robustkit.attacks.protocols import Protocol
 
 SHARES = ("clean_accuracy", "robust_accuracy", "robust_accuracy_stored", "attack_success_rate")
 FIGURES = ("ece", "adaptive_ece", "mce", "brier", "nll", "signed_gap", "aurc")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scipy.stats import binom, hypergeom
-
-from robustkit.maths.intervals import Proportion, holm, proportion
+from robustkit.maths.intervals import Proportion, holm, proportion, tail
 from robustkit.report.document.report import Audit
 from robustkit.report.text import sentences
 from robustkit.report.text.failed_checks import failed_checks
@@ -145,6 +143,8 @@ def _small_radius(audit: Audit) -> Iterator[Risk]:
 
 
 def _weak_class(audit: Audit) -> Iterator[Risk]:
+    from scipy.stats import hypergeom  # takes longer to load than all else here
+
     whole = audit.worst_case.accuracy
     for row in sentences.ranked(audit):
         k, n = row.robust.k, row.robust.n
@@ -190,7 +190,7 @@ def _shared_failures(audit: Audit) -> Iterator[Risk]:
 def _p_above(audit: Audit, k: int, n: int, limit: float) -> float:
     """Returns the exact probability of `k` or more of `n` where the true share is no more than `limit`."""
     k, n = _effective(audit, k, n)
-    return float(binom.sf(k - 1, n, limit))
+    return tail(k, n, limit)
 
 
 def _effective(audit: Audit, k: int, n: int) -> tuple[int, int]:

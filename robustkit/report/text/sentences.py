@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robustkit.attacks.names import attack_name, strength
-from robustkit.attacks.protocols import PROTOCOLS
+from robustkit.attacks.names import STANDARD, attack_name, strength
 from robustkit.checks.diagnostic import check_name
 from robustkit.report.document.report import Audit, ClassRow, Report, SliceRow, ThreatModel
 from robustkit.report.text.words import EMPTY, interval, percent, shorten
@@ -112,7 +111,7 @@ def attacks_with_strength(audit: Audit) -> str:
 
 def is_standard(audit: Audit) -> bool:
     """Returns whether the attacks are those of a protocol that others can name and repeat."""
-    return audit.method.protocol.partition(" ")[0] in PROTOCOLS
+    return audit.method.protocol.partition(" ")[0] in STANDARD
 
 
 def protocol(audit: Audit) -> str:

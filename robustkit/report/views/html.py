@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from robustkit.attacks.names import attack_name
 from robustkit.base.settings import every, instance
+from robustkit.checks.convergence import last_tenth
 from robustkit.checks.diagnostic import check_name
-from robustkit.evaluation.checks_after_attacks import last_tenth
 from robustkit.report.custom_sections import Section
 from robustkit.report.document.gallery import GalleryItem
 from robustkit.report.document.report import Audit, Report

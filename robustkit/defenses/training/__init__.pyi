@@ -1,0 +1,21 @@
+"""Training: a recipe, one loop, guards against failures without an error, checkpoints that resume bit-exactly."""
+
+from .guards import Diverged, Finding
+from .last_layer import head_of, replace_head
+from .loop import Training, fit
+from .measurement import Epoch, Figures
+from .recipe import Recipe
+from .upkeep import TrainingProgress
+
+__all__ = [
+    "Diverged",
+    "Epoch",
+    "Figures",
+    "Finding",
+    "Recipe",
+    "Training",
+    "TrainingProgress",
+    "fit",
+    "head_of",
+    "replace_head",
+]

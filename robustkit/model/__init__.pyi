@@ -1,0 +1,7 @@
+"""The classifier and what it needs: the only place that knows input scaling, output kind, device."""
+
+from .bpda import BPDA
+from .classifier import Classifier
+from .weights import load_weights
+
+__all__ = ["BPDA", "Classifier", "load_weights"]

@@ -1,0 +1,5 @@
+"""Experiments on a finished evaluation: can its figures be trusted?"""
+
+from .closed_form import Finding, check_attack
+
+__all__ = ["Finding", "check_attack"]
