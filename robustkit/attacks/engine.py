@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.fit_memory import Splitter
+from robustkit.attacks.look import Look
+from robustkit.attacks.loss_path import LossPath
 from robustkit.attacks.rows import Problem, Rows, RowWise
-from robustkit.maths.losses import lead
-from robustkit.maths.norms import where_rows
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
 
@@ -24,7 +24,6 @@ _KEPT = (
     *("restart", "step", "steps", "queries", "steps_before", "queries_before"),
 )
 _RESULT = ("x", "x_adv", "position", "broken", "margin", "steps", "queries")
-_FAR = 1e30  # stands for an infinite margin, so that means stay finite
 
 
 class Engine:
@@ -71,11 +70,12 @@ class Engine:
         self.again: deque[Rows] = deque()  # samples whose next wave is due
         self.submitted = 0
         # Looking at the rows of a GPU makes the CPU wait for it, so there it is done every few steps only.
-        self.look_every = 1 if classifier.device.type == "cpu" else 8
+        self.at_hand = classifier.device.type == "cpu"
+        self.look_every = 1 if self.at_hand else 8
         self.ticks = 0
-        waves = 1 + -(-(attack.starts - 1) // self.wave)
-        looks = waves * (attack.steps_per_start + 1)
-        self._path = torch.zeros(2, looks, dtype=torch.float64, device=classifier.device)
+        self.side_by_side = attack.starts > 1 and self.wave > 1
+        self.look = Look(self.problem, attack.leaves_ball, nearest)
+        self.path = LossPath(attack.starts, attack.steps_per_start, self.wave, classifier.device)
 
     def submit(
         self, x: Tensor, ids: Tensor, goal: Tensor, clean: Tensor | None = None, rival: Tensor | None = None
@@ -130,7 +130,7 @@ class Engine:
 
     def path_sums(self) -> Tensor:
         """Returns the sums over all samples of which `loss_path` gives the means."""
-        return self._path[0] + self._path[1].cumsum(0)
+        return self.path.sums()
 
     def _admit(self) -> None:
         """Lets waiting samples in once a quarter of the batch is free, first those whose next wave is due."""
@@ -239,55 +239,21 @@ class Engine:
         point, before = rows.x_adv, self.classifier.tally.forwards
         moved = self.attack.step(self.problem, rows)
         spent = (self.classifier.tally.forwards - before) // len(rows)
-        return self._look(moved, point, spent)
+        return self.look(moved, point, spent)
 
     def _last_look(self, rows: Rows) -> Rows:
-        return self._look(rows.having(logits=self.problem.logits(rows, rows.x_adv)), rows.x_adv, self.problem.eot)
-
-    def _look(self, rows: Rows, point: Tensor, spent: int) -> Rows:
-        """Notes for every row not yet broken whether `point`, where `logits` were seen, breaks it or comes nearer."""
-        point = self.problem.threat.snap(point, rows.x)
-        logits = rows.logits.double()
-        gap = lead(logits, rows.goal)
-        # Scores that are not numbers are no prediction: untargeted they count as wrong, targeted as a miss.
-        predicted_goal = (logits.argmax(dim=1) == rows.goal) & ~gap.isnan()
-        gap = gap.nan_to_num(_FAR, _FAR, -_FAR)
-        gap, hit = (-gap, predicted_goal) if self.problem.targeted else (gap, ~predicted_goal)
-        if self.attack.leaves_ball:
-            inside = self.problem.threat.contains(point, rows.x)
-            gap, hit = torch.where(inside, gap, -torch.inf), hit & inside
-        unbroken = ~rows.done
-        better = unbroken & (hit | (gap > rows.margin))
-        distance = rows.distance
-        if self.nearest:
-            distance = torch.where(hit, self.problem.threat.distance(point, rows.x), torch.inf)
-            better = better | (distance < rows.distance)
-            distance = torch.minimum(distance, rows.distance)
-        return rows.without("logits").having(
-            best=where_rows(better, point, rows.best),
-            margin=torch.where(better, gap, rows.margin),
-            distance=distance,
-            hit=unbroken & hit,
-            broken=rows.broken | (unbroken & hit),
-            steps=rows.steps + unbroken,
-            queries=rows.queries + unbroken * spent,
-        )
+        return self.look(rows.having(logits=self.problem.logits(rows, rows.x_adv)), rows.x_adv, self.problem.eot)
 
     def _settle(self, rows: Rows) -> Rows:
-        """Ends all starts of a sample that one of them just broke, and adds its best margin to the path."""
-        hit, best, speaks = rows.hit, rows.margin.clamp(min=-_FAR), ~rows.done
-        if self.attack.starts > 1 and self.wave > 1:
+        """Ends all starts of a sample that one of them just broke, and notes what belongs into the path."""
+        hit = rows.broken & ~rows.done
+        if self.side_by_side and not (self.at_hand and not hit.any()):
             of = rows.position
-            hit = torch.zeros(self.submitted, dtype=torch.bool, device=of.device).index_fill(0, of[hit], True)[of]
-            best = torch.full((self.submitted,), -_FAR, dtype=best.dtype, device=of.device)
-            best = best.scatter_reduce(0, of, rows.margin, "amax")[of]
-            speaks = speaks & ((rows.restart == 0) | (rows.restart % self.wave == 1))
-        look = -(-rows.restart // self.wave) * (self.attack.steps_per_start + 1) + rows.step
-        # A sample that breaks leaves its last value in the path for all later looks; the others add theirs each time.
+            ended = torch.zeros(self.submitted, dtype=torch.uint8, device=of.device)
+            hit = ended.scatter_reduce(0, of, hit.to(ended.dtype), "amax")[of].bool()
         ends = hit | rows.quits
-        self._path[0].index_add_(0, look, torch.where(speaks & ~ends, best, 0))
-        self._path[1].index_add_(0, look, torch.where(speaks & ends, best, 0))
-        return rows.without("hit").having(done=rows.done | ends, step=rows.step + 1)
+        self.path.note(rows, ends, self.submitted)
+        return rows.having(done=rows.done | ends, step=rows.step + 1)
 
 
 def _result(rows: Rows) -> Rows:

@@ -47,7 +47,6 @@ class Rows:
         queries: Forward passes made in it (N,).
         steps_before: Steps made in the waves before (N,).
         queries_before: Forward passes made in these (N,).
-        hit: Whether the last look was the first success of the row (N,).
         done: Whether looks do not count any more (N,).
     """
 
@@ -72,7 +71,6 @@ class Rows:
     queries: Tensor
     steps_before: Tensor
     queries_before: Tensor
-    hit: Tensor
     done: Tensor
 
     def __init__(self, **tensors: Tensor) -> None:
@@ -92,7 +90,8 @@ class Rows:
         return tensor
 
     def __len__(self) -> int:
-        return len(next(iter(self.__dict__.values())))
+        first: Tensor = next(iter(self.__dict__.values()))
+        return first.shape[0]
 
     def having(self, **tensors: Tensor) -> Rows:
         """Returns these rows with some tensors added or replaced."""
