@@ -13,7 +13,8 @@ from robustkit.cli import run
 for words in ("plan --half-width 2%", "gate bundle --require robust_accuracy>=0", "report bundle -f html --out pages",
               "compare bundle bundle --out both"):
     code = run(words.split())
-    print(words.split()[0], code, sorted({"torch", "torchvision", "sklearn", "pandas"} & {*sys.modules}), file=sys.stderr)
+    loaded = sorted({"torch", "torchvision", "sklearn", "pandas"} & {*sys.modules})
+    print(words.split()[0], code, loaded, file=sys.stderr)
 """
 
 
