@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         testing,
     )
     from robustkit.attacks import Threat
-    from robustkit.bundle import save_bundle, verify
+    from robustkit.attacks.call import attack
+    from robustkit.bundle import load_bundle, save_bundle, verify
     from robustkit.evaluation import Evaluation, Ledger, merge_evaluations, minimal_distances, security_curve
     from robustkit.evaluator import evaluate
     from robustkit.model import BPDA, Classifier
@@ -42,6 +43,7 @@ __all__ = [
     "RobustkitError",
     "Threat",
     "__version__",
+    "attack",
     "attacks",
     "bundle",
     "checks",
@@ -49,6 +51,7 @@ __all__ = [
     "defenses",
     "evaluate",
     "evaluation",
+    "load_bundle",
     "loading",
     "maths",
     "merge_evaluations",
@@ -69,7 +72,9 @@ _HOMES = {
     "Evaluation": "evaluation",
     "Ledger": "evaluation",
     "Threat": "attacks",
+    "attack": "attacks.call",
     "evaluate": "evaluator",
+    "load_bundle": "bundle",
     "merge_evaluations": "evaluation",
     "minimal_distances": "evaluation",
     "save_bundle": "bundle",

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
-from robustkit.attacks.threat import Threat
+from robustkit.attacks.threat import Eps, Threat
 from robustkit.attacks.transfer import Transfer
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.memory import in_batches
@@ -48,6 +48,7 @@ from robustkit.evaluation.part import Part, Setup
 from robustkit.evaluation.progress import Progress
 from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.schedule import Meter, Share, cut
+from robustkit.maths.norms import Norm
 from robustkit.model.accelerate import faster
 from robustkit.model.classifier import Classifier, as_classifier
 from robustkit.model.weights import weights_sha256
@@ -62,6 +63,8 @@ def evaluate(
     data: Any,
     attacks: Sequence[Attack | str] | Attack | str | Protocol,
     *,
+    norm: Norm | None = None,
+    eps: Eps | None = None,
     batch_size: int = 256,
     limit: int | None = None,
     first: int | None = None,
@@ -85,6 +88,8 @@ def evaluate(
         classifier: The model; a bare module takes inputs in 0..1 and returns class scores.
         data: Whatever `robustkit.data.batches` reads: a Dataset, a pair (x, y), a loader, any iterable of (x, y[, id]).
         attacks: One or more of one threat, or a protocol; also by name, as "pgd:steps=40" or "autoattack:eps=4/255".
+        norm: Of attacks given by name; "Linf" where nothing says otherwise.
+        eps: Of attacks given by name, in the units of the inputs; "8/255" where nothing says otherwise.
         batch_size: Rows the model sees at once; halved when memory runs out.
         limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
         first: Only the first so many samples instead.
@@ -108,7 +113,7 @@ def evaluate(
         ThreatViolation: If an attack left its threat.
     """
     classifier = as_classifier(classifier)
-    protocol, threat = _attacks(attacks, classifier, data)
+    protocol, threat = _attacks(attacks, classifier, data, norm, eps)
     batch_size, limit, seed = sizes("evaluate", batch_size, limit, seed)
     _check(classifier, data, examples, progress, (accelerate, evidence), folder, finished)
     dataset = sampled(join_classes(classifier, data), limit, first, seed)
@@ -174,9 +179,11 @@ def _check(
     every("evaluate", "finished", finished, str, os.PathLike)
 
 
-def _attacks(attacks: Any, classifier: Classifier, data: Any) -> tuple[Protocol, Threat]:
+def _attacks(
+    attacks: Any, classifier: Classifier, data: Any, norm: Norm | None, eps: Eps | None
+) -> tuple[Protocol, Threat]:
     """Returns the attacks and their threat."""
-    protocol = as_protocol(attacks, partial(count_classes, "evaluate", classifier, data))
+    protocol = as_protocol(attacks, partial(count_classes, "evaluate", classifier, data), norm, eps)
     return protocol, common_threat(protocol.attacks, classifier)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ from robustkit.model.classifier import Classifier, as_classifier
 CLOSE = 0.1  # share of its clean lead that a sample is left with where longer attacks may still break it (docs/log.md)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adversarial:
     """What an attack found, row by row, in the order of the input.
 
@@ -45,6 +45,14 @@ class Adversarial:
     margin: Tensor
     distance: Tensor
     steps: Tensor
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yields `x_adv` and `success`, so that `x_adv, success = attack(model, x, y)` works."""
+        return iter((self.x_adv, self.success))
+
+    def __repr__(self) -> str:
+        """Returns how many rows were broken, and what the points look like."""
+        return f"Adversarial({int(self.success.sum())} of {len(self.success)} broken, x_adv {tuple(self.x_adv.shape)})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,36 +226,52 @@ class Attack(ABC):
         classifier, seed = as_classifier(model), known_seed(self.name, seed)
         batch_size = None if batch_size is None else integer(self.name, "batch_size", batch_size)
         with classifier.frozen():
-            x = classifier.accept(x)
-            classes = classifier.classes(x[:4])
-            labels = as_labels(y, classes)
-            goal = as_labels(self.goal(labels) if target is None else target, classes)
-            ids = torch.arange(len(x)) if ids is None else read_ids(ids, len(x))[0]
-            if not len(x) == len(labels) == len(goal) == len(ids):
-                raise ConfigurationError(
-                    f"{self.name}: expected as many labels, targets and ids as inputs, got {len(labels)}, {len(goal)} "
-                    f"and {len(ids)} for {len(x)} inputs; give one each"
-                )
-            engine = Engine(
-                self,
-                classifier,
-                seed=seed,
-                batch_size=batch_size or len(x),
-                targeted=target is not None or self.targeted,
-                nearest=self.minimal,
-            )
-            engine.submit(x, ids, goal)
-            done = Rows.join(list(engine.run(drain=True)))
-        done = done.take(done.position.argsort())
-        threat = self.threat(classifier)
-        threat.verify(done.x_adv, done.x, self.name)
+            x, goal, ids = self.read(classifier, x, y, target, ids)
+            targeted = target is not None or self.targeted
+            done = self.search(classifier, x, goal, ids, seed, batch_size or len(x), targeted, self.minimal)
         return Adversarial(
             x_adv=done.x_adv,
             success=done.broken,
             margin=done.margin,
-            distance=threat.distance(done.x_adv, done.x),
+            distance=self.threat(classifier).distance(done.x_adv, done.x),
             steps=done.steps,
         )
+
+    def read(
+        self, classifier: Classifier, x: Tensor, y: Tensor, target: Tensor | None, ids: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns accepted inputs, the goal of each row and its id; raises as a call does."""
+        x = classifier.accept(x)
+        classes = classifier.classes(x[:4])
+        labels = as_labels(y, classes)
+        goal = as_labels(self.goal(labels) if target is None else target, classes)
+        ids = torch.arange(len(x)) if ids is None else read_ids(ids, len(x))[0]
+        if not len(x) == len(labels) == len(goal) == len(ids):
+            raise ConfigurationError(
+                f"{self.name}: expected as many labels, targets and ids as inputs, got {len(labels)}, {len(goal)} "
+                f"and {len(ids)} for {len(x)} inputs; give one each"
+            )
+        return x, goal.to(classifier.device), ids.to(classifier.device)
+
+    def search(
+        self,
+        classifier: Classifier,
+        x: Tensor,
+        goal: Tensor,
+        ids: Tensor,
+        seed: int,
+        batch_size: int,
+        targeted: bool,
+        nearest: bool,
+        *margins: Tensor,
+    ) -> Rows:
+        """Returns the finished rows in the order given, their points inside the threat; see `Engine.submit`."""
+        engine = Engine(self, classifier, seed=seed, batch_size=batch_size, targeted=targeted, nearest=nearest)
+        engine.submit(x, ids, goal, *margins)
+        done = Rows.join(list(engine.run(drain=True)))
+        done = done.take(done.position.argsort())
+        self.threat(classifier).verify(done.x_adv, done.x, self.name)
+        return done
 
 
 def _has_steps(kind: type) -> bool:

@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from robustkit.attacks import APGD, FAB, FGSM, Noise, Square, create
-from robustkit.attacks.base import CLOSE, Attack
+from robustkit.attacks.base import CLOSE, Adversarial, Attack
 from robustkit.attacks.names import STANDARD, attack_name
 from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.registry import Registry
 from robustkit.base.settings import choice, every, instance, integer, read, split
+from robustkit.base.settings import seed as known_seed
 from robustkit.base.version import __version__
+from robustkit.maths.losses import lead
 from robustkit.maths.norms import NORMS, Norm
+from robustkit.model.classifier import Classifier, as_classifier
 
 TARGETS = 9  # the published number, for ten classes
 
@@ -50,6 +54,46 @@ class Protocol:
         """Returns the protocol with one more attack at the end, which a published one then says in its changes."""
         said = () if self.name == "custom" else (f"{attack_name(attack.label)} was added",)
         return dataclasses.replace(self, attacks=(*self.attacks, attack), changes=(*self.changes, *said))
+
+    def __call__(
+        self,
+        model: Classifier | nn.Module | Callable[[Tensor], Any],
+        x: Tensor,
+        y: Tensor,
+        *,
+        ids: Tensor | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> Adversarial:
+        """Returns what the attacks find between them: each goes after the rows that those before it did not break.
+
+        A row that is wrong, or at the target, before any attack is broken at distance 0. What is found is what
+        `robustkit.evaluate` finds on the same ids and seed.
+
+        Args and errors are those of an attack; see `Attack.__call__`.
+        """
+        first, size = self.attacks[0], None if batch_size is None else integer(self.name, "batch_size", batch_size)
+        classifier, seed = as_classifier(model), known_seed(self.name, seed)
+        with classifier.frozen():
+            x, goal, ids = first.read(classifier, x, y, None, ids)
+            size = size or max(len(x), 1)
+            with torch.no_grad():
+                logits = torch.cat([classifier.logits(rows) for rows in torch.split(x, size)])
+            clean = lead(logits.double(), goal)
+            x_adv, margin, steps = x.clone(), -clean if first.targeted else clean.clone(), torch.zeros_like(goal)
+            rival = torch.full_like(margin, -torch.inf)
+            success = (logits.argmax(1) == goal) == first.targeted
+            for attack in self.attacks:
+                if not len(at := (~success).nonzero().flatten()):
+                    break
+                margins = () if attack.targeted else (clean[at], rival[at])
+                done = attack.search(classifier, x[at], goal[at], ids[at], seed, size, attack.targeted, False, *margins)
+                steps[at] += done.steps
+                better = done.broken | (done.margin > rival[at])
+                at, done = at[better], done.take(better.nonzero().flatten())
+                x_adv[at], margin[at], rival[at], success[at] = done.x_adv, done.margin, done.margin, done.broken
+        distance = first.threat(classifier).distance(x_adv, x)
+        return Adversarial(x_adv=x_adv, success=success, margin=margin, distance=distance, steps=steps)
 
     def fingerprint(self, dtype: torch.dtype = torch.float32, versions: Mapping[str, Any] | None = None) -> str:
         """Returns 12 hexadecimal digits over attacks, all their settings, versions and precision.
@@ -124,25 +168,36 @@ def custom(attacks: Sequence[Attack]) -> Protocol:
 
 
 def as_protocol(
-    attacks: Sequence[Attack | str] | Attack | str | Protocol, classes: Callable[[], int] | None = None
+    attacks: Sequence[Attack | str] | Attack | str | Protocol,
+    classes: Callable[[], int] | None = None,
+    norm: Norm | None = None,
+    eps: Eps | None = None,
 ) -> Protocol:
     """Returns a protocol as it is, and one attack or a list of them as `custom` makes one of it.
 
     Args:
         attacks: A text stands for the protocol of that name, such as "fast" or "autoattack:norm=L2,eps=0.5", or for an
-            attack as `robustkit.attacks.create` makes it; within Linf 8/255 unless it says otherwise.
+            attack as `robustkit.attacks.create` makes it.
         classes: Tells how many classes the model has, for protocols by name.
+        norm: For what is given as text; Linf where neither says otherwise.
+        eps: For what is given as text; 8/255 where neither says otherwise.
 
     Raises:
         ConfigurationError: If it is something else, or no attack at all.
     """
+    given = {name: value for name, value in (("norm", norm), ("eps", eps)) if value is not None}
+    several: list[Any] = list(attacks) if isinstance(attacks, list | tuple) else [attacks]
+    if given and not any(isinstance(one, str) for one in several):
+        raise ConfigurationError(
+            f"attacks: expected {' and '.join(given)} only with attacks given by name, got attacks that have their own;"
+            " drop them, or give names"
+        )
     if isinstance(attacks, Protocol):
         return attacks
     if isinstance(attacks, str) and classes is not None and (name := attacks.partition(":")[0]) in KNOWN.names():
-        given: dict[str, Any] = read(f"protocol {name}", split(attacks)[1], ("norm", "eps", "strict"))
-        return get_protocol(name, **{"norm": "Linf", "eps": "8/255", **given}, classes=classes())
-    several: list[Any] = list(attacks) if isinstance(attacks, list | tuple) else [attacks]
-    made = [create(attack) if isinstance(attack, str) else attack for attack in several]
+        own: dict[str, Any] = read(f"protocol {name}", split(attacks)[1], ("norm", "eps", "strict"))
+        return get_protocol(name, **{"norm": "Linf", "eps": "8/255", **given, **own}, classes=classes())
+    made = [create(attack, **given) if isinstance(attack, str) else attack for attack in several]
     if not made:
         raise ConfigurationError("attacks: expected at least one attack, got none; such as [robustkit.attacks.PGD()]")
     every("attacks", "attacks", made, Attack)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from types import NoneType
+from typing import Any
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.lock import claimed, lock_file
@@ -23,7 +24,8 @@ from robustkit.base.settings import path as known_path
 from robustkit.bundle.keys import PrivateKey, read_private_key
 from robustkit.bundle.signing import build_statement, seal
 from robustkit.evaluation.result import Evaluation
-from robustkit.report import Artefact, Report, render_html, render_markdown, to_json
+from robustkit.model.classifier import Classifier
+from robustkit.report import Artefact, Report, build_audit, build_report, render_html, render_markdown, to_json
 from robustkit.report.document.manifest import NAME, PAGES, SIGNATURE, build_manifest, to_text, with_files
 from robustkit.report.document.open_audit import disagreement
 
@@ -32,6 +34,12 @@ _REPORT = re.compile(r"report\.(json|html|md)|ledger(-\w+)?\.csv")
 _DRAFT = re.compile(r"\.(.+\.)?[0-9a-f]{16}\.tmp/.*")  # left by a process that was killed
 _BEFORE = "earlier.json"  # in a draft: the manifest of the bundle that it replaces
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip archive can hold
+
+
+def save_evaluation(evaluation: Evaluation, classifier: Classifier, folder: str | Path, **named: Any) -> Path:
+    """Writes the bundle of one evaluation, see `Evaluation.save`, and returns the folder."""
+    report = build_report([build_audit(evaluation, classifier, **named)], title=named["name"], seed=evaluation.seed)
+    return save_bundle(report, evaluation, folder)
 
 
 def save_bundle(

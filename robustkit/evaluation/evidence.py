@@ -75,6 +75,10 @@ class Evidence:
                     found._points.setdefault(id, {})[role] = points[place]
         return found
 
+    def worst(self, ids: Sequence[int]) -> Tensor:
+        """Returns the worst points (N, ...) of samples."""
+        return torch.from_numpy(np.stack([self._points[id][WORST] for id in ids]))
+
     def tensors(self) -> tuple[dict[str, Index], list[Points]]:
         """Returns the columns of the file by name, one entry for each id in ascending order, and the points."""
         ids = sorted(self._points)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from robustkit.attacks.names import accuracy_name, measured_alone, strength
+from robustkit.base.errors import ConfigurationError
 from robustkit.checks.diagnostic import Diagnostic, Quality, complete, quality
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.checks_after_attacks import checks_after_attacks
@@ -19,6 +25,9 @@ from robustkit.evaluation.notebook_card import card
 from robustkit.evaluation.part import Part, Setup
 from robustkit.maths.calibration import Calibration, measure
 from robustkit.maths.intervals import Proportion, confidence_sequence, proportion
+from robustkit.model.classifier import as_classifier
+
+_REPORTS = "robustkit.bundle.save"  # stands floors above, and is loaded only where a report is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +164,60 @@ class Evaluation(Setup, Part):
         """How far the evaluation can be trusted; never part of the robust accuracy itself."""
         return quality(self.diagnostics)
 
+    def adversarial(self) -> tuple[Tensor, Tensor]:
+        """Returns the ids (N,) and the worst points (N, ...) of all samples, on the CPU, in the order of the ledger.
+
+        The worst point is the one on which the model is most clearly wrong, or least clearly right: `ledger.robust`
+        tells which. Of a sample that no attack was given, it is the clean input.
+
+        Raises:
+            ConfigurationError: If the points were not kept.
+        """
+        if self.evidence is None:
+            raise ConfigurationError("evaluation: expected the points, got none; evaluate with evidence=True")
+        ids = self.ledger["id"]
+        return torch.from_numpy(ids.copy()), self.evidence.worst(ids.tolist())
+
+    def summary(self) -> dict[str, Any]:
+        """Returns the figures by name, JSON-ready; shares as fractions with their counts and 95 % Wilson interval."""
+
+        def said(share: Proportion) -> dict[str, Any]:
+            return {"value": share.value, "k": share.k, "n": share.n, "interval": list(share.wilson)}
+
+        return {
+            "norm": self.threat.norm,
+            "eps": self.threat.radius,
+            "data": self.dataset.name,
+            "protocol": self.protocol.label,
+            "fingerprint": self.fingerprint,
+            "quality": self.quality,
+            "clean_accuracy": said(self.clean_accuracy),
+            "robust_accuracy": said(self.robust_accuracy),
+            "after": {run.label: said(self.accuracy(run.label)) for run in self.runs},
+            "ece": {"clean": self.calibration().ece.value, "attacked": self.calibration(attacked=True).ece.value},
+            "seconds": self.seconds,
+        }
+
+    def to_json(self) -> str:
+        """Returns the summary as JSON."""
+        return json.dumps(self.summary(), indent=2)
+
+    def save(self, folder: str | Path, model: Any, *, name: str = "model", **details: Any) -> Path:
+        """Writes the report and its evidence into a folder, which `robustkit.verify` checks, and returns the folder.
+
+        Args:
+            folder: A new one, or one that holds an earlier report.
+            model: What was evaluated.
+            name: What the report calls it.
+            **details: What else `robustkit.report.build_audit` takes, such as `weights`.
+
+        Raises:
+            ConfigurationError: If nothing can be written there.
+        """
+        write = import_module(_REPORTS).save_evaluation
+        path: Path = write(self, as_classifier(model), folder, name=name, **details)
+        return path
+
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
         """Returns the ledger as arrays by column name."""
         return self.ledger.to_dict()
@@ -177,6 +240,10 @@ class Evaluation(Setup, Part):
         ]
         shares = [("clean", self.clean_accuracy, False), *under, ("robust", self.robust_accuracy, True)]
         return card("Evaluation", notes, shares, doubt)
+
+    def __repr__(self) -> str:
+        """Returns the same, since the ledger has a row per sample."""
+        return f"<Evaluation: {self}; {self.protocol.label}, {self.quality}>"
 
     def __str__(self) -> str:
         """Returns clean and robust accuracy in one line."""
