@@ -108,6 +108,8 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
     check_folder(options["out"])
     settings = {name: options.pop(name) for name in defaults()}
     plan = Plan(recipe=recipe_of(config, settings), **options)
+    if plan.model.replace_head and plan.recipe.head:
+        plan = dataclasses.replace(plan, model=dataclasses.replace(plan.model, replace_head=plan.recipe.head))
     plan.goal()  # a wrong name or setting is said before anything is loaded
     with claimed(plan.out), keeping(plan.out, CHECKPOINT):
         loaded = plan.model.load()

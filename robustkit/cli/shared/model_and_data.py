@@ -106,7 +106,7 @@ class ModelOptions:
     device: str
     draws: int = 1
     batch_size: int = 256
-    replace_head: bool = False
+    replace_head: bool | str = False  # a text names the layer
     class_map: str | None = None
     select_classes: str | None = None
     label_column: str | None = None
@@ -250,8 +250,11 @@ class ModelOptions:
         return shape, guessed_classes(dataset)
 
     def _load_module(self, shape: tuple[int, ...] | None, classes: int | None) -> torch.nn.Module:
+        import torch
+
         from robustkit.defenses.training import replace_head
         from robustkit.loading.model import load_model
+        from robustkit.model.classifier import Classifier
         from robustkit.model.weights import note_of
 
         built_for = None if self.replace_head else classes
@@ -260,7 +263,9 @@ class ModelOptions:
             say(f"weights: {note}", err=True)
         if self.replace_head:
             assert classes is not None
-            replace_head(module, classes)
+            example = None if shape is None else torch.zeros(1, *shape)
+            named = self.replace_head if isinstance(self.replace_head, str) else None
+            replace_head(Classifier(module, select=self.output_key), classes, example=example, head=named)
         return module
 
 

@@ -57,6 +57,7 @@ class Recipe:
         inner_fp32: With bf16, whether the inner attack runs in float32 all the same.
         channels_last: Memory format of image models while they train; by default on the CPU only, where it is faster.
         head_epochs: First so many epochs train the last layer only (linear probe); the rest of the model is frozen.
+        head: Name of the last layer, such as fc, where a pass through the network does not tell.
         held_out: Share of the training samples kept for measuring and choosing, never trained on.
         val_limit: Most samples to measure on.
         val_steps: Steps of the PGD that measures.
@@ -96,6 +97,7 @@ class Recipe:
     inner_fp32: bool = False
     channels_last: Annotated[bool | None, _NONE] = None
     head_epochs: Annotated[int, Field(ge=0)] = 0
+    head: Annotated[str | None, _NONE] = None
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     val_limit: Count = 1000
     val_steps: Count = 10

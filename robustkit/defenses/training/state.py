@@ -20,7 +20,7 @@ from robustkit.defenses.training.checkpoint import Facts, Tensors
 from robustkit.defenses.training.clock import Clock
 from robustkit.defenses.training.distributed import Workers
 from robustkit.defenses.training.guards import Finding, diverged
-from robustkit.defenses.training.last_layer import train_only_head
+from robustkit.defenses.training.last_layer import head_of, train_only_head
 from robustkit.defenses.training.measurement import Epoch, Figures, measure
 from robustkit.defenses.training.optimizer import make_average, make_optimizer, make_schedule
 from robustkit.defenses.training.recipe import Recipe
@@ -51,6 +51,7 @@ class TrainingState:
         self.learnable = [p for p in self.module.parameters() if p.requires_grad]
         if not self.learnable:
             raise ConfigurationError("fit: expected a module with parameters to train, got none; wrap an nn.Module")
+        self.head = head_of(classifier, train.x[:1], recipe.head) if recipe.head_epochs else None
         self.workers = Workers(classifier)
         self.clock = Clock(recipe, self.workers.ranks)
         self.objective = objective
@@ -119,7 +120,7 @@ class TrainingState:
     def batches_left(self) -> Iterator[Minibatch]:
         """Yields the batches left in this epoch, until the run is stopped; the model is in training mode then."""
         while not self.epoch_done and not self.stopped:
-            train_only_head(self.module, self.epoch <= self.recipe.head_epochs, self.learnable)
+            train_only_head(self.module, self.head if self.epoch <= self.recipe.head_epochs else None, self.learnable)
             self.workers.share_gradients()
             yield self._minibatch()
 

@@ -69,12 +69,87 @@ def test_frozen_layers_keep_their_statistics_and_everything_else_is_in_training_
     norm, dropout, last = model[1], model[-2], model[-1]
     assert isinstance(norm, nn.BatchNorm2d)
     assert isinstance(dropout, nn.Dropout)
-    train_only_head(model, True, learnable)
+    train_only_head(model, str(len(model) - 1), learnable)
     assert [part.training for part in (model, norm, dropout, last)] == [True, False, True, True]
     assert {id(p) for p in model.parameters() if p.requires_grad} == set(map(id, last.parameters()))
-    train_only_head(model, False, learnable)
+    train_only_head(model, None, learnable)
     assert all(part.training for part in model.modules())
     assert all(p.requires_grad for p in model.parameters())
     learnable.pop(0).requires_grad_(False)  # what the caller froze stays frozen
-    train_only_head(model, False, learnable)
+    train_only_head(model, None, learnable)
     assert not next(model.parameters()).requires_grad
+
+
+class HeadFirst(nn.Module):
+    """Declares its head before its body, and a projection that nothing uses after both."""
+
+    def __init__(self, aside=False):
+        super().__init__()
+        self.head = nn.Linear(8, 5)
+        self.body = nn.Linear(6, 8)
+        self.unused = nn.Linear(8, 5)
+        self.aside = aside
+
+    def forward(self, x):
+        features = self.body(x).relu()
+        logits = self.head(features)
+        return (logits, self.unused(features)[:, :3]) if self.aside else logits
+
+
+@pytest.mark.parametrize("aside", [False, True])
+@pytest.mark.parametrize("example", [None, torch.rand(3, 6)])
+def test_the_head_is_the_layer_that_becomes_the_logits_wherever_it_was_declared(aside, example):
+    model = HeadFirst(aside)
+    classifier = Classifier(model, select=0) if aside else model
+    assert head_of(classifier, example) == "head"
+    assert replace_head(classifier, 7, example=example) == "head"
+    logits = model(torch.rand(2, 6))
+    assert (logits[0] if aside else logits).shape == (2, 7)
+    assert not model.head._forward_hooks
+
+
+def test_a_new_convolution_keeps_all_settings_of_the_old_one():
+    settings = {"stride": 2, "padding": 2, "dilation": 2, "padding_mode": "circular", "bias": False}
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, **settings), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    old = model[1]
+    assert replace_head(model, 7) == "1"
+    fresh = model[1]
+    for name in ("in_channels", "kernel_size", "stride", "padding", "dilation", "padding_mode", "groups", "bias"):
+        assert getattr(fresh, name) == getattr(old, name)
+    assert fresh.out_channels == 7
+    assert model(torch.rand(2, 3, 16, 16)).shape == (2, 7)
+
+
+def test_a_head_that_does_not_decide_the_number_of_logits_is_refused_and_left_as_it_was():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.BatchNorm1d(5))
+    old = model[1]
+    with pytest.raises(ConfigurationError, match=r"expected 7 logits with a new layer '1', got 0"):
+        replace_head(model, 7, example=torch.rand(2, 6))
+    assert model[1] is old
+
+
+def test_the_caller_may_name_the_head():
+    model = HeadFirst()
+    assert replace_head(model, 7, head="head") == "head"
+    with pytest.raises(ConfigurationError, match="did you mean 'head'"):
+        replace_head(model, 7, head="haed")
+    with pytest.raises(ConfigurationError, match=r"expected 5 logits with a new layer 'unused', got 7"):
+        replace_head(model, 5, head="unused", example=torch.rand(2, 6))
+
+
+def test_a_network_that_no_example_passes_through_asks_for_one():
+    class Odd(HeadFirst):
+        def forward(self, x):
+            return super().forward(x.reshape(-1, 6)[:2] if x.ndim == 5 else 1 / 0)
+
+    with pytest.raises(ConfigurationError, match=r"no pass through Odd to find it with; name it .head=. or give an ex"):
+        head_of(Odd())
+    assert head_of(Odd(), torch.rand(1, 1, 2, 3, 2)) == "head"
+
+
+def test_a_linear_probe_finds_a_head_that_was_declared_first():
+    model = HeadFirst()
+    body, head = model.body.weight.clone(), model.head.weight.clone()
+    fit(Classifier(model), torch.rand(20, 6), torch.arange(20) % 5, Standard(), epochs=1, head_epochs=1)
+    assert model.body.weight.equal(body)
+    assert not model.head.weight.equal(head)

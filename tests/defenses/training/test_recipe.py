@@ -59,7 +59,7 @@ def test_the_text_of_a_recipe_is_what_checkpoints_and_fingerprints_hold():
         "Recipe(epochs=10, batch_size=128, augment=None, optimizer='adamw', lr=0.01, momentum=0.9, nesterov=False,"
         " weight_decay=0.0005, l1=0.0, clip=None, schedule='one-cycle', milestones=(0.5, 0.75), gamma=0.1,"
         " restart_epochs=10, eps_warmup=0.0, average='none', ema_decay=0.999, swa_start=0.75, precision='fp32',"
-        " inner_fp32=False, channels_last=None, head_epochs=0, held_out=0.1, val_limit=1000, val_steps=10,"
+        " inner_fp32=False, channels_last=None, head_epochs=0, head=None, held_out=0.1, val_limit=1000, val_steps=10,"
         " eval_every=1, select='auto', patience=None, minutes=None, stop_after=None, on_catastrophic='stop',"
         " guard_every=200, save_minutes=10.0, trackers=(), seed=0)"
     )
