@@ -42,6 +42,17 @@ def diverged(epoch: int, batch: int, loss: float, lr: float) -> Diverged:
     )
 
 
+def usual_format(refusal: str) -> Finding:
+    """Returns the note that a model trains in the usual memory format because it refuses channels_last."""
+    return Finding(
+        "memory format",
+        1,
+        f"the model refuses channels_last ({refusal}) and trains in the usual order",
+        "write reshape instead of view to train faster, or channels_last=False to end this note",
+        fatal=False,
+    )
+
+
 def not_learning(epoch: Epoch, epochs: int, updates: int, shares: Sequence[float]) -> Finding | None:
     """Finds a model that still guesses after a quarter of the run and 30 updates.
 

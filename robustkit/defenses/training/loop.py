@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,14 @@ from robustkit.base.settings import flag, function, instance, path
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.training.batch_augmentation import BatchAugmentation
 from robustkit.defenses.training.early_stopping import EarlyStopping
-from robustkit.defenses.training.guards import Finding
+from robustkit.defenses.training.guards import Finding, usual_format
 from robustkit.defenses.training.measurement import Epoch, measuring_attack
 from robustkit.defenses.training.recipe import Recipe
 from robustkit.defenses.training.rollback import PROBES, Guard
 from robustkit.defenses.training.run_folder import RunFolder
-from robustkit.defenses.training.samples import read_samples
+from robustkit.defenses.training.samples import Samples, read_samples
 from robustkit.defenses.training.state import TrainingState
-from robustkit.defenses.training.training_mode import memory_format, training_mode
+from robustkit.defenses.training.training_mode import memory_format, training_mode, tried_format
 from robustkit.defenses.training.upkeep import TrainingProgress, Upkeep
 from robustkit.model.classifier import Classifier
 
@@ -95,6 +96,8 @@ def fit(
     augment, named = (None, {"augment": augment}) if isinstance(augment, str) else (augment, {})
     recipe = (recipe or Recipe()).having({**changes, **named})
     samples, classes = read_samples(classifier, x, y, ids, recipe)
+    layout, refusal = tried_format(classifier, memory_format(recipe, samples.x), recipe, samples.x[:2])
+    samples = samples if layout else dataclasses.replace(samples, x=samples.x.contiguous())
     train, held_out = samples.split(recipe.held_out, recipe.seed)
     validation = held_out.sample(recipe.val_limit, recipe.seed) if len(held_out) else train.sample(PROBES, recipe.seed)
 
@@ -103,28 +106,41 @@ def fit(
     files = RunFolder(folder, run, samples, about)
     if resume:
         files.resume(run)
+    if refusal and (note := usual_format(refusal)) not in run.findings:
+        run.findings.append(note)
     guard, early_stopping = Guard(run, validation), EarlyStopping(run, bool(len(held_out)))
     upkeep = Upkeep(run, files, progress)
 
-    with training_mode(classifier, memory_format(recipe, samples.x)), upkeep.patient(), room_for(recipe.batch_size):
-        for _ in run.epochs_left():
-            for batch in run.batches_left():
-                run.train_on(augmented(batch))
-                if not run.epoch_done:
-                    guard.look()
-                    upkeep.after_batch()
-            if run.epoch_done:
-                epoch = run.close_epoch(validation)
-                if guard.accepts(epoch):  # else it went back to before the end of the epoch
-                    early_stopping.judge(epoch)
-                    run.next_epoch()
-                guard.mark_safe()
-                upkeep.after_epoch()
+    with training_mode(classifier, layout), upkeep.patient(), room_for(recipe.batch_size):
+        _train(run, augmented, validation, guard, early_stopping, upkeep)
 
     guard.look_back()
     files.log(run)
     classifier.module.load_state_dict(run.final_weights())
     return Training(tuple(run.history), run.best, tuple(run.findings), run.stopped)
+
+
+def _train(
+    run: TrainingState,
+    augmented: BatchAugmentation,
+    validation: Samples,
+    guard: Guard,
+    early_stopping: EarlyStopping,
+    upkeep: Upkeep,
+) -> None:
+    for _ in run.epochs_left():
+        for batch in run.batches_left():
+            run.train_on(augmented(batch))
+            if not run.epoch_done:
+                guard.look()
+                upkeep.after_batch()
+        if run.epoch_done:
+            epoch = run.close_epoch(validation)
+            if guard.accepts(epoch):  # else it went back to before the end of the epoch
+                early_stopping.judge(epoch)
+                run.next_epoch()
+            guard.mark_safe()
+            upkeep.after_epoch()
 
 
 def _check_kinds(classifier: Any, objective: Any, recipe: Any, attack: Any, augment: Any, *rest: Any) -> None:

@@ -72,9 +72,9 @@ def read_samples(
         InvalidEvaluation: If the data leave the bounds or labels are no classes.
     """
     x = classifier.accept(x)
-    x = x.contiguous(memory_format=layout) if (layout := memory_format(recipe, x)) else x
     with classifier.frozen():
         classes = classifier.classes(x[:4])
+    x = x.contiguous(memory_format=layout) if (layout := memory_format(recipe, x)) else x
     if len(labels := as_labels(y, classes)) != len(x):
         raise InvalidEvaluation(f"fit: expected one label per sample, got {len(labels)} for {len(x)}; give one each")
     return Samples(x, labels.to(x.device), sample_ids(ids, len(x), x.device)), classes

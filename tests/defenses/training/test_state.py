@@ -72,7 +72,8 @@ def test_half_precision_reaches_the_model_and_spares_the_inner_attack_on_request
     for exact in (False, True):
         model = nn.Sequential(Notes(), *net())
         kinds.clear()
-        fit(Classifier(model), *data(), EVERY["pgd-at"], epochs=1, precision="bf16", inner_fp32=exact, **TINY)
+        plan = {**TINY, "epochs": 1, "precision": "bf16", "inner_fp32": exact, "channels_last": False}
+        fit(Classifier(model), *data(), EVERY["pgd-at"], **plan)
         training = {dtype for mode, dtype in kinds if mode}
         attacking = [
             dtype for mode, dtype in kinds[1:4] if not mode

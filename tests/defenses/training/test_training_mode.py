@@ -6,10 +6,12 @@ import pytest
 import torch
 from objective_rows import EVERY
 from tiny_training import TINY, data, net
+from torch import nn
 
+from robustkit.base.errors import ConfigurationError
 from robustkit.defenses import Standard, fit
 from robustkit.defenses.training import Recipe
-from robustkit.defenses.training.training_mode import memory_format, seed_dropout, training_mode
+from robustkit.defenses.training.training_mode import memory_format, seed_dropout, training_mode, tried_format
 from robustkit.model.classifier import Classifier
 
 
@@ -90,3 +92,39 @@ def test_dropout_repeats_with_seed_and_name_and_with_nothing_else():
     assert numbers(1, "a") == numbers(1, "a")
     assert numbers(1, "a") != numbers(2, "a")
     assert numbers(1, "a") != numbers(1, "b")
+
+
+class Views(nn.Module):
+    """Calls `view` behind a convolution, in training mode only if so asked."""
+
+    def __init__(self, always=True):
+        super().__init__()
+        self.conv, self.last, self.always = nn.Conv2d(3, 3, 3), nn.Linear(48, 4), always
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.last(x.view(len(x), -1) if self.always or self.training else x.flatten(1))
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_a_model_that_refuses_channels_last_trains_in_the_usual_order_with_a_note(always):
+    x, y = data()
+    x = x.expand(-1, 3, -1, -1)
+    result = fit(Classifier(Views(always)), x, y, EVERY["pgd-at"], epochs=1, **TINY)
+    (note,) = result.findings
+    assert "refuses channels_last (RuntimeError: view size is not compatible" in note.evidence
+    assert not note.fatal
+    assert fit(Classifier(Views()), x, y, Standard(), epochs=1, channels_last=False, **TINY).findings == ()
+    with pytest.raises(ConfigurationError, match=r"works with channels_last, got .*view size.*; leave channels_last"):
+        fit(Classifier(Views()), x, y, Standard(), epochs=1, channels_last=True, **TINY)
+
+
+def test_trying_a_memory_format_changes_nothing_and_is_not_blamed_for_what_fails_anyway():
+    model, x = net(), data()[0][:2]
+    classifier, before = Classifier(model), {name: value.clone() for name, value in model.state_dict().items()}
+    assert tried_format(classifier, torch.channels_last, Recipe(), x) == (torch.channels_last, None)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert model.training
+    assert classifier.tally.forwards == 0
+    broken = Classifier(nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(7, 4)))
+    assert tried_format(broken, torch.channels_last, Recipe(), x) == (torch.channels_last, None)
