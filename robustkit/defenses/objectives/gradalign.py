@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from robustkit.base.errors import ConfigurationError
@@ -55,7 +56,8 @@ class GradAlign(Wrapper):
         zero = torch.zeros_like(batch.ids)
         there = threat.random(batch.x, Stream(batch.seed, self.name), batch.ids, zero, zero)
         there = threat.project(there, batch.x, *threat.limits(batch.x))
-        with torch.autocast(classifier.device.type, enabled=False):
+        # The fused kernels of attention have no second derivative.
+        with torch.autocast(classifier.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
             here = _direction(classifier, batch.x, batch.y, create_graph=False)
             moved = _direction(classifier, there, batch.y, create_graph=True)
         cosine = (here * moved).sum(dim=1)
