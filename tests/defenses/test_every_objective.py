@@ -30,6 +30,7 @@ from robustkit.defenses import (
 )
 from robustkit.maths.losses import divergence
 from robustkit.model.classifier import Classifier
+from robustkit.model.small_models import create as small_model
 
 every = pytest.mark.parametrize("objective", EVERY.values(), ids=EVERY.keys())
 adversarial = pytest.mark.parametrize("objective", [o for n, o in EVERY.items() if n != "standard"])
@@ -263,6 +264,16 @@ def test_noise_fgsm_leaves_the_ball_but_not_the_box_and_moves_by_noise_plus_step
     assert noise.max() <= 1
 
 
+def test_noise_fgsm_clips_the_noise_before_the_step_so_that_the_step_is_felt_at_the_ends_of_the_range():
+    weight = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])  # the loss of class 1 falls with either coordinate
+    x = torch.ones(50, 2)
+    samples = Minibatch(x, torch.ones(50, dtype=torch.int64), torch.arange(50))
+    crafted = NFGSM(eps=0.1).crafted(Classifier(linear(weight)), samples)
+    # Noise of up to 0.2 points outwards half of the time: cut off first, it leaves the step its whole length.
+    assert crafted.max() <= 0.9 + 1e-6
+    assert crafted.isclose(torch.tensor(0.9)).double().mean() > 0.3
+
+
 def test_free_keeps_its_perturbation_from_batch_to_batch():
     classifier, memory = Classifier(smooth_cnn()), {}
     objective = Free(eps=0.1, m=3)
@@ -300,6 +311,15 @@ def test_a_linear_model_is_aligned_and_a_bent_one_is_not():
     aligned = gradient(bent, smooth_cnn(), samples)
     assert aligned[0] > plain[0]
     assert not same(aligned[1], plain[1])
+
+
+def test_alignment_reaches_the_weights_of_a_model_with_attention():
+    samples = Minibatch(torch.rand(3, 1, 8, 8, generator=generator(1)), labels(3), torch.arange(3))
+    model = small_model("vit:layers=1,width=8", (1, 8, 8), 4)
+    aligned = GradAlign(objective=FGSMRS(eps=0.1)).misalignment(Classifier(model), samples)
+    aligned.backward()
+    assert 0 < float(aligned.detach()) < 2
+    assert all(p.grad.any() for name, p in model.named_parameters() if "in_proj_weight" in name)
 
 
 def test_label_smoothing_is_torchs_own():

@@ -25,7 +25,8 @@ class NFGSM(Objective):
     """Cross entropy on the points of one step of `alpha` * eps from noise in the ball of `spread` * eps.
 
     de Jorge et al. 2022, arXiv 2202.01181, algorithm 1: the noise augments the data and the perturbation is not
-    projected onto the ball of eps, only onto the input range.
+    projected onto the ball of eps, only onto the input range: the noise before the step and the sum after it, as in
+    the authors' code (github.com/pdejorge/N-FGSM, train.py).
 
     Attributes:
         norm: "Linf", "L2" or "L1".
@@ -62,9 +63,9 @@ class NFGSM(Objective):
         # The noise may be wider than the input range, which Threat refuses for inputs in an input range.
         wide = Threat(norm=self.norm, eps=self.spread * radius, bounds=(-torch.inf, torch.inf))
         zero = torch.zeros_like(batch.ids)
-        noisy = wide.random(batch.x, Stream(batch.seed, self.name), batch.ids, zero, zero)
         low, high = classifier.bounds
-        grad = classifier.gradient(noisy.clamp(low, high), batch.y, get_loss("ce")).grad
+        noisy = wide.random(batch.x, Stream(batch.seed, self.name), batch.ids, zero, zero).clamp(low, high)
+        grad = classifier.gradient(noisy, batch.y, get_loss("ce")).grad
         return (noisy + self.alpha * radius * steepest(grad, self.norm, share=0.05)).clamp(low, high)
 
     def loss(self, classifier: Classifier, batch: Minibatch, x_adv: Tensor) -> Tensor:
