@@ -53,17 +53,21 @@ def usual_format(refusal: str) -> Finding:
     )
 
 
-def not_learning(epoch: Epoch, epochs: int, updates: int, shares: Sequence[float]) -> Finding | None:
+def not_learning(
+    epoch: Epoch, epochs: int, updates: int, shares: Sequence[float], before: Sequence[Epoch] = ()
+) -> Finding | None:
     """Finds a model that still guesses after a quarter of the run and 30 updates.
 
     Guessing costs the entropy of the labels, ln K for K balanced classes. A mean loss below 97 % of that, or a clean
-    accuracy clearly above that of the largest class, is learning.
+    accuracy clearly above that of the largest class, is learning. While the loss falls, to 0.02 % of that cost below
+    all epochs before, the finding is a warning: small rates and batches need longer than this.
 
     Args:
         epoch: The last epoch.
         epochs: How many there will be.
         updates: How many were made.
         shares: Share of every class in the training labels.
+        before: The epochs before it.
     """
     chance = -sum(share * math.log(share) for share in shares if share > 0)
     if epoch.number < max(2, epochs / 4) or updates < 30 or epoch.loss < 0.97 * chance:
@@ -72,13 +76,13 @@ def not_learning(epoch: Epoch, epochs: int, updates: int, shares: Sequence[float
     if figures and figures.clean > largest + 3 * math.sqrt(largest * (1 - largest) / figures.n):
         return None
     seen = f" and {100 * figures.clean:.1f} % clean accuracy" if figures else ""
-    return Finding(
-        "not learning",
-        epoch.number,
-        f"mean loss {epoch.loss:.3f}{seen}, where guessing costs {chance:.3f}",
-        "check that inputs and labels belong together; else lower lr, or let eps grow (eps_warmup)",
-        fatal=True,
-    )
+    evidence = f"mean loss {epoch.loss:.3f}{seen}, where guessing costs {chance:.3f}"
+    cure = "check that inputs and labels belong together; else lower lr, or let eps grow (eps_warmup)"
+    lowest = min((earlier.loss for earlier in before), default=-math.inf)
+    if falls := epoch.loss < lowest - 2e-4 * chance:
+        evidence += f" and the loss falls (before {lowest:.3f})"
+        cure = "train longer or raise lr; if that does not help, check that inputs and labels belong together"
+    return Finding("not learning", epoch.number, evidence, cure, fatal=not falls)
 
 
 def catastrophic(epoch: int, figures: Figures, best_robust: float) -> Finding | None:

@@ -68,7 +68,7 @@ class Recipe:
         minutes: Time limit; a run that reaches it stops, and resumes from its checkpoint.
         stop_after: Stop after this epoch, with the schedule laid out for all of them.
         on_catastrophic: What to do on catastrophic overfitting: stop, rollback (go back to the last healthy point and
-            make smaller, but more, steps), ignore.
+            make smaller, but more, steps), ignore (note it).
         guard_every: Updates between looks for catastrophic overfitting, beside the measurements.
         save_minutes: Time between checkpoints, beside the end of every epoch.
         trackers: Where to log beside the folder: tensorboard, mlflow.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from robustkit.defenses.training.checkpoint import Facts, Tensors
 from robustkit.defenses.training.guards import catastrophic, not_learning, robust_overfitting
 from robustkit.defenses.training.measurement import Epoch, Figures
@@ -23,7 +25,8 @@ class Guard:
     def __init__(self, run: TrainingState, samples: Samples) -> None:
         recipe = run.recipe
         self.run, self.probes, self.shares = run, samples.sample(PROBES, run.recipe.seed), run.train.shares()
-        self.active = run.defends and recipe.on_catastrophic != "ignore"
+        self.ignores = recipe.on_catastrophic == "ignore"
+        self.active = run.defends and not self.ignores
         self.safe: tuple[Tensors, Facts] | None = None
         self.mark_safe()
 
@@ -46,17 +49,29 @@ class Guard:
         """Judges a finished epoch; returns False if the run was rolled back to before its end."""
         run, recipe = self.run, self.run.recipe
         warming_up = epoch.number < recipe.eps_warmup
-        if epoch.figures and self.active and not warming_up and self._rolled_back(epoch.figures):
-            return False
-        finding = not_learning(epoch, recipe.epochs, epoch.number * run.updates, self.shares)
-        if finding and all(known.guard != finding.guard for known in run.findings):
-            run.findings.append(finding)
+        if epoch.figures and run.defends and not warming_up:
+            if self.ignores:
+                self._note(epoch.figures)
+            elif self._rolled_back(epoch.figures):
+                return False
+        finding = not_learning(epoch, recipe.epochs, epoch.number * run.updates, self.shares, run.history[:-1])
+        if finding:  # the newest of its kind says how it is now
+            run.findings = [*(known for known in run.findings if known.guard != finding.guard), finding]
         return True
 
     def look_back(self) -> None:
         """Looks for robust overfitting over the whole run."""
         finding = robust_overfitting(self.run.history, self.run.best)
         self.run.findings += [finding] if finding else []
+
+    def _note(self, figures: Figures) -> None:
+        """Notes where catastrophic overfitting that is to be ignored began."""
+        run = self.run
+        finding = catastrophic(run.epoch, figures, run.best_probe)
+        run.best_probe = max(run.best_probe, figures.robust)
+        if finding and all(known.guard != finding.guard for known in run.findings):
+            cure = f"ignored as asked; {finding.cure}"
+            run.findings.append(dataclasses.replace(finding, cure=cure, fatal=False))
 
     def _rolled_back(self, figures: Figures) -> bool:
         """Rolls back from catastrophic overfitting and returns True; stops the run where it may not."""

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from nets import images, labels, smooth_cnn
+from torch import nn
 
 from robustkit.defenses import Standard, fit
 from robustkit.defenses.training import Diverged, Epoch, Figures
@@ -58,6 +59,25 @@ def test_a_loss_of_guessing_after_a_quarter_of_the_run_is_not_learning():
     # With nine tenths of one class, guessing costs 0.325 and is right nine times in ten.
     assert not_learning(epoch(5, 0.33, clean=0.91), 20, 100, [0.9, 0.1]) is not None
     assert not_learning(epoch(5, 0.25, clean=0.91), 20, 100, [0.9, 0.1]) is None
+
+
+def test_a_loss_of_guessing_that_falls_is_a_warning():
+    first, second = Epoch(1, 2.3037, 0.1, 0.0), Epoch(2, 2.2990, 0.1, 0.0)
+    slow = not_learning(second, 2, 100, EVEN, [first])
+    assert not slow.fatal
+    assert "mean loss 2.299, where guessing costs 2.303 and the loss falls (before 2.304)" in str(slow)
+    assert not_learning(Epoch(2, 2.3034, 0.1, 0.0), 2, 100, EVEN, [first]).fatal  # noise
+    assert not_learning(Epoch(3, 2.3020, 0.1, 0.0), 2, 100, EVEN, [second, first]).fatal  # up and down again
+
+
+def test_a_small_network_at_a_small_rate_is_not_given_up_while_its_loss_falls():
+    torch.manual_seed(0)
+    x, y = torch.rand(150, 20), torch.arange(150) % 10
+    x[torch.arange(150), y] += 0.3
+    plan = {"optimizer": "sgd", "lr": 0.001, "momentum": 0.9, "batch_size": 4, "schedule": "constant"}
+    result = fit(Classifier(nn.Linear(20, 10), bounds=(0, 2)), x, y, Standard(), epochs=2, **plan)
+    assert result.epochs[1].loss < result.epochs[0].loss
+    assert [(finding.guard, finding.fatal) for finding in result.findings] == [("not learning", False)]
 
 
 def test_robust_overfitting_compares_the_best_epoch_with_the_last():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -200,11 +201,17 @@ def test_a_collapse_between_epochs_stops_a_run_that_defends_and_has_its_whole_ep
     assert (run.stopped, run.healthy, len(run.findings)) == (stopped, not stopped, int(bool(stopped)))
 
 
-def test_a_collapse_that_is_to_be_ignored_is():
+def test_a_collapse_that_is_to_be_ignored_is_noted_once():
     run = FakeRun(robust=0.1, on_catastrophic="ignore")
     guard(run).look()
-    assert guard(run).accepts(finished(robust=0.1))
+    watching = guard(run)
+    assert watching.accepts(finished(robust=0.1))
+    assert watching.accepts(finished(2, robust=0.1))
     assert not run.stopped
+    assert run.healthy
+    (note,) = run.findings
+    assert (note.guard, note.fatal) == ("catastrophic overfitting", False)
+    assert "ignored as asked" in note.cure
 
 
 def test_an_epoch_whose_eps_was_still_growing_is_not_judged():
@@ -253,6 +260,8 @@ def test_a_model_that_does_not_learn_is_told_once():
     watching.accepts(stuck)
     watching.accepts(stuck)
     assert [finding.guard for finding in run.findings] == ["not learning"]
+    watching.accepts(dataclasses.replace(stuck, number=6))
+    assert [finding.epoch for finding in run.findings] == [6]  # not one that it recovered from
 
 
 def test_at_the_end_the_run_is_searched_for_robust_overfitting():
