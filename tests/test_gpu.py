@@ -91,7 +91,7 @@ def test_memory_stays_flat():
     assert torch.cuda.max_memory_allocated(GPU) <= 1.01 * once
 
 
-@pytest.mark.parametrize("spec", ["free:m=2", "awp+trades:steps=3", "gradalign+fgsm-rs"])
+@pytest.mark.parametrize("spec", ["free:m=2", "awp:warmup=0+trades:steps=3", "gradalign+fgsm-rs"])
 def test_training_runs_on_the_models_device_and_resumes(spec, tmp_path):
     def train(**arguments):
         classifier = Classifier(create("cnn", (1, 8, 8), 10).to(GPU))

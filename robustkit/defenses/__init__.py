@@ -97,7 +97,8 @@ def create(spec: str, norm: Norm = "Linf", eps: Eps = "8/255") -> Objective:
     Args:
         spec: A name, ours or a plug-in's, or the address of a class, `package.module:Class`; then optionally a colon
             and settings `name=value` parted by commas; settings of the inner PGD (steps, step_size, ...) too, which
-            makes 10 steps otherwise. Wrappers stand in front, joined by "+".
+            makes 10 steps otherwise. Wrappers stand in front, joined by "+"; what is not typed is as in their papers
+            for what they wrap.
         norm: Norm of the threat model.
         eps: Its radius.
 
@@ -106,9 +107,15 @@ def create(spec: str, norm: Norm = "Linf", eps: Eps = "8/255") -> Objective:
     """
     instance("objective", "the text", spec, str)
     *wrappers, core = spec.split("+")
-    objective = _create(core, {"norm": norm, "eps": eps})
-    for wrapper in reversed(wrappers):
-        objective = _create(wrapper, {"objective": objective})
+    wrapped = split(core, OBJECTIVES)[0]
+    kinds = [KNOWN.find(split(wrapper, OBJECTIVES)[0]) for wrapper in wrappers]
+    given: dict[str, Any] = {"norm": norm, "eps": eps}
+    for kind in kinds:
+        given |= kind.wrapped_settings.get(wrapped, {}) if issubclass(kind, Wrapper) else {}
+    objective = _create(core, given)
+    for wrapper, kind in reversed(list(zip(wrappers, kinds, strict=True))):
+        own = kind.own_settings.get(wrapped, {}) if issubclass(kind, Wrapper) else {}
+        objective = _create(wrapper, {**own, "objective": objective})
     return objective
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -73,6 +74,11 @@ class Objective(ABC):
     def inner(self) -> Attack | None:
         """The attack whose norm and eps it defends against; None where it trains on clean inputs."""
         return None
+
+    @property
+    def idle_epochs(self) -> int:
+        """How many epochs pass before it does what it is named for."""
+        return 0
 
     @property
     def replays(self) -> int:
@@ -147,9 +153,20 @@ class Wrapper(Objective):
 
     Attributes:
         objective: The one it wraps.
+        own_settings: Its settings around an objective of some name, where its paper has others than its defaults; used
+            where an objective is spelled as a text.
+        wrapped_settings: The same for the settings of that objective.
     """
 
     objective: Objective
+
+    own_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    wrapped_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    @property
+    def idle_epochs(self) -> int:
+        """As the wrapped objective."""
+        return self.objective.idle_epochs
 
     @property
     def inner(self) -> Attack | None:

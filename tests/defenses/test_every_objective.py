@@ -27,6 +27,7 @@ from robustkit.defenses import (
     PGDTraining,
     Standard,
     create,
+    fit,
 )
 from robustkit.maths.losses import divergence
 from robustkit.model.classifier import Classifier
@@ -354,6 +355,25 @@ def test_texts_name_objectives_and_settings_of_their_inner_attack():
     core = FGSMRS(norm="L2", eps=0.5, alpha=1, random_start=False)
     assert nested == AWP(objective=GradAlign(objective=core, weight=0.1), gamma=0.005)
     assert create("awp+standard") == AWP(objective=Standard())
+
+
+def test_wrappers_spelled_as_a_text_have_the_settings_of_their_papers_unless_others_are_typed():
+    assert (create("awp+trades").gamma, create("awp+trades").warmup) == (0.005, 10)
+    assert (create("awp+pgd-at").gamma, create("awp+pgd-at").warmup) == (0.01, 0)
+    assert create("awp:warmup=2+trades").warmup == 2
+    core = create("gradalign+fgsm-rs").objective
+    assert core == GradAlign().objective
+    assert create("awp+gradalign+fgsm-rs").objective.objective == core
+    assert create("gradalign+fgsm-rs:alpha=1.25,random_start=true").objective == FGSMRS()
+    assert create("fgsm-rs") == FGSMRS()
+
+
+def test_a_run_that_would_end_before_its_objective_begins_is_refused():
+    classifier = Classifier(smooth_cnn(dtype=torch.float32))
+    with pytest.raises(
+        ConfigurationError, match="more epochs than the 10 after which awp begins, got 10; train"
+    ):
+        fit(classifier, images(8, torch.float32), labels(8), create("awp+trades"), epochs=10)
 
 
 @pytest.mark.parametrize(

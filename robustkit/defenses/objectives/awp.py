@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,8 @@ class AWP(Wrapper):
     and not on the moved ones.
 
     Attributes:
-        gamma: Relative size of the move, >= 0 (0.01 for PGD training, 0.005 for TRADES in the paper).
-        warmup: Epochs before it begins (10 for TRADES in the paper).
+        gamma: Relative size of the move, >= 0: 0.01 for PGD training, 0.005 for TRADES, which "awp+trades" means.
+        warmup: Epochs before it begins: 0 for PGD training, 10 of 200 for TRADES, which "awp+trades" means.
     """
 
     objective: Objective = field(default_factory=PGDTraining)
@@ -36,11 +36,17 @@ class AWP(Wrapper):
 
     name: ClassVar[str] = "awp"
     source: ClassVar[str] = "Wu et al. 2020, arXiv 2004.05884"
+    own_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {"trades": {"gamma": 0.005, "warmup": 10}}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         between(self.name, "gamma", self.gamma, "[0, inf)")
         integer(self.name, "warmup", self.warmup, least=0)
+
+    @property
+    def idle_epochs(self) -> int:
+        """`warmup`, or longer where the wrapped objective waits longer."""
+        return max(self.warmup, super().idle_epochs)
 
     def backward(self, classifier: Classifier, batch: Minibatch) -> Tensor:
         """Adds the gradient at the moved weights and returns the loss there."""

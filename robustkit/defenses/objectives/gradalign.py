@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class GradAlign(Wrapper):
     without a gradient do not count, and the term is computed in full precision.
 
     Attributes:
-        objective: By default FGSM from the clean input, as in the paper.
+        objective: By default FGSM from the clean input, as in the paper; "gradalign+fgsm-rs" means the same.
         weight: Lambda, >= 0 (0.2 at 8/255 on CIFAR-10 in the paper).
     """
 
@@ -35,6 +36,7 @@ class GradAlign(Wrapper):
 
     name: ClassVar[str] = "gradalign"
     source: ClassVar[str] = "Andriushchenko & Flammarion 2020, arXiv 2007.02617"
+    wrapped_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fgsm-rs": {"alpha": 1.0, "random_start": False}}
 
     def __post_init__(self) -> None:
         super().__post_init__()

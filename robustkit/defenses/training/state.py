@@ -40,7 +40,8 @@ class TrainingState:
         attack: The attack that measures; None where only clean accuracy counts.
 
     Raises:
-        ConfigurationError: If no parameter of the model requires a gradient.
+        ConfigurationError: If no parameter of the model requires a gradient, or the run is shorter than the warm-up of
+            the objective.
     """
 
     def __init__(
@@ -51,6 +52,11 @@ class TrainingState:
         self.learnable = [p for p in self.module.parameters() if p.requires_grad]
         if not self.learnable:
             raise ConfigurationError("fit: expected a module with parameters to train, got none; wrap an nn.Module")
+        if objective.idle_epochs >= recipe.epochs:
+            raise ConfigurationError(
+                f"fit: expected more epochs than the {objective.idle_epochs} after which {objective.name} begins, got"
+                f" {recipe.epochs}; train longer, or set its warmup lower (awp:warmup=0+...)"
+            )
         self.head = head_of(classifier, train.x[:1], recipe.head) if recipe.head_epochs else None
         self.workers = Workers(classifier)
         self.clock = Clock(recipe, self.workers.ranks)
