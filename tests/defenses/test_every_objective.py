@@ -370,9 +370,7 @@ def test_wrappers_spelled_as_a_text_have_the_settings_of_their_papers_unless_oth
 
 def test_a_run_that_would_end_before_its_objective_begins_is_refused():
     classifier = Classifier(smooth_cnn(dtype=torch.float32))
-    with pytest.raises(
-        ConfigurationError, match="more epochs than the 10 after which awp begins, got 10; train"
-    ):
+    with pytest.raises(ConfigurationError, match="more epochs than the 10 after which awp begins, got 10; train"):
         fit(classifier, images(8, torch.float32), labels(8), create("awp+trades"), epochs=10)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
 from robustkit.base.memory import room_for
@@ -22,11 +22,11 @@ from robustkit.defenses.training.measurement import Epoch, measuring_attack
 from robustkit.defenses.training.recipe import Recipe
 from robustkit.defenses.training.rollback import PROBES, Guard
 from robustkit.defenses.training.run_folder import RunFolder
-from robustkit.defenses.training.samples import Samples, read_samples
+from robustkit.defenses.training.samples import Samples, read_columns, read_samples
 from robustkit.defenses.training.state import TrainingState
 from robustkit.defenses.training.training_mode import memory_format, training_mode, tried_format
 from robustkit.defenses.training.upkeep import TrainingProgress, Upkeep
-from robustkit.model.classifier import Classifier
+from robustkit.model.classifier import Classifier, as_classifier
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Training:
 
 
 def fit(
-    classifier: Classifier,
-    x: Tensor,
-    y: Tensor,
-    objective: Objective,
+    classifier: Classifier | nn.Module,
+    x: Any,
+    y: Any = None,
+    objective: Objective | None = None,
     recipe: Recipe | None = None,
     *,
     ids: Tensor | None = None,
@@ -72,9 +72,11 @@ def fit(
     of every batch; see `robustkit.defenses.training.distributed`. A checkpoint may be resumed by any number of them.
 
     Args:
-        classifier: The model, wrapped; only its weights change. Parameters with requires_grad False stay as they are.
-        x: Training inputs (N, ...) within the bounds.
-        y: Labels (N,).
+        classifier: The model, wrapped, or a bare module that takes inputs in 0..1; only its weights change. Parameters
+            with requires_grad False stay as they are.
+        x: Training inputs (N, ...) within the bounds, a tensor or array; or samples with their labels: whatever
+            `robustkit.data.batches` reads, such as a TensorDataset, a DataLoader or a pair (x, y). All are read first.
+        y: Labels (N,), left out where `x` has them: the objective may then come in their place.
         objective: What to minimise.
         recipe: How to train.
         ids: Sample ids (N,), the positions by default.
@@ -92,9 +94,13 @@ def fit(
         InvalidEvaluation: If the data leave the bounds or labels are no classes.
         Diverged: If the loss becomes NaN or infinite.
     """
+    if isinstance(y, Objective):
+        y, objective, recipe = None, y, recipe or objective  # type: ignore[assignment]
     _check_kinds(classifier, objective, recipe, attack, augment, folder, resume, about, progress)
     augment, named = (None, {"augment": augment}) if isinstance(augment, str) else (augment, {})
     recipe = (recipe or Recipe()).having({**changes, **named})
+    classifier, objective = as_classifier(classifier), cast(Objective, objective)
+    x, y, ids = (x, y, ids) if y is not None else read_columns(classifier, x, ids)
     samples, classes = read_samples(classifier, x, y, ids, recipe)
     layout, refusal = tried_format(classifier, memory_format(recipe, samples.x), recipe, samples.x[:2])
     samples = samples if layout else dataclasses.replace(samples, x=samples.x.contiguous())
@@ -146,7 +152,7 @@ def _train(
 def _check_kinds(classifier: Any, objective: Any, recipe: Any, attack: Any, augment: Any, *rest: Any) -> None:
     """Raises ConfigurationError where an argument of `fit` is of the wrong kind; None is fine where it is optional."""
     folder, resume, about, progress = rest
-    instance("fit", "classifier", classifier, Classifier, fix="wrap the model: Classifier(model)")
+    instance("fit", "classifier", classifier, Classifier, nn.Module, fix="give the network itself")
     instance("fit", "objective", objective, Objective, fix="such as robustkit.defenses.Standard()")
     instance("fit", "recipe", recipe, Recipe, NoneType)
     instance("fit", "attack", attack, Attack, NoneType)

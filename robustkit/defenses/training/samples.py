@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.data.dataset import read_ids
+from robustkit.data.dataset import batches, check_bounds, read_ids
+from robustkit.data.given import as_dataset
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import codes, stratified
 from robustkit.defenses.training.recipe import Recipe
@@ -60,6 +62,19 @@ class Samples:
         for tensor in (self.ids, self.y, self.x):
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def read_columns(classifier: Classifier, data: Any, ids: Any = None) -> tuple[Tensor, Tensor, Any]:
+    """Returns inputs, labels and ids of data in any form that `robustkit.data.batches` reads; `ids` take precedence.
+
+    Raises:
+        ConfigurationError: If a second reading gives something else, or the data are in other bounds than the model.
+        InvalidEvaluation: If there are no samples with labels in it.
+    """
+    dataset = as_dataset(data, classifier.bounds)
+    check_bounds("fit", dataset, classifier.bounds)
+    batch = next(batches(dataset, 2**31))
+    return batch.x, batch.y, batch.ids if ids is None else ids
 
 
 def read_samples(

@@ -9,12 +9,14 @@ import pytest
 import torch
 from nets import digits, robust_accuracy
 from objective_rows import EVERY
-from tiny_training import same
+from tiny_training import TINY, data, net, same
+from torch.utils.data import DataLoader, TensorDataset
 
 from robustkit.attacks import PGD
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.dataset import batches
 from robustkit.defenses import FGSMRS, TRADES, Free, PGDTraining, Standard, fit
-from robustkit.defenses.training import Finding, clock, rollback
+from robustkit.defenses.training import Finding, Recipe, clock, rollback
 from robustkit.defenses.training.early_stopping import EarlyStopping
 from robustkit.loading.data import load_data
 from robustkit.model.classifier import Classifier
@@ -76,3 +78,29 @@ def test_the_last_batch_of_an_epoch_is_looked_at_with_the_epoch_and_not_before(t
     heard = []
     trained(Standard(), epochs=2, progress=lambda now: heard.append((now.epoch, now.batch)))
     assert heard == [(1, 1), (1, 2), (1, 3), (2, 0), (2, 1), (2, 2), (2, 3), (2, 0)]
+
+
+def test_a_bare_module_and_samples_in_every_usual_form_train_alike():
+    x, y = data()
+    first = None
+    for arguments in [
+        (x, y, Standard()),
+        (x.numpy(), y.numpy(), Standard()),
+        ((x, y), Standard()),
+        (TensorDataset(x, y), Standard()),
+        (DataLoader(TensorDataset(x, y), 7, shuffle=True), Standard()),
+        (TensorDataset(x, y), Standard(), Recipe(epochs=1, **TINY)),
+    ]:
+        model = net()
+        model.load_state_dict({name: torch.ones_like(value) for name, value in model.state_dict().items()})
+        plan = {} if isinstance(arguments[-1], Recipe) else {"epochs": 1, **TINY}
+        assert len(fit(model, *arguments, **plan).epochs) == 1
+        first = first or model.state_dict()
+        assert same(first, model.state_dict())
+
+
+def test_samples_without_labels_or_without_an_objective_are_refused():
+    with pytest.raises(InvalidEvaluation, match="data: expected"):
+        fit(net(), data()[0], objective=Standard())
+    with pytest.raises(ConfigurationError, match="expected objective to be a Objective, got None"):
+        fit(net(), *data())
