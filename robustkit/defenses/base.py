@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.threat import parse_eps
+from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import choice, instance, settle, wrong
+from robustkit.data.labels import as_labels
 from robustkit.maths.norms import NORMS
 from robustkit.maths.random_numbers import Stream
-from robustkit.model.classifier import Classifier
+from robustkit.model.classifier import Classifier, as_classifier
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,18 @@ class Minibatch:
         return self.x + scale * noise.to(self.x.dtype)
 
 
+def _for_any_loop(batch_loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Returns the loss of a batch, which may also be called with a model, inputs and labels."""
+
+    @functools.wraps(batch_loss)
+    def loss(self: Objective, classifier: Any, batch: Any, x_adv: Any) -> Tensor:
+        if isinstance(batch, Minibatch):
+            return batch_loss(self, classifier, batch, x_adv)
+        return self.loss_on(classifier, batch, x_adv)
+
+    return loss
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
     """What training minimises on one batch: a frozen value whose fields are its configuration.
@@ -59,6 +74,11 @@ class Objective(ABC):
 
     name: ClassVar[str]
     source: ClassVar[str]
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if "loss" in vars(cls):
+            cls.loss = _for_any_loop(cls.loss)  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         settle(self.name, self)
@@ -81,6 +101,11 @@ class Objective(ABC):
         return 0
 
     @property
+    def keeps_memory(self) -> bool:
+        """Whether it needs `remember` and the memory of a Minibatch from one batch to the next."""
+        return False
+
+    @property
     def replays(self) -> int:
         """How many updates each batch serves for in a row."""
         return 1
@@ -96,14 +121,79 @@ class Objective(ABC):
         return batch.x
 
     @abstractmethod
-    def loss(self, classifier: Classifier, batch: Minibatch, x_adv: Tensor) -> Tensor:
+    def loss(self, classifier: Any, batch: Any, x_adv: Any) -> Tensor:
         """Returns the mean loss, a scalar that can be differentiated with respect to the weights.
 
+        A sub-class says what that is for a clean batch and what `craft` returned for it. Called with a model, inputs
+        and labels instead, as in `objective.loss(model, x, y).backward()`, it crafts by itself: see `loss_on`.
+
         Args:
-            classifier: In training mode.
-            batch: The clean batch.
-            x_adv: What `craft` returned for it.
+            classifier: A Classifier in training mode; or a module.
+            batch: The clean Minibatch; or inputs (N, ...).
+            x_adv: What `craft` returned for it; or labels (N,).
         """
+
+    def loss_on(
+        self,
+        model: Classifier | nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        ids: Tensor | None = None,
+        seed: int | None = None,
+        epoch: int | None = None,
+        memory: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Returns the loss for anybody's own loop: its `backward()` leaves the gradient that `fit` would follow.
+
+        Inputs are crafted in eval mode, and nothing of the model changes meanwhile; then the loss is taken in the mode
+        that the model is in. Where an objective takes its gradient elsewhere (AWP) or learns from it (free), the
+        gradient is computed here and handed on by `backward()`.
+
+        Args:
+            model: A Classifier, or a bare module that takes inputs in 0..1.
+            x: Inputs (N, ...) within the bounds.
+            y: Labels (N,), or their probabilities (N, K) where `takes_mixed_labels`.
+            ids: Sample ids (N,), the positions by default.
+            seed: Of all random numbers; by default drawn from torch's generator.
+            epoch: From 1; by default past every warm-up.
+            memory: What `free` needs: one dict for the whole run, and `replays` calls in a row for every batch.
+
+        Raises:
+            ConfigurationError: If the objective needs a memory, or labels of another kind.
+            InvalidEvaluation: If inputs leave the bounds or labels are no classes.
+        """
+        if self.keeps_memory and memory is None:
+            raise ConfigurationError(
+                f"{self.name}: expected memory, one dict for the whole run, got none; call loss_on(model, x, y,"
+                f" memory=memory) {self.replays} times in a row for every batch"
+            )
+        classifier = as_classifier(model)
+        x = classifier.accept(x)
+        if not (isinstance(y, Tensor) and y.is_floating_point() and self.takes_mixed_labels):
+            y = as_labels(y, classifier.num_classes)
+        ids = torch.arange(len(x)) if ids is None else ids
+        seed = int(torch.randint(2**63 - 1, ())) if seed is None else seed
+        epoch = self.idle_epochs + 1 if epoch is None else epoch
+        kept = {} if memory is None else memory
+        batch = Minibatch(x, y.to(x.device), ids.to(x.device), seed, epoch, kept)
+        if type(self).backward is Objective.backward and not self.keeps_memory:
+            return self.loss(classifier, batch, self.crafted(classifier, batch))
+        return self._handed_on(classifier, batch)
+
+    def _handed_on(self, classifier: Classifier, batch: Minibatch) -> Tensor:
+        """Returns a loss whose gradient is the one that `backward` finds."""
+        weights = [p for p in classifier.module.parameters() if p.requires_grad]
+        kept = [weight.grad for weight in weights]
+        try:
+            for weight in weights:
+                weight.grad = None
+            loss = self.backward(classifier, batch)
+            pairs = [(weight, weight.grad) for weight in weights if weight.grad is not None]
+        finally:
+            for weight, grad in zip(weights, kept, strict=True):
+                weight.grad = grad
+        return loss + sum(((weight - weight.detach()) * grad).sum() for weight, grad in pairs)
 
     def remember(self, classifier: Classifier, batch: Minibatch, x_adv: Tensor) -> None:  # noqa: B027
         """Keeps in `batch.memory` what the next batch needs; gradients, also of `x_adv`, are there."""
@@ -172,6 +262,11 @@ class Wrapper(Objective):
     def inner(self) -> Attack | None:
         """As the wrapped objective."""
         return self.objective.inner
+
+    @property
+    def keeps_memory(self) -> bool:
+        """As the wrapped objective."""
+        return self.objective.keeps_memory
 
     @property
     def replays(self) -> int:

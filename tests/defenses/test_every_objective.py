@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from robustkit.attacks import FGSM, PGD
 from robustkit.attacks.threat import parse_eps
-from robustkit.base.errors import ConfigurationError
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.defenses import (
     AWP,
     FGSMRS,
@@ -321,6 +321,51 @@ def test_alignment_reaches_the_weights_of_a_model_with_attention():
     aligned.backward()
     assert 0 < float(aligned.detach()) < 2
     assert all(p.grad.any() for name, p in model.named_parameters() if "in_proj_weight" in name)
+
+
+@every
+def test_in_anybodys_own_loop_its_loss_leaves_the_gradient_of_its_backward_pass(objective):
+    samples = batch(dtype=torch.float32, epoch=objective.idle_epochs + 1, seed=5)
+    torch.manual_seed(0)
+    loss, grads, buffers = gradient(objective, smooth_cnn(dtype=torch.float32), samples)
+    model = smooth_cnn(dtype=torch.float32)
+    model[0].weight.grad = torch.ones_like(model[0].weight)  # of an earlier step: gradients add up
+    options = {"memory": {}} if objective.keeps_memory else {}
+    here = objective.loss_on(model, samples.x, samples.y, seed=5, **options)
+    assert model[0].weight.grad.eq(1).all()
+    here.backward()
+    model[0].weight.grad -= 1
+    torch.testing.assert_close(here.detach(), loss, rtol=1e-6, atol=1e-7)
+    for weight, expected in zip(model.parameters(), grads, strict=True):
+        torch.testing.assert_close(weight.grad, expected, rtol=1e-4, atol=1e-6)
+    assert all(value.equal(buffers[name]) for name, value in model.named_buffers())
+    assert model.training
+
+
+@adversarial
+def test_two_lines_of_a_plain_loop_train_a_bare_module(objective):
+    model, x, y = smooth_cnn(dtype=torch.float32), images(6, torch.float32), labels(6)
+    torch.manual_seed(0)
+    optimizer, memory = torch.optim.Adam(model.parameters(), 3e-3), {}
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = objective.loss_on(model, x, y, memory=memory) if objective.keeps_memory else objective.loss(model, x, y)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    assert not objective.keeps_memory or memory["delta"].any()
+
+
+def test_a_loop_of_ones_own_is_told_what_it_forgot():
+    model, x, y = smooth_cnn(dtype=torch.float32), images(6, torch.float32), labels(6)
+    with pytest.raises(ConfigurationError, match=r"free: expected memory, .* memory=memory\) 8 times in a row"):
+        Free().loss(model, x, y)
+    with pytest.raises(InvalidEvaluation, match="they look normalised"):
+        PGDTraining().loss(model, x * 4 - 2, y)
+    with pytest.raises(InvalidEvaluation, match="labels: expected"):
+        MART().loss(model, x, y.float())
 
 
 def test_label_smoothing_is_torchs_own():

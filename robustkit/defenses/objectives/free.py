@@ -55,6 +55,11 @@ class Free(Objective):
         return PGD(norm=self.norm, eps=self.eps, steps=self.m, step_size=self.step * parse_eps(self.eps))
 
     @property
+    def keeps_memory(self) -> bool:
+        """Yes: delta."""
+        return True
+
+    @property
     def replays(self) -> int:
         """`m`."""
         return self.m
