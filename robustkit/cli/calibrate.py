@@ -64,5 +64,7 @@ def command(model: ModelOptions, method: str, fit_share: float, samples: Choice,
     console = screen.out()
     screen.print_titled(console, f"{loaded.spec} on {len(judge)} samples, calibrated on {len(fit)} others", table)
     if method == "temperature":
-        console.print(f"  temperature {settings['temperature']:.4g}")
+        console.print(f"  temperature {settings['temperature']:#.4g}")
+    if calibrated.note:
+        console.print(f"  {calibrated.note}", soft_wrap=True)
     say(f"  model {out}")

@@ -23,6 +23,7 @@ from robustkit.model.classifier import Classifier, as_classifier
 
 Array = NDArray[np.float64]
 HOTTEST, COLDEST = 1e4, 1e-4
+FOLDS, MOST = 5, 5000  # of the cross-validation, and the rows it looks at
 
 
 class Calibrator(nn.Module):
@@ -31,6 +32,9 @@ class Calibrator(nn.Module):
     Args:
         model: A Classifier, or a bare model that takes inputs in 0..1.
         parameters: The numbers of the map, by name; tensors or nested lists.
+
+    Attributes:
+        note: Why `calibrate` kept the map that changes nothing, or "".
     """
 
     name: ClassVar[str]
@@ -39,6 +43,7 @@ class Calibrator(nn.Module):
     def __init__(self, model: Classifier | nn.Module | Callable[[Tensor], Any], **parameters: Any) -> None:
         super().__init__()
         self.model = Logits(model)
+        self.note = ""
         for name, value in parameters.items():
             known = [known for known in self.__annotations__ if known not in vars(nn.Module)]
             choice(f"calibrator {self.name}", "number", name, known)
@@ -55,6 +60,14 @@ class Calibrator(nn.Module):
         if isinstance(value, bool) or found.shape != shape or not bool((found.isfinite() & (found > low)).all()):
             raise wrong(f"calibrator {self.name}", name, value, kind)
         return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns logits (N, K) for `x` (N, ...)."""
+        return self.mapped(self.model(x))
+
+    @abstractmethod
+    def mapped(self, logits: Tensor) -> Tensor:
+        """Returns the map of the model's logits (N, K)."""
 
     @classmethod
     @abstractmethod
@@ -80,9 +93,8 @@ class Temperature(Calibrator):
     name = "temperature"
     temperature: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns logits (N, K) for `x` (N, ...)."""
-        logits: Tensor = self.model(x)
+    def mapped(self, logits: Tensor) -> Tensor:
+        """Returns logits (N, K)."""
         return logits / self.temperature.to(logits.dtype)
 
     @classmethod
@@ -110,22 +122,25 @@ class Temperature(Calibrator):
 class VectorScaling(Calibrator):
     """Each class's logit with a factor and an offset of its own: answers can change.
 
-    Guo et al. 2017, arXiv 1706.04599, section 4.2.
+    Guo et al. 2017, arXiv 1706.04599, section 4.2, with a prior: around the best temperature, factors and offsets
+    deviate by `SPREAD` (Gaussian), which counts as much as one sample's doubt. Without it, 2 K numbers follow the noise
+    of few samples, and for classes that can be told apart they grow without end.
     """
+
+    SPREAD: ClassVar[float] = 0.5
 
     name = "vector"
     keeps_answers = False
     scale: Tensor
     offset: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns logits (N, K) for `x` (N, ...)."""
-        logits: Tensor = self.model(x)
+    def mapped(self, logits: Tensor) -> Tensor:
+        """Returns logits (N, K)."""
         return logits * self.scale.to(logits.dtype) + self.offset.to(logits.dtype)
 
     @classmethod
     def fit(cls, logits: Array, y: NDArray[np.int64]) -> dict[str, Any]:
-        """Returns the convex problem's solution by L-BFGS, begun at the best temperature."""
+        """Returns the strictly convex problem's solution by L-BFGS, begun at the best temperature."""
         size, start = logits.shape[1], 1 / Temperature.fit(logits, y)["temperature"]
         level = logits * start  # the unknowns are then near 1 and 0, whatever the scale of the logits
         truth = np.eye(size)[y]
@@ -133,9 +148,12 @@ class VectorScaling(Calibrator):
         def objective(unknown: Array) -> tuple[float, Array]:
             scaled = level * unknown[:size] + unknown[size:]
             residual = (softmax(scaled, axis=1) - truth) / len(y)
-            return _nll(scaled, y), np.concatenate([(residual * level).sum(axis=0), residual.sum(axis=0)])
+            away, weight = unknown - begin, 1 / (len(y) * cls.SPREAD**2)
+            slope = np.concatenate([(residual * level).sum(axis=0), residual.sum(axis=0)]) + weight * away
+            return _nll(scaled, y) + weight / 2 * float(away @ away), slope
 
-        found = minimize(objective, np.concatenate([np.ones(size), np.zeros(size)]), jac=True, method="L-BFGS-B")
+        begin = np.concatenate([np.ones(size), np.zeros(size)])
+        found = minimize(objective, begin, jac=True, method="L-BFGS-B")
         return {"scale": (found.x[:size] * start).tolist(), "offset": found.x[size:].tolist()}
 
     @classmethod
@@ -156,9 +174,8 @@ class Isotonic(Calibrator):
     given: Tensor
     honest: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns log-probabilities (N, K) for `x` (N, ...)."""
-        logits: Tensor = self.model(x)
+    def mapped(self, logits: Tensor) -> Tensor:
+        """Returns log-probabilities (N, K)."""
         with torch.no_grad():
             p = logits.double().softmax(dim=1)
             given, honest = self.given.double(), self.honest.double()  # the module may have been cast
@@ -202,8 +219,9 @@ def calibrate(
 ) -> Calibrator:
     """Returns the model with a calibrator fitted on held-out samples; the model itself is left as it was.
 
-    The negative log-likelihood of these samples never rises: where the fit would raise it, the map that changes nothing
-    is kept.
+    The map must lower the negative log-likelihood of samples that it was not fitted on, by more than one standard error
+    in five-fold cross-validation (where that lacks wrong answers, by Akaike's criterion), and never raise that of all;
+    else the map that changes nothing is kept, and `note` of the calibrator says so.
 
     Args:
         model: A Classifier, or a bare model that takes inputs in 0..1.
@@ -221,13 +239,57 @@ def calibrate(
     kind, classifier = CALIBRATORS[method], as_classifier(model)
     before, labels = held_out(classifier, x, y, batch_size)
     answers, classes = labels.cpu().numpy(), before.shape[1]
-    calibrated = kind(classifier, **kind.fit(before.cpu().numpy(), answers)).to(classifier.device)
+    logits = before.cpu().numpy()
+    calibrated = kind(classifier, **kind.fit(logits, answers)).to(classifier.device)
     view = Classifier(calibrated, bounds=classifier.bounds, output="logits")
     after, _ = held_out(view, x, y, batch_size)
-    if bool(cross_entropy(after, labels) <= cross_entropy(before, labels)):
+    note = _why_not(kind, logits, answers)
+    if not note and bool(cross_entropy(after, labels) <= cross_entropy(before, labels)):
         return calibrated
-    return kind(classifier, **kind.unchanged(classes)).to(classifier.device)
+    unchanged = kind(classifier, **kind.unchanged(classes)).to(classifier.device)
+    unchanged.note = note or f"{method} would raise the loss of the samples it was fitted on; the model is unchanged"
+    return unchanged
+
+
+def _why_not(kind: type[Calibrator], logits: Array, y: NDArray[np.int64]) -> str:
+    """Returns why the map does not help on samples that it was not fitted on, or "" where it does."""
+    order = np.random.default_rng(0).permutation(len(y))[:MOST]
+    logits, y = logits[order], y[order]
+    fold, gains = np.arange(len(y)) % FOLDS, np.zeros(len(y))
+    for number in range(min(FOLDS, len(y))):
+        apart = fold == number
+        try:
+            found = kind(nn.Identity(), **kind.fit(logits[~apart], y[~apart]))
+        except InvalidEvaluation:  # all wrong answers are in one fold
+            return _too_few(kind, logits, y)
+        with torch.no_grad():
+            after = found.mapped(torch.from_numpy(logits[apart])).numpy()
+        gains[apart] = _losses(logits[apart], y[apart]) - _losses(after, y[apart])
+    if gains.mean() > gains.std() / math.sqrt(len(y)):
+        return ""
+    loss = _nll(logits, y)
+    return (
+        f"{kind.name} does not help on samples that it was not fitted on (cross-validated negative log-likelihood"
+        f" {loss:.3f} before, {loss - gains.mean():.3f} after); the model is unchanged, give more samples"
+    )
+
+
+def _too_few(kind: type[Calibrator], logits: Array, y: NDArray[np.int64]) -> str:
+    """Judges by Akaike's criterion, twice as strictly, where there are too few wrong answers to cross-validate."""
+    numbers = kind.fit(logits, y)
+    with torch.no_grad():
+        after = kind(nn.Identity(), **numbers).mapped(torch.from_numpy(logits)).numpy()
+    gain = float((_losses(logits, y) - _losses(after, y)).sum())
+    if gain > 2 * sum(np.size(value) for value in numbers.values()):
+        return ""
+    wrong = int((logits.argmax(axis=1) != y).sum())
+    return f"{kind.name}: {wrong} wrong among {len(y)} answers are too few to fit it; the model is unchanged"
+
+
+def _losses(logits: Array, y: NDArray[np.int64]) -> Array:
+    losses: Array = -log_softmax(logits, axis=1)[np.arange(len(y)), y]
+    return losses
 
 
 def _nll(logits: Array, y: NDArray[np.int64]) -> float:
-    return float(-log_softmax(logits, axis=1)[np.arange(len(y)), y].mean())
+    return float(_losses(logits, y).mean())
