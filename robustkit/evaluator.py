@@ -47,7 +47,7 @@ from robustkit.evaluation.merge import finished as finish
 from robustkit.evaluation.part import Part, Setup
 from robustkit.evaluation.progress import Progress
 from robustkit.evaluation.result import Evaluation
-from robustkit.evaluation.schedule import Meter, Share, cut
+from robustkit.evaluation.schedule import Meter, Share, cut, placed
 from robustkit.maths.norms import Norm
 from robustkit.model.accelerate import faster
 from robustkit.model.classifier import Classifier, as_classifier
@@ -88,8 +88,8 @@ def evaluate(
         classifier: The model; a bare module takes inputs in 0..1 and returns class scores.
         data: Whatever `robustkit.data.batches` reads: a Dataset, a pair (x, y), a loader, any iterable of (x, y[, id]).
         attacks: One or more of one threat, or a protocol; also by name, as "pgd:steps=40" or "autoattack:eps=4/255".
-        norm: Of attacks given by name; "Linf" where nothing says otherwise.
-        eps: Of attacks given by name, in the units of the inputs; "8/255" where nothing says otherwise.
+        norm: Of attacks given by name that do not say it; "Linf" by default.
+        eps: The same, in the units of the inputs; "8/255" by default.
         batch_size: Rows the model sees at once; halved when memory runs out.
         limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
         first: Only the first so many samples instead.
@@ -102,7 +102,7 @@ def evaluate(
         examples: How many broken samples to keep with their worst points, one of each class first.
         evidence: Keep the points behind the outcomes in memory, for `robustkit.save_bundle`.
         shard: Do one share only, (index from 0, count); `robustkit.merge_evaluations` puts them together.
-        folder: Write what is finished there, once a minute and at the end. Processes share it.
+        folder: Write what is finished there, every few seconds and at the end. Processes share it.
         finished: Folders with finished parts to take over: `folder` to resume, those of all shards to merge.
         probes: Check the evaluation on so many samples afterwards; 64 are enough, 0 is "reliable with remarks" at best.
         tuning: What the model was tuned on, data or a report's data SHA-256; audited samples among them are counted.
@@ -127,20 +127,16 @@ def evaluate(
     given = {"limit": limit, "first": first, "batch size": batch_size, "examples": examples, "evidence": evidence}
     setup, search = _set_up(classifier, protocol, threat, dataset, head, seed, stopping.early, size, accelerate, given)
     parts = Parts(setup, Part.empty(setup, examples, evidence), folder, finished)
-    known = here.told(parts.take_over)
+    chunk, known = Chunk(setup, classifier, search, batch_size, meter.tell), here.told(parts.take_over)
     meter.begin(parts.taken, size if stopping.early else share.rows(size, batch_size, known))
-    chunk, place = Chunk(setup, classifier, search, batch_size, meter.tell), 0
     with parts.kept():
-        for batch in chain([head], stream):
+        for place, batch in placed(chain([head], stream)):
             if share.mine(place in known):
-                part = chunk.run(batch, place, Part.empty(setup, examples, evidence))
-                parts.add(part)
-                meter.add(part)
+                meter.add(parts.add(chunk.run(batch, place, Part.empty(setup, examples, evidence))))
             elif place in known and here.first:
                 parts.check(_hash(classifier, batch))
             probe.offer(batch, place)
-            place += len(batch)
-    whole = finish(setup, parts.whole(here), found=tuple(found), total=place, stopped=stopping.reason)
+    whole = finish(setup, parts.whole(here), found=tuple(found), total=place + len(batch), stopped=stopping.reason)
     return dataclasses.replace(probe.run(whole, chunk.batch_size, meter), seconds=meter.seconds)
 
 

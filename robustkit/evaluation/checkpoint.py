@@ -122,13 +122,14 @@ class Parts:
         self.held += self.taken
         return {int(place) for part in self.taken for place in part.places}
 
-    def add(self, part: Part) -> None:
-        """Notes a finished part, and writes all that wait every few seconds."""
+    def add(self, part: Part) -> Part:
+        """Notes a finished part, writes all that wait every few seconds, and returns the part."""
         self.held = [*self.held, part] if len(self.held) < _MANY else [joined([*self.held, part])]
         if self.folder:
             self.waiting.append(part)
             if time.monotonic() - self.written >= EVERY:
                 self.write()
+        return part
 
     def write(self) -> None:
         """Writes all that wait into one new file, whole or not at all."""

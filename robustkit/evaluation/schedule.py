@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -146,3 +146,11 @@ def _join(parts: list[Batch]) -> Batch:
     x, y, ids = (torch.cat(column) for column in zip(*((p.x, p.y, p.ids) for p in parts), strict=True))
     names = [name for p in parts for name in (p.names or map(str, p.ids.tolist()))]
     return Batch(x, y, ids, names if any(p.names for p in parts) else None)
+
+
+def placed(stream: Iterable[Batch]) -> Iterator[tuple[int, Batch]]:
+    """Yields every batch behind the place of its first sample among all."""
+    place = 0
+    for batch in stream:
+        yield place, batch
+        place += len(batch)
