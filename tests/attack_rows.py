@@ -2,7 +2,7 @@
 
 from nets import smooth_cnn
 
-from robustkit.attacks import APGD, DDN, FAB, FGSM, FMN, MIFGSM, PGD, Foolbox, Noise, Square, Transfer
+from robustkit.attacks import APGD, DDN, FAB, FGSM, FMN, MIFGSM, PGD, Foolbox, HopSkipJump, Noise, Square, Transfer
 from robustkit.attacks.base import Attack
 from robustkit.model.classifier import Classifier
 
@@ -18,6 +18,7 @@ ROWS: list[Attack] = [
     FAB(eps=0.2, steps=3, targets=2, restarts=2),
     *(FMN(norm=norm, eps=0.2, steps=8, restarts=3) for norm in FMN.norms),
     DDN(eps=0.2, steps=8, restarts=3),
+    *(HopSkipJump(norm=norm, eps=0.2, steps=2, looks=6) for norm in ("Linf", "L1")),
     *(Transfer(surrogate=Classifier(smooth_cnn(seed=3)), norm=norm, eps=0.2) for norm in Transfer.norms),
     Foolbox(attack="LinfDeepFoolAttack", eps=0.2),
     Foolbox(attack="LinfPGD", eps=0.2, options=(("steps", 3),)),

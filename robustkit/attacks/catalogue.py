@@ -12,6 +12,7 @@ from robustkit.attacks.fab import FAB
 from robustkit.attacks.fgsm import FGSM
 from robustkit.attacks.fmn import FMN
 from robustkit.attacks.foolbox import Foolbox
+from robustkit.attacks.hop_skip_jump import HopSkipJump
 from robustkit.attacks.mifgsm import MIFGSM
 from robustkit.attacks.noise import Noise
 from robustkit.attacks.pgd import PGD
@@ -35,6 +36,7 @@ __all__ = [
     "Adversarial",
     "Attack",
     "Foolbox",
+    "HopSkipJump",
     "Noise",
     "Square",
     "Threat",

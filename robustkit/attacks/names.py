@@ -23,6 +23,7 @@ _NAMES = {
     "fab-t": "FAB-T",
     "fgsm": "FGSM",
     "fmn": "FMN",
+    "hop-skip-jump": "HopSkipJump",
     "mifgsm": "MI-FGSM",
     "noise": "Random noise",
     "pgd": "PGD",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from robustkit.attacks import APGD, FGSM, PGD, Noise, Square
+from robustkit.attacks import APGD, FGSM, PGD, HopSkipJump, Noise, Square
 from robustkit.attacks.base import Attack
 from robustkit.attacks.names import attack_name
 from robustkit.attacks.protocols import TARGETS
@@ -31,6 +31,7 @@ from robustkit.probes.samples import Outcome, Subset, not_run
 
 STEPS, QUERIES = 20, 300  # of the probes' own attacks
 WATCHED, SMOOTH, PLANTS, REPLANTED = 8, 32, 10, 30  # samples that the dearer experiments look at
+SURVIVORS, WALK, LOOKS = 16, 15, 50  # samples, steps and first looks of the attack on labels alone
 UNBOUNDED = 0.1  # share that may survive unbounded eps
 
 
@@ -236,7 +237,22 @@ def own_gradient(subset: Subset) -> Outcome:
         return not_run(("Q24",), "a stochastic model" if len(some) else "no sample is initially correct")
     ids = some.ids.to(some.x.device)
     found = first_order(some.classifier, some.x, some.y, ids, some.threat, some.seed, some.batch_size)
-    return Outcome((first_order_diagnostic(found, some.y, some.unbroken),))
+    told = first_order_diagnostic(found, some.y, some.unbroken)
+    if told.status == "fail" and len(left := subset.take(subset.unbroken)):
+        told = replace(told, message=f"{told.message}; {_by_labels(subset, left.first(SURVIVORS))}")
+    return Outcome((told,))
+
+
+def _by_labels(subset: Subset, few: Subset) -> str:
+    """Returns what an attack on labels alone, which no gradient misleads, leaves of `few` that survived the others."""
+    walk = HopSkipJump(**subset.common, steps=WALK, looks=LOOKS)
+    broken, survived = int(few.attack(walk).sum()), int(subset.unbroken.sum())
+    least = 100 * survived * (1 - broken / len(few)) / len(subset)
+    return (
+        f"{attack_name(walk.label)}, which needs labels alone, breaks {broken} of {len(few)} samples that survived:"
+        f" expect a robust accuracy of at most {least:.0f} %, not {100 * survived / len(subset):.0f} %, on the"
+        f" {len(subset)} samples looked at"
+    )
 
 
 def plants(subset: Subset) -> Outcome:
