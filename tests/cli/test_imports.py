@@ -11,7 +11,7 @@ CODE = """
 import sys
 from robustkit.cli import run
 for words in ("plan --half-width 2%", "gate bundle --require robust_accuracy>=0", "report bundle -f html --out pages",
-              "compare bundle bundle --out both"):
+              "compare bundle bundle --out both", "train --help"):
     code = run(words.split())
     loaded = sorted({"torch", "torchvision", "sklearn", "pandas"} & {*sys.modules})
     print(words.split()[0], code, loaded, file=sys.stderr)
@@ -22,4 +22,4 @@ def test_a_command_that_asks_no_model_loads_no_torch(in_folder):
     write(in_folder / "bundle")
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     said = [line for line in done.stderr.splitlines() if line.endswith("]")]
-    assert said == ["plan 0 []", "gate 0 []", "report 0 []", "compare 0 []"], done.stderr
+    assert said == ["plan 0 []", "gate 0 []", "report 0 []", "compare 0 []", "train 0 []"], done.stderr

@@ -1,0 +1,19 @@
+"""Packages whose names are those of one of their modules, loaded with the first of them that is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def offered_by(module: str) -> Callable[[str], Any]:
+    """Returns a package's `__getattr__`, which takes the names in `__all__` of `module`."""
+
+    def find(name: str) -> Any:
+        found = import_module(module)
+        if name in ("__all__", *found.__all__):
+            return getattr(found, name)
+        raise AttributeError(f"module {module.rpartition('.')[0]!r} has no attribute {name!r}")
+
+    return find
