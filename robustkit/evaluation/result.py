@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,11 @@ from robustkit.maths.calibration import Calibration, measure
 from robustkit.maths.intervals import Proportion, confidence_sequence, proportion
 from robustkit.model.classifier import as_classifier
 
-_REPORTS = "robustkit.bundle.save"  # stands floors above, and is loaded only where a report is written
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# These stand floors above, and are loaded only where a report is written or a figure drawn.
+_REPORTS, _PLOTS = "robustkit.bundle.save", "robustkit.plots"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +222,18 @@ class Evaluation(Setup, Part):
         write = import_module(_REPORTS).save_evaluation
         path: Path = write(self, as_classifier(model), folder, name=name, **details)
         return path
+
+    def plot(self, *, class_names: Sequence[str] | None = None) -> Figure:
+        """Returns a figure of the usual six plots of `robustkit.plots`; `plot().savefig("six.png")` writes it.
+
+        Args:
+            class_names: In the order of the class indices; by default those of the data.
+
+        Raises:
+            ConfigurationError: If matplotlib is not installed, or there are names of another number of classes.
+        """
+        figure: Figure = import_module(_PLOTS).overview(self, class_names=class_names)
+        return figure
 
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
         """Returns the ledger as arrays by column name."""
