@@ -164,7 +164,8 @@ def _confused_pairs(evaluation: Evaluation, pairs: Sequence[tables.ConfusedPair]
     ticks = np.arange(len(pairs))
     ax.barh(ticks - 0.2, [pair.clean for pair in pairs], 0.38, color=CLEAN, label="clean")
     ax.barh(ticks + 0.2, [pair.attacked for pair in pairs], 0.38, color=ATTACKED, label="under attack")
-    ax.set_yticks(ticks, [f"{plain(pair.label, 16)} as {plain(pair.answer, 16)}" for pair in pairs])
+    names = [f"{plain(pair.label, 16)} as {plain(pair.answer, 16)}" for pair in pairs]
+    ax.set_yticks(ticks, names, size=row_size(ax, len(names)))
     ax.invert_yaxis()
     ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="samples")
