@@ -140,7 +140,12 @@ def instance(who: str, setting: str, value: object, *kinds: type, fix: str = "co
         ConfigurationError: If it is not.
     """
     if not isinstance(value, kinds):
-        raise wrong(who, setting, value, " or ".join(_NAMES.get(kind) or f"a {kind.__name__}" for kind in kinds), fix)
+        raise wrong(who, setting, value, " or ".join(map(_called, kinds)), fix)
+
+
+def _called(kind: type) -> str:
+    name = kind.__name__
+    return _NAMES.get(kind) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def interval(who: str, setting: str, value: object) -> tuple[float, float]:

@@ -102,5 +102,5 @@ def test_a_bare_module_and_samples_in_every_usual_form_train_alike():
 def test_samples_without_labels_or_without_an_objective_are_refused():
     with pytest.raises(InvalidEvaluation, match="data: expected"):
         fit(net(), data()[0], objective=Standard())
-    with pytest.raises(ConfigurationError, match="expected objective to be a Objective, got None"):
+    with pytest.raises(ConfigurationError, match="expected objective to be an Objective, got None"):
         fit(net(), *data())
