@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -23,8 +24,10 @@ from robustkit.maths.intervals import proportion
 from robustkit.report.document import ledger_summaries as tables
 from robustkit.shift.result import Cell, Shift
 
-matplotlib = pytest.importorskip("matplotlib", reason="needs matplotlib, which is in the extra plot")
-from matplotlib.figure import Figure  # noqa: E402
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # the oldest versions are not at ease with the newest pyparsing
+    Figure = pytest.importorskip("matplotlib.figure", reason="needs matplotlib, which is in the extra plot").Figure
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib.*")
 
 EPS = 0.08
 
@@ -84,9 +87,10 @@ def test_every_plot_returns_axes_with_a_title_that_are_new_or_those_it_was_given
 
 
 def test_nothing_global_is_changed_and_pyplot_stays_away(evaluation):
-    before = dict(matplotlib.rcParams)
+    settings = sys.modules["matplotlib"].rcParams
+    before = dict(settings)
     evaluation.plot()
-    assert dict(matplotlib.rcParams) == before
+    assert dict(settings) == before
     code = "import sys, robustkit; dir(robustkit.plots); assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
@@ -196,6 +200,14 @@ def relabelled(ledger, classes):
     return new
 
 
+def test_the_caption_says_threat_protocol_count_and_doubt(evaluation, monkeypatch):
+    (caption,) = (text.get_text() for text in plots.per_class(evaluation).texts)
+    assert caption == "Linf 0.08, FGSM, PGD, n = 60"
+    monkeypatch.setattr(robustkit.Evaluation, "quality", "unreliable")
+    (caption,) = (text.get_text() for text in plots.per_class(evaluation).texts)
+    assert caption == "Linf 0.08, FGSM, PGD, n = 60; unreliable: likely too high"
+
+
 @pytest.mark.parametrize(
     ("draw", "said"),
     [
@@ -209,7 +221,11 @@ def relabelled(ledger, classes):
         (lambda e, c, s: plots.corruptions(dataclasses.replace(s, cells=())), "evaluate with at least one"),
         (lambda e, c, s: plots.per_class(c), "pass what robustkit.evaluate returned"),
         (lambda e, c, s: plots.per_class(e, class_names=["cat"]), "expected 10 class_names, got 1"),
-        (lambda e, c, s: plots.margins(e, Figure().subplots(2)), "pass one of plt.subplots()"),
+        (lambda e, c, s: plots.per_class(e, class_names=7), "expected class_names to be a list, got 7"),
+        (
+            lambda e, c, s: plots.margins(e, Figure().subplots(2)),
+            "an Axes, got ndarray of shape (2,); pass one of",
+        ),
     ],
 )
 def test_what_is_missing_or_wrong_is_one_line_that_says_what_to_do(evaluation, curve, shift, draw, said):
