@@ -22,7 +22,6 @@ from robustkit.plots.canvas import (
     ATTACKED,
     CLEAN,
     DASHES,
-    INK,
     MARKERS,
     MUTED,
     SERIES,
@@ -34,6 +33,7 @@ from robustkit.plots.canvas import (
     head,
     heat,
     inches,
+    ink,
     percent_axis,
     plain,
     reach,
@@ -117,7 +117,7 @@ def per_class(evaluation: Evaluation, ax: Axes | None = None, *, class_names: Se
     ):
         ax.barh(
             ticks + shift, [share.value or 0.0 for share in shares], 0.38, xerr=reach(shares), color=colour, label=name,
-            error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
+            error_kw={"ecolor": ink(ax), "elinewidth": 1, "capsize": 2},
         )  # fmt: skip
     ax.set_yticks(ticks, [plain(names[k], 22) for k, _, _ in rows], size=row_size(ax, len(rows)))
     ax.invert_yaxis()
@@ -180,7 +180,7 @@ def training(found: Training | str | Path, ax: Axes | None = None) -> Axes:
     lines += right.plot(numbers, [one["loss"] for one in rows], color=MUTED, linestyle="--", label="loss")
     right.set_ylabel("training loss", color=MUTED)
     if isinstance(found, Training) and found.best is not None:
-        lines.append(ax.axvline(found.best.number, color=INK, linestyle=":", linewidth=1, label="best epoch"))
+        lines.append(ax.axvline(found.best.number, color=ink(ax), linestyle=":", linewidth=1, label="best epoch"))
     ax.locator_params(axis="x", integer=True)
     percent_axis(ax, "y")
     ax.set(xlabel="epoch", ylabel="accuracy")

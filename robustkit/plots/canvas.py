@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 # Okabe and Ito 2008, "Color universal design"
 CLEAN, ATTACKED, THIRD = "#56B4E9", "#D55E00", "#E69F00"
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#767676")
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
-INK, MUTED = "#333333", "#666666"
+MUTED = "#767676"  # can be read on black and on white
 Key = Literal["above", "best", "top"]
 WIDE = 12
 """The largest number on an axis over the smallest: above, the axis is logarithmic."""
@@ -50,6 +50,12 @@ def inches(ax: Axes) -> tuple[float, float]:
     """Returns width and height of the axes, as they were before anything was written around them."""
     box, figure = ax.get_position(), ax.get_figure()
     return box.width * figure.bbox.width / figure.dpi, box.height * figure.bbox.height / figure.dpi
+
+
+def ink(ax: Axes) -> str:
+    """Returns the colour of the text, which differs from the ground in every style."""
+    colour: str = ax.xaxis.label.get_color()
+    return colour
 
 
 def head(ax: Axes, title: str, caption: str, key: Key | None = None, marks: Any = None) -> None:
@@ -107,7 +113,7 @@ def percent_axis(ax: Axes, which: Literal["x", "y"]) -> None:
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_formatter(package("matplotlib.ticker", "plots").PercentFormatter(1, decimals=0, symbol=" %"))
     (ax.set_xlim if which == "x" else ax.set_ylim)(0, 1.03)
-    ax.grid(axis=which, color="#DDDDDD", linewidth=0.6)
+    ax.grid(axis=which, color=MUTED, alpha=0.25, linewidth=0.6)
     ax.set_axisbelow(True)
 
 

@@ -15,13 +15,13 @@ from robustkit.plots.canvas import (
     ATTACKED,
     CLEAN,
     DASHES,
-    INK,
     SERIES,
     WIDE,
     about,
     axes,
     evaluated,
     head,
+    ink,
     percent_axis,
     plain,
 )
@@ -57,7 +57,7 @@ def margins(evaluation: Evaluation, ax: Axes | None = None) -> Axes:
             edges[:-1][those], counts[those], np.diff(edges)[those], align="edge", color=colour, edgecolor="white",
             linewidth=0.5, label=f"{name}: {int(counts[those].sum()):,}",
         )  # fmt: skip
-    ax.axvline(0, color=INK, linewidth=1)
+    ax.axvline(0, color=ink(ax), linewidth=1)
     ax.locator_params(axis="y", integer=True)
     ax.set(xlabel="margin of the true class (logits)", ylabel="samples")
     head(ax, "Margins", f"{about(evaluation, int(counts.sum()))} attacked", key="above")

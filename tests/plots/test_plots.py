@@ -184,6 +184,12 @@ def test_the_usual_six_say_what_there_is_nothing_to_draw_of(evaluation):
     assert "evaluate with PGD" in drawn[-1].texts[0].get_text().replace("\n", " ")
 
 
+def test_a_curve_takes_the_place_of_the_examples(evaluation, curve):
+    titles = [ax.get_title(loc="left") for ax in dataclasses.replace(evaluation, curve=curve).plot().axes]
+    assert "Robustness curve" in titles
+    assert "Adversarial examples" not in titles
+
+
 def test_many_classes_become_the_mistakes_added_most_and_the_ends_of_the_ranking(evaluation):
     wide = dataclasses.replace(evaluation, num_classes=40)
     drawn = widths(plots.confusion(wide))
