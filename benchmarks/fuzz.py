@@ -175,7 +175,7 @@ COMMANDS = {  # {} is the changed file
     "groups.csv": [f"audit mlp --data data.npz --groups {{}} {ATTACK} --out out"],
     "map.csv": [f"audit mlp --data data.npz --class-map {{}} {ATTACK} --out out"],
     "about.toml": [f"audit mlp --data data.npz --about {{}} {ATTACK} --out out"],
-    "train.toml": ["train mlp --data data.npz --config {} --out out"],
+    "train.toml": ["train mlp --data data.npz --config {} --minutes 0.02 --out out"],
     "report.json": ["gate {} --require robust_accuracy>=0", "report {} --html out/a.html"],
     "shard/shard.json": ["merge shard --out out"],
     "part.safetensors": ["merge shard --out out"],

@@ -127,6 +127,27 @@ def evaluation() -> Any:
 
 
 @functools.cache
+def searched() -> Any:
+    return robustkit.evaluate(classifier(), (X, Y), attacks.PGD(eps=0.4, steps=3), accelerate=False, evidence=True)
+
+
+@functools.cache
+def curve() -> Any:
+    return robustkit.security_curve(classifier(), (X, Y), WEAK, ["1/255"])
+
+
+@functools.cache
+def shift() -> Any:
+    return robustkit.shift.evaluate_shift(classifier(), (X, Y), corruptions=["contrast"], severities=[1])
+
+
+@functools.cache
+def trained() -> Any:
+    settings = {"epochs": 1, "held_out": 0.0, "select": "last"}
+    return defenses.fit(Classifier(fresh()), X, Y, defenses.Standard(), **settings)
+
+
+@functools.cache
 def audit() -> Any:
     return robustkit.report.build_audit(evaluation(), classifier(), name="tiny")
 
@@ -149,6 +170,7 @@ def row(call: Callable[..., Any] | None = None, /, right: Any = dict, **wrong: t
     return Row(right if callable(right) else lambda: right, wrong, call)
 
 
+AXES, NAMED = (3, "ax", []), (3, ["a"], [3, 4, 5])
 COMMON = {"norm": NORM, "eps": EPS, "restarts": COUNT, "target": (*INTEGER, -1), "eot": COUNT, "levels": LEVELS,
           "close": (*SHARE, 0, 1)}  # fmt: skip
 LOSS = ("nope", 3, "", ["ce"])
@@ -196,6 +218,18 @@ ROWS: dict[str, Row] = {
     ),
     "Ledger": row(right=given(attacks=["pgd"]), attacks=(None, 3, "pgd", [3], ["a", "a"])),
     "Threat": row(norm=NORM, eps=EPS, bounds=BOUNDS, target=(*INTEGER, -1), levels=LEVELS),
+    "attack": row(
+        right=given(model=Lazy(net), x=X, y=Y, attacks="fgsm", norm="Linf", eps="1/255"),
+        model=MODEL,
+        x=(*TENSOR, X[:0], X * NAN, X * 300, X.long()),
+        y=(*TENSOR, Y[:4], Y + 90, Y.float() + 0.5),
+        attacks=(*ATTACKS, WEAK),
+        norm=tuple(norm for norm in NORM if norm is not None),
+        eps=(NAN, True, "much", -1, "1/0", [0.1, "much"]),
+        ids=(3, IDS[:4], IDS * 0),
+        seed=SEED,
+        batch_size=COUNT,
+    ),
     "attacks.APGD": row(**COMMON, steps=COUNT, loss=LOSS, targets=(-1, 2.5, True, "3", None)),
     "attacks.DDN": row(**COMMON, steps=COUNT, step_size=STEP, gamma=OPEN, loss=LOSS),
     "attacks.FAB": row(
@@ -216,6 +250,7 @@ ROWS: dict[str, Row] = {
         attack=("LinfDepFoolAttack", "", 3, None),
         options=(3, "steps=3", (("no_such", 1),), {"steps": 3}, [3]),
     ),
+    "attacks.HopSkipJump": row(**COMMON, steps=COUNT, looks=(*COUNT, 1, None)),
     "attacks.Noise": row(**COMMON),
     "attacks.Square": row(
         **COMMON, queries=COUNT, p_init=(*SHARE, 0, None), rescale_schedule=FLAG, loss=LOSS, trial=(-1, 2.5, True, None)
@@ -230,6 +265,7 @@ ROWS: dict[str, Row] = {
         eps=EPS,
         stepz=(3,),
     ),
+    "bundle.load_bundle": row(right=lambda: {"bundle": saved()}, bundle=(*FOLDER, None, "no-such")),
     "bundle.save_bundle": row(
         right=lambda: {"report": report(), "evaluations": evaluation(), "folder": new_name()},
         report=(None, 3, "report.json"),
@@ -547,6 +583,22 @@ ROWS: dict[str, Row] = {
         right=given(x=X, name="contrast", severity=1, ids=IDS), x=(None, 3, "x", X[0], X * NAN, X * 300, X.long()),
         name=("contrasd", 3, None), severity=(*COUNT, 6, None), ids=(None, 3, IDS[:4], "ids"), seed=SEED,
     ),
+    **{
+        f"plots.{name}": row(right=given(evaluation=Lazy(searched)), evaluation=(None, 3, "report"), **more)
+        for name, more in {
+            "reliability": {"ax": AXES, "attacked": (1, "yes")},
+            "confusion": {"ax": AXES, "attacked": (1, "yes", None), "class_names": NAMED},
+            "per_class": {"ax": AXES, "class_names": NAMED},
+            "gallery": {"ax": AXES, "class_names": NAMED},
+            "margins": {"ax": AXES},
+            "convergence": {"ax": AXES},
+            "overview": {"class_names": NAMED},
+        }.items()
+    },
+    "plots.corruptions": row(right=given(shift=Lazy(shift)), shift=(None, 3, "shift"), ax=AXES),
+    "plots.distances": row(right=given(found=Lazy(searched)), found=(None, 3, "found"), ax=AXES),
+    "plots.robustness_curve": row(right=given(curves=Lazy(curve)), curves=(None, 3, {}, {"a": 3}), ax=AXES),
+    "plots.training": row(right=given(found=Lazy(trained)), found=(None, 3, "no-such"), ax=AXES),
     "shift.evaluate_shift": row(
         right=given(classifier=CLASSIFIER, data=(X, Y), corruptions=["contrast"], severities=[1]),
         **{k: v for k, v in EVALUATE.items() if k != "attacks"},
@@ -587,7 +639,7 @@ ROWS: dict[str, Row] = {
 ERRORS = {"ConfigurationError", "InvalidEvaluation", "RobustkitError", "defenses.Diverged"}
 BASES = {"attacks.Attack", "defenses.Objective"}
 RECORDS = {
-    *("Evaluation", "attacks.Adversarial", "checks.Diagnostic", "data.Cleaning", "data.Issue"),
+    *("Evaluation", "attacks.Adversarial", "bundle.Bundle", "checks.Diagnostic", "data.Cleaning", "data.Issue"),
     *("defenses.Epoch", "defenses.Minibatch"),
     *("bundle.Check", "bundle.Mismatch", "bundle.Verification", "probes.Finding", "shift.Shift", "shift.Spatial"),
     *("maths.Calibration", "maths.Paired", "maths.Proportion"),

@@ -41,19 +41,20 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
 
     from robustkit.base.write_file import write_atomically
     from robustkit.cli.shared import screen
-    from robustkit.cli.shared.report_files import check_folder
+    from robustkit.cli.shared.report_files import as_stated, check_folder
     from robustkit.report.compare.comparison import compare, comparison_json
     from robustkit.report.compare.figures import points
     from robustkit.report.compare.views import headline, interval, render_comparison_html, render_comparison_markdown
     from robustkit.report.text import words
 
     check_folder(out)
-    found = compare(first, second, before_name=before, after_name=after, seed=seed)
-    pages = {
-        "compare.json": comparison_json(found),
-        "compare.html": render_comparison_html(found),
-        "compare.md": render_comparison_markdown(found),
-    }
+    with as_stated(first, second):
+        found = compare(first, second, before_name=before, after_name=after, seed=seed)
+        pages = {
+            "compare.json": comparison_json(found),
+            "compare.html": render_comparison_html(found),
+            "compare.md": render_comparison_markdown(found),
+        }
     for name, text in pages.items():
         write_atomically(out / name, text)
     console = screen.out()

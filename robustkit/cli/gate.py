@@ -11,6 +11,7 @@ import click
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.cli.shared.options import REQUIRE
+from robustkit.cli.shared.report_files import as_stated
 from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def command(
     report, earlier = load(path), None if base is None else load(report_path(base))
     audits = chosen(report, name)
     if requirements:
-        audits = tuple(judged(audit, requirements) for audit in audits)
+        with as_stated(path):
+            audits = tuple(judged(audit, requirements) for audit in audits)
     elif not any(audit.gates for audit in audits):
         raise ConfigurationError('gate: expected --require, got none; for example --require "robust_accuracy>=0.45"')
     write_outputs(dataclasses.replace(report, audits=audits), path, earlier, **outputs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.report_files import as_stated
 from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
@@ -58,14 +59,15 @@ def command(
     """
     from robustkit.base.write_file import write_atomically
     from robustkit.cli.gate import report_path
-    from robustkit.report import load, render_html, render_markdown
+    from robustkit.report import load, render_html
 
     path = report_path(source)
     report = load(path)
     if sections:
         from robustkit.report.custom_sections import SECTIONS
 
-        page = render_html(report, [SECTIONS.find(name) for name in sections])
+        with as_stated(path):
+            page = render_html(report, [SECTIONS.find(name) for name in sections])
         name = "report-extended.html"
         say(write_atomically(html or (Path(out) if out else _place(path, name)) / name, page))
         return
@@ -82,11 +84,14 @@ def command(
             say(write_atomically((Path(out) if out else _place(path, name)) / name, text))
         return
     if html or not markdown:
-        say(write_atomically(html or path.with_suffix(".html"), render_html(report)), err=markdown == "-")
-    if markdown == "-":
-        say(render_markdown(report), nl=False)
-    elif markdown:
-        say(write_atomically(markdown, render_markdown(report)))
+        (page,) = _rendered("html", report, path).values()
+        say(write_atomically(html or path.with_suffix(".html"), page), err=markdown == "-")
+    if markdown:
+        (page,) = _rendered("markdown", report, path).values()
+        if markdown == "-":
+            say(page, nl=False)
+        else:
+            say(write_atomically(markdown, page))
 
 
 def _place(path: Path, name: str) -> Path:
@@ -110,9 +115,11 @@ def _rendered(kind: str, report: Report, path: Path) -> dict[str, str]:
     if kind == "robustbench":
         several = len(report.audits) > 1
         names = [f"robustbench{f'-{number}' if several else ''}.json" for number in range(1, len(report.audits) + 1)]
-        return dict(zip(names, map(exports.robustbench, report.audits), strict=True))
+        with as_stated(path):
+            return dict(zip(names, map(exports.robustbench, report.audits), strict=True))
     if kind == "csv":
-        return {f"csv/{name}": text for name, text in exports.tables(report).items()}
+        with as_stated(path):
+            return {f"csv/{name}": text for name, text in exports.tables(report).items()}
     render: dict[str, Callable[[], tuple[str, str]]] = {
         "html": lambda: ("report.html", render_html(report)),
         "markdown": lambda: ("report.md", render_markdown(report)),
@@ -120,5 +127,6 @@ def _rendered(kind: str, report: Report, path: Path) -> dict[str, str]:
         "junit": lambda: ("junit.xml", render_junit(report)),
         "sarif": lambda: ("report.sarif", render_sarif(report, path)),
     }
-    name, text = render[kind]()
+    with as_stated(path):
+        name, text = render[kind]()
     return {name: text}

@@ -53,7 +53,7 @@ def read_npz(path: Path, split: str = "test") -> Dataset:
     Raises:
         ConfigurationError: If the file is damaged, or its arrays are missing or are no inputs and labels.
     """
-    if not zipfile.is_zipfile(path):
+    if not (path.is_file() and zipfile.is_zipfile(path)):  # a pipe would wait for ever
         got = "something else or a truncated file" if path.exists() else "no such file"
         raise _refused(path, "an .npz file", got, "check the path")
     todo = "save it again, texts as x.astype(str)"
@@ -65,10 +65,10 @@ def read_npz(path: Path, split: str = "test") -> Dataset:
         labels = read_labels(stored)
     except InvalidEvaluation as error:
         raise ConfigurationError(f"data '{path}': {error}") from error
-    if images.dtype not in (np.uint8, np.float16, np.float32, np.float64) or images.ndim < 2:
+    if images.dtype not in (np.uint8, np.float16, np.float32, np.float64) or images.ndim < 2 or not images.size:
         got = f"shape {images.shape} and dtype {images.dtype} in '{keys['inputs']}'"
         todo = "save pixels as uint8 (0..255, which is divided by 255), anything else as float32 in the model's units"
-        raise _refused(path, "images (N, ...) in uint8 or float", got, todo)
+        raise _refused(path, "images (N, ...) in uint8 or float, one or more", got, todo)
     if len(images) != len(labels.y):
         raise _refused(path, "one label per image", f"{len(images)} images and {len(labels.y)} labels", "align them")
     plain = {*keys.values()} <= {*_PLAIN}

@@ -86,7 +86,7 @@ def load_model(
         libraries = ", ".join(f"{library}:NAME" for library in LIBRARIES)
         raise ConfigurationError(
             f"model: expected package.module:factory, {libraries}, an existing file or a known name,"
-            f" got '{name}'{suggest(name, MODELS.names())}"
+            f" got {name!r}{suggest(name, MODELS.names())}"
         )
     if inspect.isroutine(model):
         model = FunctionModel(model)

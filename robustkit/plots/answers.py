@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.settings import flag
 from robustkit.evaluation.result import Evaluation
 from robustkit.plots.canvas import (
     ATTACKED,
@@ -48,6 +49,7 @@ def reliability(evaluation: Evaluation, ax: Axes | None = None, *, attacked: boo
         attacked: On the worst points (True), on clean samples (False), or both (None).
     """
     evaluated(evaluation)
+    attacked = attacked if attacked is None else flag("plots", "attacked", attacked)
     ax = axes(ax, 5.2)
     ax.plot([0, 1], [0, 1], color=MUTED, linestyle=":", linewidth=1)
     for side, name, colour, marker in ((False, "clean", CLEAN, "o"), (True, "attacked", ATTACKED, "s")):
@@ -88,7 +90,7 @@ def confusion(
     Raises:
         ConfigurationError: If there are no mistakes to draw, or names of another number of classes.
     """
-    names = class_names_of(evaluation, class_names)
+    attacked, names = flag("plots", "attacked", attacked), class_names_of(evaluation, class_names)
     found = tables.confusion(evaluation.ledger, names)
     matrix = found.attacked if attacked else found.clean
     if matrix is None:

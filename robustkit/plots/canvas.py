@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from robustkit.attacks.names import attack_name
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.optional import package
-from robustkit.base.settings import instance, items
+from robustkit.base.settings import every, instance, items
 from robustkit.data.labels import names_of_classes
 from robustkit.evaluation.result import Evaluation
 from robustkit.maths.intervals import Proportion
@@ -176,7 +176,8 @@ def class_names_of(evaluation: Evaluation, given: Sequence[str] | None) -> tuple
         ConfigurationError: If not as many are given as there are classes.
     """
     count = evaluated(evaluation).num_classes
-    names = None if given is None else [str(name) for name in items("plots", "class_names", given)]
+    names = None if given is None else items("plots", "class_names", given)
+    every("plots", "class_names", names or [], str)
     if names is not None and len(names) != count:
         raise ConfigurationError(f"plots: expected {count} class_names, got {len(names)}; give one per class")
     return names_of_classes(count, names, evaluation.dataset.class_names)

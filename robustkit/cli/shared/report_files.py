@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.foreign_file import parsing
 from robustkit.base.write_file import clear_drafts
 
 if TYPE_CHECKING:
     from robustkit.bundle.keys import PrivateKey
     from robustkit.evaluation.result import Evaluation
     from robustkit.report import About, Audit
+
+
+def as_stated(*paths: Path) -> AbstractContextManager[None]:
+    """Context in which figures are drawn or judged that files state, whoever wrote them."""
+    files = " and ".join(f"'{path}'" for path in paths)
+    return parsing(f"report {files}", "figures that belong together", "audit again")
 
 
 def check_folder(folder: Path) -> None:
