@@ -12,7 +12,7 @@ ROWS: list[Attack] = [
     *(PGD(norm=norm, eps=0.2, steps=5, restarts=2) for norm in PGD.norms),
     *(MIFGSM(norm=norm, eps=0.2, steps=5) for norm in MIFGSM.norms),
     *(APGD(norm=norm, eps=0.2, steps=8) for norm in APGD.norms),
-    *(APGD(norm=norm, eps=0.2, steps=8, loss="dlr", targets=2) for norm in ("Linf", "L1")),
+    *(APGD(norm=norm, eps=0.2, steps=8, loss="dlr", targets=2) for norm in HopSkipJump.norms),
     *(Square(norm=norm, eps=0.2, queries=20) for norm in Square.norms),
     *(FAB(norm=norm, eps=0.2, steps=3, restarts=3) for norm in FAB.norms),
     FAB(eps=0.2, steps=3, targets=2, restarts=2),

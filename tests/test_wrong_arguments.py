@@ -226,7 +226,7 @@ ROWS: dict[str, Row] = {
         attacks=(*ATTACKS, WEAK),
         norm=tuple(norm for norm in NORM if norm is not None),
         eps=(NAN, True, "much", -1, "1/0", [0.1, "much"]),
-        ids=(3, IDS[:4], IDS * 0),
+        ids=(3, IDS[:4], -IDS),
         seed=SEED,
         batch_size=COUNT,
     ),

@@ -147,6 +147,6 @@ def first_order_diagnostic(found: FirstOrder, y: Tensor, unbroken: Tensor | None
             message += ", whose scores do not change at all there: they are labels, votes or rounded"
         message += (
             ", so that attacks which follow it overestimate robustness; attack the scores underneath, or what needs no"
-            " gradient: a transfer attack (--surrogate) and foolbox:HopSkipJumpAttack"
+            " gradient: a transfer attack (--surrogate) and HopSkipJump (--attack hop-skip-jump)"
         )
     return diagnostic("Q24", ratio, limit, status, message)

@@ -23,7 +23,9 @@ def command() -> None:
 
     console = screen.out()
     plugins, faults = KNOWN.plugins()
-    for name, kind in sorted({**ATTACKS, **plugins}.items()):
+    every = sorted({**ATTACKS, **plugins}.items())
+    width = max(len(name) for name, _ in every)
+    for name, kind in every:
         common = ("norm", "eps", "target")
         settings = [
             f"{field.name}={'auto' if field.default is None else field.default}"
@@ -31,7 +33,7 @@ def command() -> None:
             if field.name not in common and field.default not in (dataclasses.MISSING, ())
         ]
         table = screen.plain_table("", "", left=[""])
-        table.show_header, table.columns[0].width = False, 9
+        table.show_header, table.columns[0].width = False, width
         table.add_row(Text(name, style="bold"), Text((kind.__doc__ or "").splitlines()[0]))
         table.add_row("", Text(f"{kind.kind}; {', '.join(kind.norms)}; {', '.join(settings)}", style="dim"))
         table.add_row("", Text(kind.source, style="dim"))

@@ -65,10 +65,10 @@ def read_npz(path: Path, split: str = "test") -> Dataset:
         labels = read_labels(stored)
     except InvalidEvaluation as error:
         raise ConfigurationError(f"data '{path}': {error}") from error
-    if images.dtype not in (np.uint8, np.float16, np.float32, np.float64) or images.ndim < 2 or not images.size:
+    if images.dtype not in (np.uint8, np.float16, np.float32, np.float64) or images.ndim < 2 or 0 in images.shape[1:]:
         got = f"shape {images.shape} and dtype {images.dtype} in '{keys['inputs']}'"
         todo = "save pixels as uint8 (0..255, which is divided by 255), anything else as float32 in the model's units"
-        raise _refused(path, "images (N, ...) in uint8 or float, one or more", got, todo)
+        raise _refused(path, "images (N, ...) in uint8 or float", got, todo)
     if len(images) != len(labels.y):
         raise _refused(path, "one label per image", f"{len(images)} images and {len(labels.y)} labels", "align them")
     plain = {*keys.values()} <= {*_PLAIN}
