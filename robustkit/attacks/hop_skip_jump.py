@@ -30,18 +30,18 @@ class HopSkipJump(Attack):
     directions, takes the mean of those that lead across, with the others reversed and their mean subtracted, for the
     normal of the boundary, steps along it, and goes back towards the clean input until it meets the boundary.
 
-    Differences: it begins from the nearest boundary in the direction of the negative, of three flat images and of
-    uniform noise; a step is halved at most 8 times, and every bisection takes 14 looks; it looks around within
-    0.3 / sqrt(d) of the distance, where the authors' code takes 1 / d (docs/log.md). L1, which the paper leaves out,
-    walks as L2 does and is measured in L1.
+    Differences: every step looks in as many directions, so that rows at different steps cost the same; it begins from
+    the nearest boundary in the direction of the negative, of three flat images and of uniform noise; a step is halved
+    at most 8 times, and a bisection takes 14 looks; it looks around within 0.3 / sqrt(d) of the distance, where the
+    authors' code takes 1 / d (docs/log.md). L1, which the paper leaves out, walks as L2 does and is measured in L1.
 
     Attributes:
         steps: Steps along the boundary per start, >= 1.
-        looks: Directions that the first step looks in, >= 2; step t looks in sqrt(t) times as many.
+        looks: Directions that every step looks in, >= 2.
     """
 
     steps: int = 20
-    looks: int = 40
+    looks: int = 120
 
     name: ClassVar[str] = "hop-skip-jump"
     kind: ClassVar[str] = "black-box"
@@ -111,20 +111,17 @@ class HopSkipJump(Attack):
     def _normal(self, problem: Problem, rows: Rows, reach: Tensor) -> Tensor:
         """Returns the estimated normal of the boundary at `x_adv`, of length 1 in the norm of the walk."""
         shape, count = tuple(rows.x.shape[1:]), rows.x[0].numel()
-        looks = (self.looks * (rows.step.double() + 1).sqrt()).long()
         radius = torch.where(rows.step == 0, FIRST * width(problem), NEAR * reach / math.sqrt(count))
         mean = torch.zeros_like(rows.x, dtype=torch.float64)
         signed, balance = mean.clone(), torch.zeros_like(reach)
-        for number in range(int(looks.max())):  # rows at an earlier step need fewer, and count no more
+        for number in range(self.looks):
             direction = problem.stream.normal(shape, rows.ids, rows.restart, rows.step, draw=number)
             direction = direction / per_row(size(direction, self.geometry), direction)
             point = moved(problem, rows, rows.x_adv.double() - rows.x.double() + per_row(radius, direction) * direction)
             taken = (point.double() - rows.x_adv.double()) / per_row(radius, direction)  # clipped to the input range
-            counts = (number < looks).double()
-            answer = counts * torch.where(self._across(problem, rows, point), 1.0, -1.0)
-            signed, mean = signed + per_row(answer, taken) * taken, mean + per_row(counts, taken) * taken
-            balance = balance + answer
-        share = balance / looks
+            answer = torch.where(self._across(problem, rows, point), 1.0, -1.0).double()
+            signed, mean, balance = signed + per_row(answer, taken) * taken, mean + taken, balance + answer
+        share = balance / self.looks
         one_sided = share.abs() == 1
         normal = where_rows(one_sided, per_row(share, mean) * mean, signed - per_row(share, mean) * mean)
         return steepest(normal, self.geometry)

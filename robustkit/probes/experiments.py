@@ -31,7 +31,7 @@ from robustkit.probes.samples import Outcome, Subset, not_run
 
 STEPS, QUERIES = 20, 300  # of the probes' own attacks
 WATCHED, SMOOTH, PLANTS, REPLANTED = 8, 32, 10, 30  # samples that the dearer experiments look at
-SURVIVORS, WALK, LOOKS = 16, 15, 50  # samples, steps and first looks of the attack on labels alone
+SURVIVORS, WALK, LOOKS = 16, 15, 120  # samples, steps and looks a step of the attack on labels alone
 UNBOUNDED = 0.1  # share that may survive unbounded eps
 
 
