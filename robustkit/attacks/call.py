@@ -66,7 +66,7 @@ def attack(
     classifier = as_classifier(model)
 
     def run(eps: Eps | None) -> Adversarial:
-        protocol = as_protocol(attacks, lambda: count(classifier, x), norm, eps)
+        protocol = as_protocol(attacks, lambda: _count(classifier, x), norm, eps)
         lone = protocol.attacks[0]
         call = lone if len(protocol.attacks) == 1 and not protocol.cascade else protocol
         return call(classifier, x, y, ids=ids, seed=seed, batch_size=batch_size)
@@ -74,7 +74,7 @@ def attack(
     return [run(one) for one in eps] if isinstance(eps, list | tuple) else run(eps)
 
 
-def count(classifier: Classifier, x: Tensor) -> int:
+def _count(classifier: Classifier, x: Tensor) -> int:
     """Returns the number of classes, from what the model answers."""
     with classifier.frozen():
         return classifier.classes(classifier.accept(x[:4]))

@@ -19,7 +19,7 @@ from robustkit.base.toml_file import read_toml
 _NONE = BeforeValidator(lambda value: None if isinstance(value, str) and value == "none" else value)
 _LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 _MOST = 1e30  # what is multiplied with it stays finite in float32
-Count = Annotated[int, Field(ge=1, le=10**12)]
+Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 CountOrNone = Annotated[int | None, Field(ge=1), _NONE]
@@ -76,7 +76,7 @@ class Recipe:
     """
 
     epochs: Count = 10
-    batch_size: Count = 128
+    batch_size: Annotated[int, Field(ge=1, le=10**12)] = 128
     augment: Annotated[str | None, _NONE] = None
     optimizer: Literal["sgd", "adam", "adamw", "adagrad"] = "adamw"
     lr: Annotated[float, Field(ge=1e-12, le=_MOST, allow_inf_nan=False)] = 0.01
