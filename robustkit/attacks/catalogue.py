@@ -44,11 +44,7 @@ __all__ = [
     "create",
 ]
 
-ATTACKS: dict[str, type[Attack]] = {
-    item.name: item
-    for item in list(globals().values())
-    if isinstance(item, type) and issubclass(item, Attack) and item is not Attack
-}
+ATTACKS: dict[str, type[Attack]] = {item.name: item for item in [*globals().values()] if named(item, Attack)}
 
 
 KNOWN: Registry[type[Attack]] = Registry(

@@ -76,13 +76,11 @@ class HopSkipJump(Attack):
                 end = low.lerp(high, uniform.to(low.dtype))
             across = self._across(problem, rows, end)
             point = self._bisected(problem, rows, end, "L2", ROUGH)
-            distance = torch.where(across, size(point.double() - rows.x.double(), self.geometry), torch.inf)
+            distance = torch.where(across, self._length(rows, point), torch.inf)
             x_adv = where_rows(distance < nearest, point, x_adv)
             nearest = torch.minimum(distance, nearest)
         x_adv = self._bisected(problem, rows, x_adv, "L2")
-        reach = torch.where(
-            nearest.isinf(), farthest(problem, rows), size(x_adv.double() - rows.x.double(), self.geometry)
-        )
+        reach = torch.where(nearest.isinf(), farthest(problem, rows), self._length(rows, x_adv))
         return rows.having(x_adv=x_adv, reach=reach)
 
     def step(self, problem: Problem, rows: Rows) -> Rows:
@@ -97,13 +95,16 @@ class HopSkipJump(Attack):
             beyond, found = where_rows(across, point, beyond), found | across
             length = length / 2
         point = self._bisected(problem, rows, beyond, self.geometry)
-        distance = size(point.double() - rows.x.double(), self.geometry)
+        distance = self._length(rows, point)
         nearer = found & (distance < rows["reach"])
         return rows.having(
             logits=logits,
             x_adv=where_rows(nearer, point, rows.x_adv),
             reach=torch.where(nearer, distance, rows["reach"]),
         )
+
+    def _length(self, rows: Rows, x: Tensor) -> Tensor:
+        return size(x.double() - rows.x.double(), self.geometry)
 
     def _across(self, problem: Problem, rows: Rows, x: Tensor) -> Tensor:
         return reaches_goal(problem, rows, problem.logits(rows, x))

@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Any
 
 
-def offered_by(module: str) -> Callable[[str], Any]:
-    """Returns a package's `__getattr__`, which takes the names in `__all__` of `module`."""
+def offered_by(module: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Returns the `__getattr__` and `__dir__` of a package that offers what is in `__all__` of `module`."""
 
     def find(name: str) -> Any:
         found = import_module(module)
@@ -16,4 +16,4 @@ def offered_by(module: str) -> Callable[[str], Any]:
             return getattr(found, name)
         raise AttributeError(f"module {module.rpartition('.')[0]!r} has no attribute {name!r}")
 
-    return find
+    return find, lambda: sorted(import_module(module).__all__)

@@ -106,7 +106,12 @@ def _place(path: Path, name: str) -> Path:
 
 
 def _rendered(kind: str, report: Report, path: Path) -> dict[str, str]:
-    """Returns the text of a format by file name."""
+    """Returns the text of a format by file name; raises ConfigurationError where figures contradict each other."""
+    with as_stated(path):
+        return _texts(kind, report, path)
+
+
+def _texts(kind: str, report: Report, path: Path) -> dict[str, str]:
     from robustkit.report import render_html, render_markdown
     from robustkit.report.exports import exports
     from robustkit.report.exports.junit import render_junit
@@ -115,11 +120,9 @@ def _rendered(kind: str, report: Report, path: Path) -> dict[str, str]:
     if kind == "robustbench":
         several = len(report.audits) > 1
         names = [f"robustbench{f'-{number}' if several else ''}.json" for number in range(1, len(report.audits) + 1)]
-        with as_stated(path):
-            return dict(zip(names, map(exports.robustbench, report.audits), strict=True))
+        return dict(zip(names, map(exports.robustbench, report.audits), strict=True))
     if kind == "csv":
-        with as_stated(path):
-            return {f"csv/{name}": text for name, text in exports.tables(report).items()}
+        return {f"csv/{name}": text for name, text in exports.tables(report).items()}
     render: dict[str, Callable[[], tuple[str, str]]] = {
         "html": lambda: ("report.html", render_html(report)),
         "markdown": lambda: ("report.md", render_markdown(report)),
@@ -127,6 +130,5 @@ def _rendered(kind: str, report: Report, path: Path) -> dict[str, str]:
         "junit": lambda: ("junit.xml", render_junit(report)),
         "sarif": lambda: ("report.sarif", render_sarif(report, path)),
     }
-    with as_stated(path):
-        name, text = render[kind]()
+    name, text = render[kind]()
     return {name: text}

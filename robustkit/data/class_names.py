@@ -8,7 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-_LONG = 19  # digits, of which 64 bits hold no more
+TOO_LONG = 19  # digits of a whole number that 64 bits may not hold
 _WNID = re.compile(r"n\d{8}(?!\d)")
 _SHOWN = 6
 _SEPARATORS = re.compile(r"[\s_\-/\\.,:;'\"()&]+")
@@ -22,7 +22,7 @@ def sorted_names(names: Iterable[str]) -> list[str]:
 
 def numbers(names: Sequence[str]) -> list[int] | None:
     """Returns the names as whole numbers, None if any is something else, or too long for a class."""
-    plain = all(name.isascii() and name.isdecimal() and len(name) < _LONG for name in names)
+    plain = all(name.isascii() and name.isdecimal() and len(name) < TOO_LONG for name in names)
     return [int(name) for name in names] if plain else None
 
 

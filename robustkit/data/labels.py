@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation
+from robustkit.data.class_names import TOO_LONG
 
 _INTEGER, _NUMBER = re.compile(r"[+-]?[0-9]+"), re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.I)
 INTEGERS = (
@@ -129,7 +130,7 @@ def _named(table: Any, names: Sequence[str] | None) -> Labels:
         raise _not_labels(f"texts of shape {table.shape}")
     found = sorted(set(table.tolist()))
     if names is None and all(map(_NUMBER.fullmatch, found)):
-        whole = all(len(text) < 19 and _INTEGER.fullmatch(text) for text in found)
+        whole = all(len(text) < TOO_LONG and _INTEGER.fullmatch(text) for text in found)
         read = read_labels(table.astype(np.int64 if whole else np.float64))
         return Labels(read.y, notes=("labels were stored as texts", *read.notes))
     order = list(names or found)

@@ -28,10 +28,10 @@ def features(x: Tensor, others: Tensor | None = None) -> tuple[Array, Array]:
         x: Inputs (N, ...), finite; N >= 2.
         others: Further inputs (M, ...), none by default.
     """
-    here, there = _flat(x), _flat(x[:0] if others is None else others)
-    size = min(COMPONENTS, len(here) - 1, here.shape[1])
     from sklearn.decomposition import PCA
 
+    here, there = _flat(x), _flat(x[:0] if others is None else others)
+    size = min(COMPONENTS, len(here) - 1, here.shape[1])
     pca = PCA(size, random_state=0).fit(here)
 
     def describe(flat: Array) -> Array:
@@ -53,9 +53,9 @@ def neighbours(found_in: Array, of: Array | None = None, count: int = NEIGHBOURS
         of: Features (N, k) whose neighbours to find; `found_in` itself, no row being its own neighbour, by default.
         count: How many.
     """
-    most = len(found_in) - (of is None)
     from sklearn.neighbors import NearestNeighbors
 
+    most = len(found_in) - (of is None)
     distances, positions = NearestNeighbors(n_neighbors=min(count, most)).fit(found_in).kneighbors(of)
     return distances, positions
 
@@ -74,12 +74,12 @@ def out_of_fold(described: Array, labels: Indices, groups: Indices, seed: int) -
         groups: Samples of one group (N,), such as copies, are never on both sides.
         seed: Of the folds.
     """
-    folds = min(FOLDS, int(np.bincount(labels).min()))
-    # One scale for all components: a scale for each would give the noise of the last ones as much say as the first.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
+    folds = min(FOLDS, int(np.bincount(labels).min()))
+    # One scale for all components: a scale for each would give the noise of the last ones as much say as the first.
     model = LogisticRegression(C=10 / max(float(described.var(axis=0).sum()), 1e-12), max_iter=300)
     splits = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.data.class_names import TOO_LONG
 from robustkit.data.dataset import Dataset
 from robustkit.data.labels import read_labels
 
@@ -167,7 +168,7 @@ def _number(cell: Any) -> float:
 def read_ids(values: NDArray[Any]) -> list[str | int]:
     """Returns ids as integers where all are, else as text."""
     texts = [str(id).strip() for id in values.tolist()]
-    whole = all(len(text) < 19 and text.isdecimal() for text in texts)
+    whole = all(len(text) < TOO_LONG and text.isdecimal() for text in texts)
     return [int(text) for text in texts] if whole else list(texts)
 
 

@@ -12,4 +12,4 @@ from robustkit.base.on_first_use import offered_by
 if TYPE_CHECKING:
     from robustkit.defenses.catalogue import *  # noqa: F403
 
-__getattr__ = offered_by("robustkit.defenses.catalogue")
+__getattr__, __dir__ = offered_by("robustkit.defenses.catalogue")

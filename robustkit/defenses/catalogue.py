@@ -72,11 +72,7 @@ __all__ = [
     "snapshots",
 ]
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    item.name: item
-    for item in list(globals().values())
-    if isinstance(item, type) and issubclass(item, Objective) and item not in (Objective, Wrapper)
-}
+OBJECTIVES: dict[str, type[Objective]] = {item.name: item for item in [*globals().values()] if named(item, Objective)}
 
 
 KNOWN: Registry[type[Objective]] = Registry(

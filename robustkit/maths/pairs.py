@@ -76,11 +76,11 @@ def mcnemar(b: int, c: int) -> float:
 
     Source: McNemar 1947, in its exact binomial form.
     """
+    from scipy.stats import binomtest  # takes longer to load than all else here
+
     b, c = (integer("mcnemar", name, count, -sys.maxsize) for name, count in (("b", b), ("c", c)))
     if min(b, c) < 0:
         raise InvalidEvaluation(f"mcnemar: expected counts >= 0, got b = {b}, c = {c}; count discordant samples")
-    from scipy.stats import binomtest  # takes longer to load than all else here
-
     return float(binomtest(b, b + c).pvalue) if b + c else 1.0
 
 
