@@ -41,7 +41,7 @@ from safetensors.torch import save_file
 
 from robustkit.base.errors import RobustkitError
 from robustkit.base.foreign_file import content, parsing
-from robustkit.bundle.opening import check_files, opened
+from robustkit.bundle.open_bundle import check_files, opened
 from robustkit.cli import run
 from robustkit.data import batches
 from robustkit.defenses.training import checkpoint

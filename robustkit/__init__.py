@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError
-from robustkit.base.moved import Moved
+from robustkit.base.old_modules import Moved
 from robustkit.base.version import __version__
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.settings import every, sizes
 from robustkit.checks.joining import join_classes
-from robustkit.data.given import as_dataset
+from robustkit.data.as_dataset import as_dataset
 from robustkit.data.labels import names_of_classes
 from robustkit.evaluation.class_count import count_classes
 from robustkit.evaluator import evaluate

@@ -7,7 +7,7 @@ if __name__ != "robustkit.attacks":
 
 from typing import TYPE_CHECKING
 
-from robustkit.base.on_first_use import offered_by
+from robustkit.base.lazy_names import offered_by
 
 if TYPE_CHECKING:
     from robustkit.attacks.catalogue import *  # noqa: F403

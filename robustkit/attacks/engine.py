@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from robustkit.attacks.best_so_far import Look
 from robustkit.attacks.fit_memory import Splitter
-from robustkit.attacks.look import Look
 from robustkit.attacks.loss_path import LossPath
 from robustkit.attacks.rows import Problem, Rows, RowWise
 from robustkit.maths.random_numbers import Stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustkit.attacks.look import FAR
+from robustkit.attacks.best_so_far import FAR
 from robustkit.attacks.rows import Rows
 
 TOGETHER = 64  # looks that are added at once, which costs hardly more than one

@@ -1,7 +1,7 @@
 """The evidence bundle: everything a report rests on in one folder, and the check that nothing in it is false."""
 
+from .failure_messages import Mismatch
 from .load import Bundle, load_bundle
-from .mismatch import Mismatch
 from .save import save_bundle
 from .verification import verify
 from .verification_result import Check, Verification

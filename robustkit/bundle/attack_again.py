@@ -17,7 +17,7 @@ from scipy.stats import binom, hypergeom
 from torch import Tensor
 
 from robustkit.base.errors import RobustkitError
-from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.restore import repeatable
 from robustkit.bundle.verification_result import Notes
 from robustkit.data.dataset import Dataset

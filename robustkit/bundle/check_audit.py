@@ -17,7 +17,7 @@ from robustkit.bundle.check_points import Samples
 from robustkit.bundle.check_predictions import RULE, Answers, check_subject
 from robustkit.bundle.check_report import check_audit, read_ledger
 from robustkit.bundle.check_selection import Unknown, check_selection, check_source
-from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.restore import measured_on_the_way
 from robustkit.bundle.verification_result import Notes
 from robustkit.data.dataset import Dataset

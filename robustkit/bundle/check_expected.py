@@ -8,7 +8,7 @@ from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import every, shown
-from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.verification_result import Notes
 from robustkit.model.weights import sha256
 from robustkit.report.document.report import Report

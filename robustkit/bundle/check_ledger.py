@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from robustkit.bundle.mismatch import Findings, same_number
+from robustkit.bundle.failure_messages import Findings, same_number
 from robustkit.evaluation.ledger import Ledger, Mask
 from robustkit.evaluation.result import Evaluation
 

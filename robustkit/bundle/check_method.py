@@ -8,7 +8,7 @@ import torch
 
 from robustkit.attacks.protocols import PROTOCOLS, get_protocol
 from robustkit.base.settings import Scalar
-from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.restore import same_versions, unknown_attacks
 from robustkit.evaluation.result import Evaluation
 from robustkit.report.document.report import Audit

@@ -14,13 +14,13 @@ from robustkit.attacks.threat import STORED
 from robustkit.base.errors import InvalidEvaluation, RobustkitError
 from robustkit.bundle.check_pictures import wrong_pictures
 from robustkit.bundle.check_predictions import Answers
-from robustkit.bundle.mismatch import Findings, Mismatch, same_number
+from robustkit.bundle.failure_messages import Findings, Mismatch, same_number
 from robustkit.bundle.stored_points import Chosen
+from robustkit.data.as_dataset import as_dataset
 from robustkit.data.classes import real_names
 from robustkit.data.dataset import Batch, Dataset, batches, samples_sha256, samples_sum
-from robustkit.data.given import as_dataset
-from robustkit.data.joined import joined
 from robustkit.data.labels import as_labels
+from robustkit.data.remapped_labels import joined
 from robustkit.data.sampling import indexed, narrowed
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.evidence import Index, StoredEvidence

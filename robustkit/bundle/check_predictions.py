@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.threat import STORED
-from robustkit.bundle.mismatch import Findings, Mismatch
+from robustkit.bundle.failure_messages import Findings, Mismatch
 from robustkit.bundle.stored_points import Chosen
 from robustkit.evaluation.outcome import Judge
 from robustkit.evaluation.result import Evaluation

@@ -13,8 +13,8 @@ from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.bundle.check_ledger import check_ledger
 from robustkit.bundle.check_method import check_protocol
-from robustkit.bundle.check_stated import check_stated
-from robustkit.bundle.mismatch import Mismatch, compare, compare_audits
+from robustkit.bundle.check_other_figures import check_stated
+from robustkit.bundle.failure_messages import Mismatch, compare, compare_audits
 from robustkit.bundle.page_text import said
 from robustkit.bundle.restore import derive, restore, same_versions, without_later_checks
 from robustkit.bundle.save import illustrations, pages

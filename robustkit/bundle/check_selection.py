@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.data.dataset import Dataset
 from robustkit.data.sampling import places_only, sampled, shuffled
 from robustkit.evaluation.result import Evaluation

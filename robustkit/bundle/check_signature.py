@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.keys import PublicKey
-from robustkit.bundle.mismatch import Mismatch
 from robustkit.bundle.signing import Signature, build_statement, unseal
 from robustkit.bundle.verification_result import Notes
 from robustkit.report.document.manifest import SIGNATURE, Manifest

@@ -10,8 +10,8 @@ import torch
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import path as known_path
 from robustkit.bundle.check_report import check_audit, read_ledger, read_report
-from robustkit.bundle.mismatch import Mismatch
-from robustkit.bundle.opening import check_files, opened
+from robustkit.bundle.failure_messages import Mismatch
+from robustkit.bundle.open_bundle import check_files, opened
 from robustkit.evaluation.evidence import WORST, Evidence, StoredEvidence, column_of
 from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.result import Evaluation

@@ -14,9 +14,9 @@ from robustkit.bundle.check_audit import AuditCheck, Model
 from robustkit.bundle.check_expected import check_expected, expected_hashes, one_each
 from robustkit.bundle.check_report import check_pages, check_report, read_report, unbounded
 from robustkit.bundle.check_signature import check_signature
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.keys import PublicKey, read_public_key
-from robustkit.bundle.mismatch import Mismatch
-from robustkit.bundle.opening import check_files, opened
+from robustkit.bundle.open_bundle import check_files, opened
 from robustkit.bundle.verification_result import Notes, Verification
 from robustkit.report.document.manifest import NAME, Manifest
 from robustkit.report.document.report import Report

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.failure_messages import Mismatch
 
 Level = Literal["files", "summaries", "geometry", "model"]
 LEVELS: tuple[Level, ...] = ("files", "summaries", "geometry", "model")

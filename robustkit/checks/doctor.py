@@ -21,7 +21,7 @@ from robustkit.data.dataset import Batch, batches
 from robustkit.data.labels import as_labels
 from robustkit.maths.losses import cross_entropy
 from robustkit.model.classifier import Classifier, as_classifier
-from robustkit.model.edges import vanished
+from robustkit.model.range_edges import vanished
 
 MOST = 2000  # samples among which it looks for copies
 

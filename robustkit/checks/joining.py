@@ -9,10 +9,10 @@ from typing import Any
 
 from robustkit.base.settings import every, instance
 from robustkit.checks.first_pass import ROWS, count_outputs
+from robustkit.data.as_dataset import as_dataset
 from robustkit.data.classes import ClassMap
 from robustkit.data.dataset import Dataset, batches
-from robustkit.data.given import as_dataset
-from robustkit.data.joined import joined
+from robustkit.data.remapped_labels import joined
 from robustkit.model.classifier import Classifier, as_classifier
 
 

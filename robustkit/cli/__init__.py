@@ -20,7 +20,7 @@ from robustkit.base.foreign_code import raised_by
 from robustkit.base.memory import no_room, ran_out
 from robustkit.base.signals import end_as_interrupted
 from robustkit.base.version import __version__
-from robustkit.cli.shared.say import say
+from robustkit.cli.shared.echo import say
 
 COMMANDS = (
     *("audit", "demo", "corrupt", "clean-data", "train", "doctor", "selftest", "attacks"),

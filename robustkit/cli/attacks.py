@@ -6,7 +6,7 @@ import dataclasses
 
 import click
 
-from robustkit.cli.shared.say import say
+from robustkit.cli.shared.echo import say
 
 
 @click.command("attacks", short_help="List the attacks and their settings.")
@@ -19,9 +19,9 @@ def command() -> None:
     from rich.text import Text
 
     from robustkit.attacks import ATTACKS, KNOWN
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
 
-    console = screen.out()
+    console = terminal.out()
     plugins, faults = KNOWN.plugins()
     every = sorted({**ATTACKS, **plugins}.items())
     width = max(len(name) for name, _ in every)
@@ -32,7 +32,7 @@ def command() -> None:
             for field in dataclasses.fields(kind)
             if field.name not in common and field.default not in (dataclasses.MISSING, ())
         ]
-        table = screen.plain_table("", "", left=[""])
+        table = terminal.plain_table("", "", left=[""])
         table.show_header, table.columns[0].width = False, width
         table.add_row(Text(name, style="bold"), Text((kind.__doc__ or "").splitlines()[0]))
         table.add_row("", Text(f"{kind.kind}; {', '.join(kind.norms)}; {', '.join(settings)}", style="dim"))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
-from robustkit.cli.shared.say import say
 
 
 @click.command("calibrate", short_help="Fit a calibrator on held-out samples.")
@@ -39,7 +39,7 @@ def command(model: ModelOptions, method: str, fit_share: float, samples: Choice,
           --weights resnet18.safetensors --data held-out.npz
       robustkit audit calibrated.json --data test.npz
     """
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
     from robustkit.cli.shared.samples import halves, read
     from robustkit.defenses.calibrators import calibrate
     from robustkit.defenses.logits import held_out
@@ -52,17 +52,17 @@ def command(model: ModelOptions, method: str, fit_share: float, samples: Choice,
     fit, judge = halves(read(loaded.dataset), fit_share, seed)
     calibrated = calibrate(classifier, fit.x, fit.y, method, loaded.batch_size)
     headings = ("", "accuracy, 95 % interval", "ECE", "NLL", "Brier", "mean confidence")
-    table = screen.plain_table(*headings, left=["", "accuracy, 95 % interval"])
+    table = terminal.plain_table(*headings, left=["", "accuracy, 95 % interval"])
     after = Classifier(calibrated, bounds=classifier.bounds, output="logits")
     for name, one in (("before", classifier), (method, after)):
         logits, y = held_out(one, judge.x, judge.y, loaded.batch_size)
         found = measure(*columns(one.probabilities(logits).cpu().numpy(), y.cpu().numpy(), one.one_vs_rest), seed=seed)
         figures = (f"{value:.3f}" for value in (found.ece.value, found.nll.value, found.brier.value))
-        table.add_row(name, screen.accuracy(found.accuracy), *figures, f"{found.mean_confidence:.3f}")
+        table.add_row(name, terminal.accuracy(found.accuracy), *figures, f"{found.mean_confidence:.3f}")
     settings = calibrated.settings()
     write_composition(out, Composition(kind=method, settings=settings, parts=(loaded.part(fit.x),)))
-    console = screen.out()
-    screen.print_titled(console, f"{loaded.spec} on {len(judge)} samples, calibrated on {len(fit)} others", table)
+    console = terminal.out()
+    terminal.print_titled(console, f"{loaded.spec} on {len(judge)} samples, calibrated on {len(fit)} others", table)
     if method == "temperature":
         console.print(f"  temperature {settings['temperature']:#.4g}")
     if calibrated.note:

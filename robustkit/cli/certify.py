@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.option_types import NUMBERS
 from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from robustkit.base.errors import ConfigurationError
@@ -148,23 +148,23 @@ def print_radii(plan: Plan, name: str, rows: list[Row]) -> None:
     """Prints the certified accuracy at every radius."""
     import torch
 
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
     from robustkit.defenses.smoothing import ABSTAIN, Certificates, certified_accuracy, largest_radius
 
     predictions = torch.tensor([row.prediction for row in rows])
     radii = torch.tensor([row.radius for row in rows], dtype=torch.float64)
     certificates = Certificates(predictions, radii, torch.tensor([row.votes for row in rows]))
     shares = certified_accuracy(certificates, torch.tensor([row.label for row in rows]), plan.radii)
-    table = screen.plain_table("L2 radius", "certified accuracy, 95 % interval", "samples")
+    table = terminal.plain_table("L2 radius", "certified accuracy, 95 % interval", "samples")
     table.columns[1].justify = "left"
     most = largest_radius(plan.n, plan.sigma, plan.alpha)
     for radius, share in zip(plan.radii, shares, strict=True):
         if radius <= most:
-            table.add_row(f"{radius:g}", screen.accuracy(share), screen.counts(share))
+            table.add_row(f"{radius:g}", terminal.accuracy(share), terminal.counts(share))
         else:
             table.add_row(f"{radius:g}", f"not reachable with n = {plan.n}")
-    console = screen.out()
-    screen.print_titled(console, f"{name} on {len(rows)} samples, sigma {plan.sigma:g}, n {plan.n}", table)
+    console = terminal.out()
+    terminal.print_titled(console, f"{name} on {len(rows)} samples, sigma {plan.sigma:g}, n {plan.n}", table)
     abstained = int((predictions == ABSTAIN).sum())
     console.print(f"  abstained from {abstained}; each certificate may be wrong with probability {plan.alpha:g}")
     console.print(f"  n = {plan.n} noisy copies can prove no more than {most:.3g}, where all of them agree")

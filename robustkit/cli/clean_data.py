@@ -11,11 +11,11 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import parsing
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import sample_options
 from robustkit.cli.shared.preprocessing import BOUNDS, read_bounds
 from robustkit.cli.shared.report_files import check_folder
 from robustkit.cli.shared.samples import Choice
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,14 +112,14 @@ def command(**options: Any) -> None:
       robustkit clean-data --data train.npz --test-data test.npz \\
           --drop leak,duplicate --out clean.npz
     """
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
     from robustkit.data.cleaning import sample_names
 
     plan = Plan(**options)
     source, train, test = read_data(plan)
     found = find(plan, source, train, test)
     keep = found.keep(sample_names(train), plan.kinds)
-    print_findings(screen.out(), found, source, plan.show)
+    print_findings(terminal.out(), found, source, plan.show)
     write_findings(plan.report, found)
     if plan.out:
         if not bool(keep.any()):
@@ -160,7 +160,7 @@ def find(plan: Plan, source: Dataset, train: Batch, test: Batch | None) -> Clean
 
 def print_findings(console: Console, found: Cleaning, source: Dataset, show: int) -> None:
     """Prints the summary, then `show` samples of each kind, then what was not checked."""
-    from robustkit.cli.shared.screen import print_titled
+    from robustkit.cli.shared.terminal import print_titled
     from robustkit.data.cleaning import KINDS
 
     sizes = f"{found.train} training" + (f" and {found.test} test samples" if found.test else " samples")
@@ -213,7 +213,7 @@ def read_probabilities(path: Path) -> NDArray[Any]:
 
 def summary(found: Cleaning) -> Table:
     """Returns how many samples of each split have which issue."""
-    from robustkit.cli.shared.screen import plain_table
+    from robustkit.cli.shared.terminal import plain_table
     from robustkit.data.cleaning import KINDS
 
     table = plain_table("issue", "in training", "in test", "what it is", left=["issue", "what it is"])
@@ -238,7 +238,7 @@ def worst(kind: str, issues: list[Issue], names: tuple[str, ...] | None) -> Tabl
     """Returns some issues of one kind with their evidence."""
     from rich.text import Text
 
-    from robustkit.cli.shared.screen import plain_table
+    from robustkit.cli.shared.terminal import plain_table
 
     def spelled(label: int | None) -> Text:
         return Text("" if label is None else names[label] if names and label < len(names) else str(label))

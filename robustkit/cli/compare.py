@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from robustkit.base.exit_codes import ExitCode
-from robustkit.cli.shared.say import say
+from robustkit.cli.shared.echo import say
 
 
 @click.command("compare", short_help="What changed between two audits of the same samples.")
@@ -40,7 +40,7 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
     from rich.text import Text
 
     from robustkit.base.write_file import write_atomically
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
     from robustkit.cli.shared.report_files import as_stated, check_folder
     from robustkit.report.compare.comparison import compare, comparison_json
     from robustkit.report.compare.figures import points
@@ -57,16 +57,16 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
         }
     for name, text in pages.items():
         write_atomically(out / name, text)
-    console = screen.out()
+    console = terminal.out()
     title = f"{found.before.name} -> {found.after.name}, the same {found.n:,} samples of {found.data}"
     columns = ("", "before", "after", "points", "95 % interval", "lost", "won", "p")
-    table = screen.plain_table(*columns, left=[""], narrow=True)
+    table = terminal.plain_table(*columns, left=[""], narrow=True)
     for row in found.rows:
         pair = row.paired
         cells = [words.percent(row.before.value), words.percent(row.after.value)]
         cells += [points(pair.difference), interval(pair.interval), str(pair.b), str(pair.c)]
         table.add_row(Text(row.title), *cells, words.p_value(pair.p_value))
-    screen.print_titled(console, title, table)
+    terminal.print_titled(console, title, table)
     for line in (headline(found), *found.caveats):
         console.print(Text(f"  {line}"))
     say(f"  page {out / 'compare.html'}")

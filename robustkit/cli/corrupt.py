@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -113,16 +113,16 @@ def run(plan: Plan, loaded: ModelAndData) -> Shift:
 
 def print_shift(shift: Shift, model: str, baseline: Baseline | None) -> None:
     """Prints the accuracies, their mean and, against a baseline, the mean corruption error."""
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
     from robustkit.shift.evaluate import ALEXNET
 
-    console, mean = screen.out(), shift.mean_accuracy
+    console, mean = terminal.out(), shift.mean_accuracy
     title = f"{model} on {shift.clean.accuracy.n} samples, accuracy in % by severity"
-    screen.print_titled(console, title, shift_table(shift))
+    terminal.print_titled(console, title, shift_table(shift))
     interval = f"{100 * (mean.low or 0):.1f}-{100 * (mean.high or 0):.1f}"
-    console.print(f"  mean accuracy {screen.percent(mean.value)}, 95 % interval {interval}")
+    console.print(f"  mean accuracy {terminal.percent(mean.value)}, 95 % interval {interval}")
     if baseline:
-        mce, relative = screen.percent(shift.mce(baseline)), screen.percent(shift.relative_mce(baseline))
+        mce, relative = terminal.percent(shift.mce(baseline)), terminal.percent(shift.relative_mce(baseline))
         console.print(f"  mCE {mce}, relative mCE {relative} of {baseline.name}, on images from: {shift.source}")
         if baseline is ALEXNET:
             console.print("  comparable with published figures only for ImageNet models on the published ImageNet-C")
@@ -130,7 +130,7 @@ def print_shift(shift: Shift, model: str, baseline: Baseline | None) -> None:
 
 def shift_table(shift: Shift) -> Table:
     """Returns the accuracy under every corruption at every severity, a row for each corruption."""
-    from robustkit.cli.shared.screen import plain_table
+    from robustkit.cli.shared.terminal import plain_table
 
     columns = ("corruption", *map(str, shift.severities), "mean", "ECE")
     table = plain_table(*columns, left=["corruption"], narrow=True)

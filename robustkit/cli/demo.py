@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import probe_options
-from robustkit.cli.shared.say import say
 from robustkit.cli.shared.signing import SIGN, read_signing_key
 
 EPS = "0.15"  # about two of the sixteen grey levels of these images: a person is not fooled, an ordinary network is
@@ -31,7 +31,7 @@ def command(out: Path, seed: int, probes: int, sign: Path | None, quiet: bool) -
 
     from robustkit.attacks import PGD
     from robustkit.attacks.protocols import get_protocol
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
     from robustkit.cli.shared.audit_view import print_audit
     from robustkit.cli.shared.progress import progress
     from robustkit.cli.shared.report_files import check_out, write_report
@@ -79,7 +79,7 @@ def command(out: Path, seed: int, probes: int, sign: Path | None, quiet: bool) -
     title = "Handwritten digits: standard against adversarial training"
     said = f"robustkit demo --seed {seed}"
     write_report(out, audits, evaluations, title, said, seed, loads=loads, files=weights, sign=key)
-    console = screen.out()
+    console = terminal.out()
     for audit in audits:
         print_audit(console, audit)
         console.print()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import EXPECTED, model_options, sample_options, tuning_option
 from robustkit.cli.shared.samples import Choice
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,7 +40,7 @@ def command(
     """
     from robustkit.checks.clean_accuracy import expect_clean_accuracy
     from robustkit.checks.doctor import checkup
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
     from robustkit.report.document.environment import environment
 
     loaded = model.load().only(samples, seed).in_eval_mode()
@@ -50,7 +50,7 @@ def command(
         *accuracy,
         *checkup(loaded.classifier, loaded.dataset, tuned, loaded.batch_size, expected_clean_accuracy),
     ]
-    console = screen.out()
+    console = terminal.out()
     console.print(diagnostics_table(found))
     versions = environment()
     console.print(
@@ -68,7 +68,7 @@ def diagnostics_table(found: Sequence[Diagnostic]) -> Table:
     """Returns the checks with their status and message."""
     from rich.text import Text
 
-    from robustkit.cli.shared.screen import plain_table, status
+    from robustkit.cli.shared.terminal import plain_table, status
 
     columns = ["", "check", "status", "found"]
     table = plain_table(*columns, left=columns)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import SeveralModels
 from robustkit.cli.shared.options import attack_options, sample_options, several_models_options
 from robustkit.cli.shared.samples import Choice
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -197,14 +197,14 @@ def models(members: list[ModelAndData], settings: dict[str, Any]) -> dict[str, C
 
 def print_ensemble(title: str, members: list[ModelAndData], weights: list[float] | None, found: Transfer) -> None:
     """Prints who the members are, and how they fare under each other's attacks."""
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
 
-    console = screen.out()
+    console = terminal.out()
     for number, (member, weight) in enumerate(zip(members, weights or repeat(None, len(members)), strict=True), 1):
         file = f" {member.weights}" if member.weights else ""
         share = "" if weight is None else f", weight {weight:.3f}"
         console.print(f"  {number}  {member.spec}{file}{share}", soft_wrap=True)
-    screen.print_titled(console, title, matrix(found))
+    terminal.print_titled(console, title, matrix(found))
     console.print(f"  {disagreement(found)}")
 
 
@@ -212,7 +212,7 @@ def matrix(found: Transfer) -> Table:
     """Returns the accuracy of each model on each other's points; a model under its own attack is bold."""
     from rich.text import Text
 
-    from robustkit.cli.shared.screen import plain_table
+    from robustkit.cli.shared.terminal import plain_table
 
     table = plain_table("points made for", *found.names, left=["points made for"])
     table.add_row("none (clean)", *(f"{100 * (share.value or 0):.1f}" for share in found.clean))

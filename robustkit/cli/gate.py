@@ -10,9 +10,9 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import REQUIRE
 from robustkit.cli.shared.report_files import as_stated
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from robustkit.report import Audit, Report
@@ -45,7 +45,7 @@ def command(
           --require "robust_accuracy>=0.45" --require "ece<=5%" \\
           --junit gate.xml --markdown - >> "$GITHUB_STEP_SUMMARY"
     """
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
     from robustkit.cli.shared.audit_view import complain, print_gates
     from robustkit.report import load
     from robustkit.report.requirements.gates import exit_code, judged
@@ -61,7 +61,7 @@ def command(
     write_outputs(dataclasses.replace(report, audits=audits), path, earlier, **outputs)
     if outputs["markdown"] != "-":
         for audit in audits:
-            print_gates(screen.out(), audit)
+            print_gates(terminal.out(), audit)
     complain(audits)
     return exit_code(audits)
 

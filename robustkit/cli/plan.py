@@ -86,12 +86,12 @@ def command(**options: Any) -> None:
       robustkit plan --difference 2% --discordance 10%
       robustkit plan cnn --data digits --eps 0.1 --half-width 3%
     """
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
 
     question = Question(**options)
     check(question)
     measured = probe_cost(question)
-    console, sizes = screen.out(), list[int]()
+    console, sizes = terminal.out(), list[int]()
     if question.wants_interval:
         sizes += print_interval(console, question)
     for requirement in question.requirements:
@@ -126,7 +126,7 @@ def probe_cost(question: Question) -> Probe | None:
 
 def print_interval(console: Console, question: Question) -> list[int]:
     """Prints how many samples give an interval of the wanted width, and returns their numbers."""
-    from robustkit.cli.shared.screen import plain_table, print_titled
+    from robustkit.cli.shared.terminal import plain_table, print_titled
     from robustkit.maths.sample_size import samples_for_half_width
 
     half = HALF_WIDTH if question.half_width is None else question.half_width
@@ -144,7 +144,7 @@ def print_interval(console: Console, question: Question) -> list[int]:
 
 def print_requirement(console: Console, question: Question, requirement: Requirement) -> list[int]:
     """Prints how many samples decide a requirement, and returns their numbers."""
-    from robustkit.cli.shared.screen import plain_table, print_titled
+    from robustkit.cli.shared.terminal import plain_table, print_titled
     from robustkit.maths.sample_size import samples_to_decide
 
     table = plain_table("expected", "samples", "answer")
@@ -160,7 +160,7 @@ def print_requirement(console: Console, question: Question, requirement: Require
 
 def print_difference(console: Console, question: Question, difference: float) -> list[int]:
     """Prints how many samples tell two models apart, and returns their numbers."""
-    from robustkit.cli.shared.screen import plain_table, print_titled
+    from robustkit.cli.shared.terminal import plain_table, print_titled
     from robustkit.maths.sample_size import samples_for_mcnemar
 
     table = plain_table("only one is correct on", "samples")
@@ -175,7 +175,7 @@ def print_difference(console: Console, question: Question, difference: float) ->
 
 def print_cost(console: Console, measured: Probe, sizes: list[int], what: str) -> None:
     """Prints what so many samples cost, judging by those that were measured."""
-    from robustkit.cli.shared.screen import plain_table, print_titled
+    from robustkit.cli.shared.terminal import plain_table, print_titled
     from robustkit.report.text import words
 
     table = plain_table("samples", "forward passes", "backward passes", "time")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.report_files import as_stated
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from robustkit.report import Report

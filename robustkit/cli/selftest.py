@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import attack_options, optional_model_options
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,7 +61,7 @@ def command(
     from robustkit.attacks import create
     from robustkit.attacks.names import labels
     from robustkit.attacks.threat import refuse_grey_levels
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
     from robustkit.cli.shared.progress import progress
     from robustkit.probes.closed_form import typical_attacks
 
@@ -73,14 +73,14 @@ def command(
     with progress(quiet) as bar:
         found = on_linear_models(named, seed, bar)
         planted = on_model(loaded, chosen, samples, seed, bar) if loaded else None
-    console = screen.out()
+    console = terminal.out()
     title = "Linear models, whose minimal adversarial perturbation is known"
-    screen.print_titled(console, title, findings_table(found))
+    terminal.print_titled(console, title, findings_table(found))
     failed = [f"{name} {item.attack.norm}" for name, item in found if item.verdict != "pass"]
     if loaded and planted:
         title = f"{loaded.spec} on {loaded.dataset.name}, {norm} {eps}: one planted adversarial example per sample"
         console.print()
-        screen.print_titled(console, title, planted_table(planted))
+        terminal.print_titled(console, title, planted_table(planted))
         if planted.verdict != "pass":
             failed.append(f"planted adversarial examples in {loaded.spec} ({planted.diagnostic.message})")
     if not failed:
@@ -116,7 +116,7 @@ def findings_table(found: Sequence[tuple[str, Finding]]) -> Table:
     """Returns what attacks, each with its name, found on the linear models."""
     from rich.text import Text
 
-    from robustkit.cli.shared.screen import counts, plain_table, status
+    from robustkit.cli.shared.terminal import counts, plain_table, status
 
     # Narrower than the other tables, so that the names of foolbox fit into 80 columns.
     columns = ("attack", "norm", "found outside", "inside", "outcome")
@@ -133,7 +133,7 @@ def planted_table(result: Planted) -> Table:
     """Returns how many planted adversarial examples each attack found, all of them together, and random search."""
     from rich.text import Text
 
-    from robustkit.cli.shared.screen import counts, plain_table, status
+    from robustkit.cli.shared.terminal import counts, plain_table, status
 
     table = plain_table("attack", "planted examples found", "outcome", left=["attack", "outcome"], narrow=True)
     table.columns[0].overflow = "fold"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import sample_options, training_options
 from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, read_config, recipe_of
 from robustkit.cli.shared.samples import Choice
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -100,7 +100,7 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
     """
     from robustkit.attacks.threat import refuse_grey_levels
     from robustkit.base.processes import ranks
-    from robustkit.cli.shared import screen
+    from robustkit.cli.shared import terminal
     from robustkit.cli.shared.report_files import check_folder, claimed
     from robustkit.cli.shared.resume import keeping
     from robustkit.defenses.training.run_folder import CHECKPOINT
@@ -118,7 +118,7 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
     fatal = unresolved(training)
     if ranks().first:
         name = f"{plan.objective} training of {loaded.spec}, {plan.norm} {plan.eps}"
-        screen.out().print(training_text(training, name))
+        terminal.out().print(training_text(training, name))
         say(f"  weights {plan.out / 'weights.safetensors'}")
         for finding in fatal:
             say(f"robustkit: {finding}", err=True)

@@ -10,9 +10,9 @@ import click
 
 from robustkit.base.exit_codes import ExitCode
 from robustkit.base.printable import printable
+from robustkit.cli.shared.earlier_run import Recorded
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import recorded_options
-from robustkit.cli.shared.recorded import Recorded
-from robustkit.cli.shared.say import say
 from robustkit.cli.shared.signing import expected_options
 
 if TYPE_CHECKING:
@@ -64,16 +64,16 @@ def command(
     Example:
       robustkit verify robustkit-report --weights resnet.pt --data test.npz
     """
-    from robustkit.bundle.opening import check_files, opened
-    from robustkit.cli.shared import screen
+    from robustkit.bundle.open_bundle import check_files, opened
+    from robustkit.cli.shared import terminal
 
     with opened(bundle) as folder:
         manifest, _ = check_files(folder)
         loaded = load_recorded(model, manifest, folder)
         batch_size = model.values["batch_size"]
         result = check(folder, loaded, batch_size=batch_size, attack_again=attack_again, seed=seed, **expected)
-    console = screen.out()
-    screen.print_titled(console, bundle.resolve().name, verification_table(result))
+    console = terminal.out()
+    terminal.print_titled(console, bundle.resolve().name, verification_table(result))
     reasons = [missing for missing in loaded if isinstance(missing, str)]
     for note in verification_notes(result, reasons):
         console.print(note, soft_wrap=True)
@@ -118,7 +118,7 @@ def verification_table(result: Verification) -> Table:
     """Returns what was checked, and whether it holds."""
     from rich.text import Text
 
-    from robustkit.cli.shared.screen import plain_table
+    from robustkit.cli.shared.terminal import plain_table
 
     table = plain_table("", "checked", "", left=["", "checked"])
     table.columns[0].no_wrap = table.columns[2].no_wrap = True

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.data.class_matching import READINGS, Classes, by_names, mapped, read_as, without_names
 from robustkit.data.class_names import NameTable, numbers, shown
-from robustkit.data.class_readings import READINGS, Classes, by_names, mapped, read_as, without_names
 
 ClassMap = Mapping[str, str | int] | str
 

@@ -7,9 +7,10 @@ if __name__ != "robustkit.defenses":
 
 from typing import TYPE_CHECKING
 
-from robustkit.base.on_first_use import offered_by
+from robustkit.base.lazy_names import offered_by
 
 if TYPE_CHECKING:
     from robustkit.defenses.catalogue import *  # noqa: F403
+    from robustkit.defenses.objectives.catalogue import *  # noqa: F403
 
 __getattr__, __dir__ = offered_by("robustkit.defenses.catalogue")

@@ -32,6 +32,12 @@ class AttackRun:
     path: ExactSums | None = None
     rows: int = 0
 
+    @property
+    def group(self) -> str:
+        """The kind of the attack; a white-box attack of a single step is a kind of its own, `single`."""
+        single = self.attack.kind == "white-box" and self.attack.steps_per_start == 0
+        return "single" if single else self.attack.kind
+
 
 class Cost:
     """What an attack spends between construction and `book`."""

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from robustkit.attacks.protocols import Protocol
 from robustkit.checks.convergence import converged, last_tenth
-from robustkit.checks.diagnostic import Diagnostic, diagnostic, judged
+from robustkit.checks.diagnostic import Diagnostic, diagnostic
 from robustkit.checks.doctor import gradient_diagnostic
 from robustkit.evaluation.attack_run import AttackRun
-from robustkit.evaluation.ledger import Ledger, Mask
-from robustkit.maths.intervals import proportion
-
-CHANGED = (0.002, 0.01)  # shares of outcomes that another attack may change before it is a remark, and a failure
-NEARER = 0.7  # of the logit margin that gradient attacks leave; black-box attacks rarely get below it
-_WEAKER = (
-    ("Q13", "single", "a single step"),
-    ("Q15", "black-box", "a black-box attack"),
-    ("Q16", "control", "random noise"),
-    ("Q19", "transfer", "a transfer attack"),
-)
-_STRONGER = {
-    "Q13": "use steps=200 or restarts=5",
-    "Q15": "use square:queries=5000, or BPDA for the part that masks the gradient",
-    "Q16": "use loss=margin, restarts=5, or Square",
-    "Q19": "use the protocol autoattack, or BPDA for the part that masks the gradient",
-}
+from robustkit.evaluation.gradient_masking import gradient_masking
+from robustkit.evaluation.ledger import Ledger
 
 
 def checks_after_attacks(
@@ -64,65 +47,13 @@ def checks_after_attacks(
     elif any(item.id == "Q07" and item.status == "fail" for item in before):
         message = "the model has no usable gradient, and no attack used one: black-box and transfer attacks only"
         found.append(diagnostic("Q07", "none", "gradients for the attacks that need them", "remark", message))
-    groups: dict[str, list[str]] = {}
-    for run in runs:
-        single = run.attack.kind == "white-box" and run.attack.steps_per_start == 0
-        groups.setdefault("single" if single else run.attack.kind, []).append(run.label)
-    strong = groups.get("white-box", [])
-    for id, group, what in _WEAKER:
-        stronger = strong + (groups.get("single", []) if group != "single" else [])
-        weak = groups.get(group, [])
-        rivals = [label for label in stronger if _had_it(runs, protocol, label, weak)]
-        if weak and rivals:
-            found.append(_only_by(ledger, id, weak, rivals, what))
-            if group == "black-box":
-                found.append(_smaller_margin(ledger, weak, rivals))
+    found += gradient_masking(runs, ledger, protocol)
     # Attacks on near-boundary samples alone give up the others at once: their loss says nothing of convergence.
-    whole = [run for run in runs if run.label in strong and len(run.loss_path) > 10 and run.attack.close is None]
-    moving = {run.label: last_tenth(run.loss_path) for run in whole}
+    moving = {
+        run.label: last_tenth(run.loss_path)
+        for run in runs
+        if run.group == "white-box" and len(run.loss_path) > 10 and run.attack.close is None
+    }
     if moving:
         found.append(converged(moving))
     return found
-
-
-def _had_it(runs: Sequence[AttackRun], protocol: Protocol, label: str, weak: list[str]) -> bool:
-    """Returns whether an attack ran on all samples the weak ones ran on; in a cascade, later attacks do not."""
-    order = [run.label for run in runs]
-    return not protocol.cascade or all(order.index(label) < order.index(other) for other in weak)
-
-
-def _only_by(ledger: Ledger, id: str, weak: list[str], strong: list[str], what: str) -> Diagnostic:
-    """Returns whether the weak attacks broke samples that none of the strong ones did."""
-
-    def broken(labels: list[str]) -> Mask:
-        hits: Mask = np.any([ledger.broken_under(label) for label in labels], axis=0)
-        return hits
-
-    return missed_by_stronger(id, what, int((broken(weak) & ~broken(strong)).sum()), int(ledger.right.sum()))
-
-
-def _smaller_margin(ledger: Ledger, blind: list[str], strong: list[str]) -> Diagnostic:
-    """Returns Q15 on unbroken samples: whether black-box attacks left a much smaller margin than white-box ones."""
-    unbroken = ledger.robust
-    margin, rival = (
-        np.max([ledger[f"{label}/margin"][unbroken] for label in labels], axis=0) for labels in (blind, strong)
-    )
-    share = proportion(int((margin > NEARER * rival).sum()), len(margin))
-    status = judged(share, 0.1, 0.2)
-    message = f"on {share.k} of {share.n} unbroken samples a black-box attack left < 70 % of the white-box logit margin"
-    if status != "pass":
-        message += f": gradients are masked under this threat model; {_STRONGER['Q19']}"
-    return diagnostic(
-        "Q15", share.value or 0.0, "at most 10 % of the unbroken samples; above 20 % unreliable", status, message
-    )
-
-
-def missed_by_stronger(id: str, what: str, alone: int, right: int) -> Diagnostic:
-    """Returns the check `id`: a weak attack broke `alone` of the `right` samples, and no stronger one did."""
-    share = proportion(alone, right)
-    status = judged(share, *CHANGED)
-    message = f"{what} broke {alone} of {right} samples that the stronger attacks did not"
-    if status != "pass":
-        message += f": gradients are masked or the attacks are too weak; {_STRONGER[id]}"
-    limit = "at most 0.2 % of the initially correct samples; above 1 % unreliable (by the 95 % confidence bound)"
-    return diagnostic(id, share.value or 0.0, limit, status, message)

@@ -7,8 +7,8 @@ from typing import Any
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.checks.first_pass import count_outputs
+from robustkit.data.as_dataset import as_dataset
 from robustkit.data.dataset import Dataset, batches
-from robustkit.data.given import as_dataset
 from robustkit.model.classifier import Classifier
 
 _MOST_GUESSED = 100_000  # classes that a model is given because one label says so

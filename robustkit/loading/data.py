@@ -18,9 +18,9 @@ from robustkit.base.settings import instance, integer
 from robustkit.base.settings import path as known_path
 from robustkit.data.dataset import Dataset, batches
 from robustkit.data.labels import as_labels
-from robustkit.loading.arrays import read_npz
 from robustkit.loading.factories import call_factory
 from robustkit.loading.image_folder import read_image_folder
+from robustkit.loading.npz_data import read_npz
 from robustkit.loading.preprocessing import Preprocessing, of_image_size
 from robustkit.loading.tables import SUFFIXES, read_table
 from robustkit.loading.transform import read_transform

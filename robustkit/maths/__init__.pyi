@@ -2,7 +2,7 @@
 
 from .calibration import Calibration, adaptive_ece, aurc, brier, classwise_ece, ece, mce, measure, nll
 from .intervals import Proportion, bootstrap, confidence_sequence, holm, one_sided, proportion
-from .pairs import Paired, difference_interval, mcnemar, paired
+from .paired_test import Paired, difference_interval, mcnemar, paired
 from .sample_size import half_width, samples_for_half_width, samples_for_mcnemar, samples_to_decide
 
 __all__ = [

@@ -16,8 +16,6 @@ from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
 from robustkit.base.foreign_code import foreign
 from robustkit.base.settings import ANY, distinct, integer, interval, shown
 from robustkit.maths.losses import Loss
-from robustkit.model.carried_names import carried_names
-from robustkit.model.edges import inside, only_there, vanished
 from robustkit.model.frozen import frozen
 from robustkit.model.gradient import Gradient, Tally, finite
 from robustkit.model.inputs import inputs
@@ -33,6 +31,8 @@ from robustkit.model.output import (
     width_advice,
 )
 from robustkit.model.output import find_scores as find
+from robustkit.model.output_names import carried_names
+from robustkit.model.range_edges import inside, only_there, vanished
 
 _CUT = (
     "Classifier: expected an output that can be differentiated, got one cut off from the input "

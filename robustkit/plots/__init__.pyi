@@ -1,9 +1,9 @@
 """Plots on matplotlib, each one an `Axes`; `evaluation.plot()` makes the usual six in one figure."""
 
 from .accuracy import corruptions, per_class, robustness_curve, training
-from .answers import confusion, gallery, reliability
+from .attack_progress import convergence, distances, margins
 from .figure import overview
-from .searches import convergence, distances, margins
+from .predictions import confusion, gallery, reliability
 
 __all__ = [
     "confusion",

@@ -11,9 +11,9 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.base.optional import package
 from robustkit.evaluation.result import Evaluation
 from robustkit.plots.accuracy import per_class, robustness_curve
-from robustkit.plots.answers import confusion, gallery, reliability
+from robustkit.plots.attack_progress import convergence, distances, margins
 from robustkit.plots.canvas import MUTED, class_names_of
-from robustkit.plots.searches import convergence, distances, margins
+from robustkit.plots.predictions import confusion, gallery, reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

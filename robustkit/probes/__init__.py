@@ -1,4 +1,4 @@
-"""Experiments on a finished evaluation: can its figures be trusted?"""
+"""Probes of a finished evaluation: can its figures be trusted?"""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.schedule import Meter
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
-from robustkit.probes.experiments import EXPERIMENTS
+from robustkit.probes.catalogue import PROBES
 from robustkit.probes.samples import Subset
 
 
 class Probes:
-    """Collects the samples while an evaluation runs, and experiments on them when it is done.
+    """Collects the samples while an evaluation runs, and runs the probes when it is done.
 
     Args:
         classifier: The model.
@@ -50,7 +50,7 @@ class Probes:
 
     def visits(self, size: int | None) -> int:
         """Returns how often samples are visited in the end, of `size` in all."""
-        return len(EXPERIMENTS) * min(self.room, size or 0)
+        return len(PROBES) * min(self.room, size or 0)
 
     def offer(self, batch: Batch, first: int) -> None:
         """Looks at samples, of which the first has the place `first` among all."""
@@ -70,7 +70,7 @@ class Probes:
         self.seconds += time.perf_counter() - start
 
     def run(self, evaluation: Evaluation, batch_size: int, meter: Meter) -> Evaluation:
-        """Returns the evaluation with what the experiments show; the model is left as it was."""
+        """Returns the evaluation with what the probes show; the model is left as it was."""
         if not self.wanted:
             return evaluation
         start = time.perf_counter()
@@ -78,11 +78,11 @@ class Probes:
         if self.kept:
             with self.classifier.frozen():
                 subset = self._subset(evaluation, batch_size)
-                for done, experiment in enumerate(EXPERIMENTS, 1):
-                    outcome = experiment.run(subset)
+                for done, probe in enumerate(PROBES, 1):
+                    outcome = probe.run(subset)
                     found += outcome.found
                     curve = outcome.curve or curve
-                    meter.finish(f"probe: {experiment.name}", done * len(self.kept))
+                    meter.finish(f"probe: {probe.name}", done * len(self.kept))
         return dataclasses.replace(
             evaluation,
             found=(*evaluation.found, *found),

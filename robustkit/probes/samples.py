@@ -1,4 +1,4 @@
-"""A few samples of an evaluation with what it found on them, for experiments afterwards."""
+"""A few samples of an evaluation with what it found on them, for probes afterwards."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment found: checks, and a curve where it draws one."""
+    """What a probe found: checks, and a curve where it draws one."""
 
     found: tuple[Diagnostic, ...] = ()
     curve: Curve | None = None

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from robustkit import cli
 from robustkit.base.printable import printable
-from robustkit.cli.shared import screen
+from robustkit.cli.shared import terminal
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.progress import progress
-from robustkit.cli.shared.say import say
 
 STEERING = [*map(chr, range(9)), *map(chr, range(11, 32)), *map(chr, range(127, 160)), "\u202e", "\u2066", "\udcff"]
 
@@ -28,10 +28,10 @@ def test_other_text_stays_as_it_is():
 
 
 def test_nothing_steers_through_text_or_tables(capsys):
-    table = screen.plain_table("name\x1b[2J", left=["name\x1b[2J"])
+    table = terminal.plain_table("name\x1b[2J", left=["name\x1b[2J"])
     table.add_row("x\x9b1m")
-    console = screen.out()
-    screen.print_titled(console, "all \u202echecks\x1b]0;hold\x07", table)
+    console = terminal.out()
+    terminal.print_titled(console, "all \u202echecks\x1b]0;hold\x07", table)
     console.print(Text("\x1b[32mholds"))
     out = capsys.readouterr().out
     assert not set(out) & set(STEERING)
@@ -53,5 +53,5 @@ def test_lines_and_progress_are_printed_by_what_makes_them_safe(monkeypatch, cap
 
 def test_no_command_prints_past_it():
     printing = re.compile(r"click\.echo\(|(?<![\w.])(print|Console)\(")
-    commands = (path for path in Path(cli.__file__).parent.rglob("*.py") if path.name not in ("say.py", "screen.py"))
+    commands = (path for path in Path(cli.__file__).parent.rglob("*.py") if path.name not in ("echo.py", "terminal.py"))
     assert [path.name for path in commands if printing.search(path.read_text())] == []

@@ -9,7 +9,7 @@ from nets import digits, digits_cnn
 import robustkit
 from robustkit.attacks import FGSM
 from robustkit.bundle.check_report import read_ledger, read_report
-from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.evaluation.ledger import Ledger
 
 NAMES = ["=SUM(A1)", "'=x", "+1", "-2", "@a", "\tb", "plain", 'quote",\n']

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.verification_result import Notes
 
 FALSE, EDGE = Mismatch("a", "b", "c"), Mismatch("d", "e", "f", edge=True)

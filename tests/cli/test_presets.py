@@ -15,9 +15,9 @@ from PIL import Image
 from torch import nn
 
 from robustkit.cli import run
+from robustkit.cli.shared.earlier_run import Recorded
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.preprocessing import prepare
-from robustkit.cli.shared.recorded import Recorded
 from robustkit.loading.libraries import torchvision as library
 
 QUICK = ["--attack", "fgsm", "--eps", "1/255", "--probes", "0", "--no-evidence", "--output", "logits"]

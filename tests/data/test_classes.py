@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.data.class_matching import Classes
 from robustkit.data.class_names import sorted_names
-from robustkit.data.class_readings import Classes
 from robustkit.data.classes import join, real_names, same_order, select
 from robustkit.data.dataset import Dataset, batches
-from robustkit.data.joined import joined, relabelled
+from robustkit.data.remapped_labels import joined, relabelled
 from robustkit.data.sampling import shuffled
 
 WORDS = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay")

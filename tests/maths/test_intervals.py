@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.maths.intervals import bootstrap, confidence_sequence, proportion
-from robustkit.maths.pairs import mcnemar
+from robustkit.maths.paired_test import mcnemar
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.maths.intervals import one_sided, proportion
-from robustkit.maths.pairs import mcnemar
+from robustkit.maths.paired_test import mcnemar
 from robustkit.maths.sample_size import half_width, samples_for_half_width, samples_for_mcnemar, samples_to_decide
 
 TABLE = {

@@ -8,12 +8,12 @@ from robustkit.base.exit_codes import ExitCode
 from robustkit.base.processes import ranks
 from robustkit.cli.audit.plan import Plan
 from robustkit.cli.audit.run import Results
-from robustkit.cli.shared import screen
+from robustkit.cli.shared import terminal
 from robustkit.cli.shared.audit_view import complain, print_audit, print_gates
 from robustkit.cli.shared.command_line import typed, without
-from robustkit.cli.shared.recorded import as_named
+from robustkit.cli.shared.earlier_run import as_named
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.report_files import write_report
-from robustkit.cli.shared.say import say
 from robustkit.cli.shared.shards import write_shard
 from robustkit.evaluation.checkpoint import discard
 from robustkit.report import Audit
@@ -29,7 +29,7 @@ def show(plan: Plan, results: Results) -> ExitCode:
         return ExitCode.OK
     audit = _audit(plan, results)
     _write(plan, results, audit)
-    console = screen.out()
+    console = terminal.out()
     print_audit(console, audit)
     if audit.gates:
         print_gates(console, audit)

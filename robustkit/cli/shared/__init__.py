@@ -1,1 +1,1 @@
-"""What commands share: options, loading, the screen."""
+"""What commands share: options, loading, the terminal."""

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from robustkit.attacks.names import attack_name
 from robustkit.checks.diagnostic import reasons
-from robustkit.cli.shared.say import say
-from robustkit.cli.shared.screen import STATUS_COLOURS, accuracy, counts, percent, plain_table, print_titled
+from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.terminal import STATUS_COLOURS, accuracy, counts, percent, plain_table, print_titled
 from robustkit.report.text import sentences, words
 from robustkit.report.text.attack_rows import attack_rows
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from robustkit.base.errors import ConfigurationError, RobustkitError
 from robustkit.cli.shared.device import find_device
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.preprocessing import Prepared, prepare, read_bounds
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +129,7 @@ class ModelOptions:
         Raises:
             ConfigurationError: If an option cannot be used as given.
         """
-        from robustkit.loading.arrays import with_fitting_axes
+        from robustkit.loading.npz_data import with_fitting_axes
         from robustkit.model.classifier import Classifier
         from robustkit.model.small_models import fits, is_small
 
@@ -200,7 +200,7 @@ class ModelOptions:
         return prepare(self.model, self.weights, self.transform, self.image_size, self.mean, self.std)
 
     def _read(self, data: str, split: str, prepared: Prepared) -> Dataset:
-        from robustkit.data.given import as_dataset
+        from robustkit.data.as_dataset import as_dataset
         from robustkit.loading.data import load_data
 
         wanted = prepared.asked and self.image_size is None

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.earlier_run import Recorded
 from robustkit.cli.shared.model_and_data import ModelOptions, SeveralModels
 from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import CLASS_MAP, OUTPUT_KEY, REQUIREMENT
 from robustkit.cli.shared.preprocessing import BOUNDS, IMAGE_SIZE, MEAN, STD, TRANSFORM
-from robustkit.cli.shared.recorded import Recorded
 from robustkit.cli.shared.samples import Choice
 
 Command = Callable[..., Any]

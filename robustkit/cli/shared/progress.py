@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from robustkit.cli.shared.say import say
-from robustkit.cli.shared.screen import Safe, percent
+from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.terminal import Safe, percent
 
 if TYPE_CHECKING:
     from robustkit.defenses.training import Epoch, TrainingProgress

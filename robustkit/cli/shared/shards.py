@@ -15,8 +15,8 @@ from robustkit.base.exit_codes import ExitCode
 from robustkit.base.foreign_file import content, parsing
 from robustkit.base.write_file import write_atomically
 from robustkit.cli.shared.command_line import typed, without
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.old_spellings import current
-from robustkit.cli.shared.say import say
 
 if TYPE_CHECKING:
     from robustkit.evaluation.result import Evaluation

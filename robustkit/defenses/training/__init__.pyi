@@ -4,8 +4,8 @@ from .guards import Diverged, Finding
 from .last_layer import head_of, replace_head
 from .loop import Training, fit
 from .measurement import Epoch, Figures
+from .periodic_tasks import TrainingProgress
 from .recipe import Recipe
-from .upkeep import TrainingProgress
 
 __all__ = [
     "Diverged",

@@ -19,13 +19,13 @@ from robustkit.defenses.training.batch_augmentation import BatchAugmentation
 from robustkit.defenses.training.early_stopping import EarlyStopping
 from robustkit.defenses.training.guards import Finding, usual_format
 from robustkit.defenses.training.measurement import Epoch, measuring_attack
+from robustkit.defenses.training.periodic_tasks import TrainingProgress, Upkeep
 from robustkit.defenses.training.recipe import Recipe
 from robustkit.defenses.training.rollback import PROBES, Guard
 from robustkit.defenses.training.run_folder import RunFolder
 from robustkit.defenses.training.samples import Samples, read_columns, read_samples
 from robustkit.defenses.training.state import TrainingState
 from robustkit.defenses.training.training_mode import memory_format, training_mode, tried_format
-from robustkit.defenses.training.upkeep import TrainingProgress, Upkeep
 from robustkit.model.classifier import Classifier, as_classifier
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.data.as_dataset import as_dataset
 from robustkit.data.dataset import batches, check_bounds, read_ids
-from robustkit.data.given import as_dataset
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import codes, stratified
 from robustkit.defenses.training.recipe import Recipe

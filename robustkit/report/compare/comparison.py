@@ -17,7 +17,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.evaluation.ledger import Ledger, Mask
 from robustkit.maths.confidence_ranking import bin_of
 from robustkit.maths.intervals import Proportion, bootstrap, holm, proportion
-from robustkit.maths.pairs import Paired, paired
+from robustkit.maths.paired_test import Paired, paired
 from robustkit.report.document.open_audit import OpenedAudit, open_audit
 from robustkit.report.document.report import AccuracyCurve, Audit
 from robustkit.report.text.sentences import doubtful, protocol

@@ -24,7 +24,7 @@ from robustkit.cli.shared.report_files import write_report
 from robustkit.evaluation.curve import security_curve
 from robustkit.evaluator import evaluate
 from robustkit.loading.model import load_model
-from robustkit.maths.pairs import mcnemar
+from robustkit.maths.paired_test import mcnemar
 from robustkit.model.classifier import Classifier
 from robustkit.model.weights import weights_sha256
 from robustkit.report.build import build_audit

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from robustkit.bundle.mismatch import Findings, Mismatch, compare, same_number, text
+from robustkit.bundle.failure_messages import Findings, Mismatch, compare, same_number, text
 
 
 @pytest.mark.parametrize(

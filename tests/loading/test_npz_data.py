@@ -12,7 +12,7 @@ from torch import nn
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.data.dataset import Dataset, batches
-from robustkit.loading.arrays import read_npz, with_fitting_axes
+from robustkit.loading.npz_data import read_npz, with_fitting_axes
 from robustkit.model.classifier import Classifier
 
 X, Y = np.linspace(0, 1, 24, dtype=np.float32).reshape(4, 6), np.array([0, 2, 1, 2])

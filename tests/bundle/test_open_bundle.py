@@ -13,7 +13,7 @@ from nets import digits_cnn
 
 import robustkit
 from robustkit.base.errors import ConfigurationError
-from robustkit.bundle.opening import check_files
+from robustkit.bundle.open_bundle import check_files
 from robustkit.model.classifier import Classifier
 from robustkit.report import to_json
 from robustkit.report.document.manifest import from_text, to_text

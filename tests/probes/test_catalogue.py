@@ -1,4 +1,4 @@
-"""The experiments, each on models that must pass or fail it."""
+"""The probes, each on models that must pass or fail it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twins import twins
 import robustkit
 from robustkit.attacks import APGD, FGSM, PGD, Foolbox, Noise, Square
 from robustkit.attacks.threat import Threat
-from robustkit.probes.experiments import scaled
+from robustkit.probes.catalogue import scaled
 
 
 @pytest.fixture(scope="module")

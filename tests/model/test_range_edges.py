@@ -15,7 +15,7 @@ from robustkit.attacks import FGSM, PGD
 from robustkit.checks.doctor import examine
 from robustkit.maths.losses import cross_entropy
 from robustkit.model.classifier import Classifier
-from robustkit.model.edges import inside
+from robustkit.model.range_edges import inside
 
 ZERO, ONE = torch.tensor(0.0), torch.tensor(1.0)
 CLAMPS = {

@@ -11,7 +11,7 @@ from nets import digits_cnn
 
 import robustkit
 from robustkit.attacks import FMN, PGD
-from robustkit.bundle.check_stated import check_stated
+from robustkit.bundle.check_other_figures import check_stated
 from robustkit.evaluation.curve import minimal_distances, security_curve
 from robustkit.evaluation.slices import Groups
 from robustkit.maths.intervals import proportion

@@ -26,7 +26,7 @@ import robustkit
 from robustkit.attacks import FGSM
 from robustkit.base.errors import ConfigurationError
 from robustkit.data.dataset import Dataset, batches
-from robustkit.data.rereading import steady
+from robustkit.data.repeatability import steady
 
 X = torch.rand((50, 1, 4, 4), generator=torch.Generator().manual_seed(0))
 Y = torch.arange(50) % 3

@@ -67,7 +67,7 @@ class Recorded:
 
 def _unusable(record: Mapping[str, Any], files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yields what of a record is not used unless it is typed, and why."""
-    from robustkit.data.class_readings import READINGS
+    from robustkit.data.class_matching import READINGS
     from robustkit.loading import data, model
     from robustkit.loading.transform import names_only
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation
-from robustkit.data.class_readings import Classes
+from robustkit.data.class_matching import Classes
 from robustkit.data.classes import ClassMap, join, select
 from robustkit.data.dataset import Dataset, _fields, _holds_samples, are_columns, batches
 from robustkit.data.labels import as_labels, as_tensor

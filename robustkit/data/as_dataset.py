@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustkit.data.dataset import Dataset, are_columns
 from robustkit.data.labels import INTEGERS, read_labels
-from robustkit.data.rereading import steady
+from robustkit.data.repeatability import steady
 from robustkit.data.tables import frame_numbers, from_frame, is_frame
 
 

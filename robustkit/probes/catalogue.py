@@ -1,4 +1,4 @@
-"""The experiments on a finished evaluation, each a test that attacks which can be trusted must pass.
+"""The probes of a finished evaluation, each a test that attacks which can be trusted must pass.
 
 They are those of Carlini et al. 2019, arXiv 1902.06705, section 4, and of Pintor et al. 2022, arXiv 2106.09947.
 """
@@ -20,17 +20,17 @@ from robustkit.attacks.protocols import TARGETS
 from robustkit.attacks.threat import Eps, ThreatViolation, eps_text, parse_eps
 from robustkit.base.errors import ConfigurationError, RobustkitError
 from robustkit.checks.diagnostic import TITLES, Diagnostic, check_name, diagnostic, judged
-from robustkit.checks.first_order import first_order, first_order_diagnostic
+from robustkit.checks.gradient_consistency import first_order, first_order_diagnostic
 from robustkit.checks.loss_surface import smooth
-from robustkit.evaluation.checks_after_attacks import CHANGED, missed_by_stronger
 from robustkit.evaluation.curve import Curve, security_curve
+from robustkit.evaluation.gradient_masking import CHANGED, missed_by_stronger
 from robustkit.maths.intervals import proportion
 from robustkit.probes.discarded_successes import discarded_successes, shortened
 from robustkit.probes.planted_examples import planted
 from robustkit.probes.samples import Outcome, Subset, not_run
 
 STEPS, QUERIES = 20, 300  # of the probes' own attacks
-WATCHED, SMOOTH, PLANTS, REPLANTED = 8, 32, 10, 30  # samples that the dearer experiments look at
+WATCHED, SMOOTH, PLANTS, REPLANTED = 8, 32, 10, 30  # samples that the dearer probes look at
 SURVIVORS, WALK, LOOKS = 16, 15, 120  # samples, steps and looks a step of the attack on labels alone
 UNBOUNDED = 0.1  # share that may survive unbounded eps
 
@@ -272,8 +272,8 @@ class _Check(Protocol):
     def __call__(self, subset: Subset) -> Outcome: ...
 
 
-class Experiment(NamedTuple):
-    """What an experiment is called, which checks it alone can make, and the function that makes them."""
+class Probe(NamedTuple):
+    """What a probe is called, which checks it alone can make, and the function that makes them."""
 
     name: str
     ids: tuple[str, ...]
@@ -297,28 +297,28 @@ class Experiment(NamedTuple):
         return Outcome(tuple(Diagnostic(id, title, None, "", "not run", why) for id, title in both))
 
 
-EXPERIMENTS = [
-    Experiment("eps 0", ("Q10",), no_radius, needs_radius=False),
-    Experiment("other radii", ("Q11", "Q12"), larger_radii),
-    Experiment("twice the steps", ("Q14",), twice_the_steps),
-    Experiment("weak attacks", (), weak_attacks),
-    Experiment("discarded successes", ("Q17",), watched),
-    Experiment("loss surface", ("Q18",), surface),
-    Experiment("gradient consistency", ("Q24",), own_gradient),
-    Experiment("planted adversarial examples", ("Q20",), plants),
+PROBES = [
+    Probe("eps 0", ("Q10",), no_radius, needs_radius=False),
+    Probe("other radii", ("Q11", "Q12"), larger_radii),
+    Probe("twice the steps", ("Q14",), twice_the_steps),
+    Probe("weak attacks", (), weak_attacks),
+    Probe("discarded successes", ("Q17",), watched),
+    Probe("loss surface", ("Q18",), surface),
+    Probe("gradient consistency", ("Q24",), own_gradient),
+    Probe("planted adversarial examples", ("Q20",), plants),
 ]
 
 
-def add(experiment: Experiment) -> None:
-    """Adds an experiment of one's own to those that every evaluation with probes makes from now on, in this process.
+def add(probe: Probe) -> None:
+    """Adds a probe of one's own to those that every evaluation with probes makes from now on, in this process.
 
     Raises:
         ConfigurationError: If its checks have ids of ours, or not a title each.
     """
-    taken = {id for known in EXPERIMENTS for id in known.ids} | set(TITLES)
-    if not experiment.ids or taken & set(experiment.ids) or len(experiment.ids) != len(experiment.titles):
+    taken = {id for known in PROBES for id in known.ids} | set(TITLES)
+    if not probe.ids or taken & set(probe.ids) or len(probe.ids) != len(probe.titles):
         raise ConfigurationError(
-            f"probe '{experiment.name}': expected new ids, and a title for each, got {experiment.ids} and"
-            f" {experiment.titles}; correct them"
+            f"probe '{probe.name}': expected new ids, and a title for each, got {probe.ids} and"
+            f" {probe.titles}; correct them"
         )
-    EXPERIMENTS.append(experiment)
+    PROBES.append(probe)

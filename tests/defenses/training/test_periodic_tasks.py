@@ -9,7 +9,7 @@ from tiny_training import same
 
 from robustkit.defenses import Standard
 from robustkit.defenses.training import Recipe, clock
-from robustkit.defenses.training.upkeep import Upkeep, progress_of
+from robustkit.defenses.training.periodic_tasks import Upkeep, progress_of
 
 
 def test_a_time_limit_ends_the_run_inside_an_epoch_and_the_checkpoint_goes_on(trained, tmp_path):

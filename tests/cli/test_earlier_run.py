@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from robustkit.cli.shared.earlier_run import as_named
 from robustkit.cli.shared.model_and_data import ModelOptions
-from robustkit.cli.shared.recorded import as_named
 
 
 def test_the_chosen_set_of_weights_is_recorded_and_none_is_not():

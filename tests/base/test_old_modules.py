@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 import robustkit  # noqa: F401 - which is what makes old imports speak
-from robustkit.base.moved import MOVED, Moved
+from robustkit.base.old_modules import MOVED, Moved
 
 
 @pytest.mark.parametrize("new", sorted(set(MOVED.values())))

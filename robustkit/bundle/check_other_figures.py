@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from robustkit.attacks.threat import parse_eps
-from robustkit.bundle.mismatch import Mismatch, compare, same_number
+from robustkit.bundle.failure_messages import Mismatch, compare, same_number
 from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.slices import fisher
 from robustkit.maths.intervals import Proportion, holm, proportion

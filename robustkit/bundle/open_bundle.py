@@ -11,8 +11,8 @@ from pathlib import Path
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import parsing, regular
-from robustkit.bundle.judging import MOST_FILES, is_plain, strange_entry, strange_file, strange_manifest
-from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.allowed_files import MOST_FILES, is_plain, strange_entry, strange_file, strange_manifest
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.save import files_in
 from robustkit.model.weights import sha256
 from robustkit.report.document.manifest import NAME, SIGNATURE, Manifest, from_text

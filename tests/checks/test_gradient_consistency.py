@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from twins import Call, Twin, twins
 
 from robustkit.attacks.threat import Threat
-from robustkit.checks.first_order import first_order, first_order_diagnostic
+from robustkit.checks.gradient_consistency import first_order, first_order_diagnostic
 from robustkit.defenses.ensemble import Ensemble
 from robustkit.model.bpda import BPDA
 from robustkit.model.classifier import Classifier

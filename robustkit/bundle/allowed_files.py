@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
-from robustkit.bundle.mismatch import Mismatch
+from robustkit.bundle.failure_messages import Mismatch
 from robustkit.report.document.manifest import NAME, PAGES, SIGNATURE, Manifest
 
 MOST_FILES, MOST_AUDITS = 10_000, 100

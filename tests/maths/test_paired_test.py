@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, binomtest, norm
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.maths.pairs import difference_interval, mcnemar, paired
+from robustkit.maths.paired_test import difference_interval, mcnemar, paired
 
 
 def score(b, c, n, d):
