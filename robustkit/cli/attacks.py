@@ -3,43 +3,96 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
+from typing import TYPE_CHECKING
 
 import click
 
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 
+if TYPE_CHECKING:
+    from robustkit.attacks import Attack
 
-@click.command("attacks", short_help="List the attacks and their settings.")
-def command() -> None:
-    """List the attacks with their norms, kind, settings and source.
+COMMON = ("norm", "eps", "target")
+
+
+@click.command("attacks", cls=Command, short_help="List the attacks, or explain one of them.")
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """List the attacks with their norms, kind, settings and source, or explain NAME with every setting it has.
 
     \b
     Settings follow the name: --attack pgd:steps=100,restarts=5,loss=margin
     """
+    from robustkit.attacks import ATTACKS, KNOWN
+
+    if name:
+        _explain(name, KNOWN.find(name))
+        return
+    plugins, faults = KNOWN.plugins()
+    _list(sorted({**ATTACKS, **plugins}.items()))
+    for fault in faults:
+        say(f"robustkit: {fault}", err=True)
+
+
+def _list(every: list[tuple[str, type[Attack]]]) -> None:
     from rich.text import Text
 
-    from robustkit.attacks import ATTACKS, KNOWN
     from robustkit.cli.shared import terminal
 
     console = terminal.out()
-    plugins, faults = KNOWN.plugins()
-    every = sorted({**ATTACKS, **plugins}.items())
     width = max(len(name) for name, _ in every)
     for name, kind in every:
-        common = ("norm", "eps", "target")
-        settings = [
-            f"{field.name}={'auto' if field.default is None else field.default}"
-            for field in dataclasses.fields(kind)
-            if field.name not in common and field.default not in (dataclasses.MISSING, ())
-        ]
         table = terminal.plain_table("", "", left=[""])
         table.show_header, table.columns[0].width = False, width
         table.add_row(Text(name, style="bold"), Text((kind.__doc__ or "").splitlines()[0]))
+        settings = [f"{name}={default}" for name, default in _settings(kind).items()]
         table.add_row("", Text(f"{kind.kind}; {', '.join(kind.norms)}; {', '.join(settings)}", style="dim"))
         table.add_row("", Text(kind.source, style="dim"))
         console.print(table)
     console.print("\n  All take norm, eps and target; so does any attack from foolbox:")
     console.print("  --attack foolbox:LinfDeepFoolAttack,steps=50")
     console.print("  and any class of your own: --attack package.module:Class:setting=value")
-    for fault in faults:
-        say(f"robustkit: {fault}", err=True)
+    console.print("  `robustkit attacks NAME` explains one of them.")
+
+
+def _explain(name: str, kind: type[Attack]) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from robustkit.attacks import Attack
+    from robustkit.cli.shared import terminal
+    from robustkit.cli.shared.docstrings import of_setting
+
+    console = terminal.out()
+    text = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")[0]
+    summary, *others = (" ".join(part.split()) for part in re.split(r"\n\n|\n(?=- )", text))
+    console.print(Text(f"{name}: {summary}\n", style="bold"))
+    for paragraph in others:
+        console.print(Text(f"{paragraph}\n"))
+    console.print(Text(f"{kind.kind}; {', '.join(kind.norms)}; {kind.source}\n", style="dim"))
+    for setting, default in _settings(kind).items():
+        console.print(Text(f"  {setting}={default}"))
+        console.print(
+            Padding(
+                Text(of_setting(kind.__doc__, setting) or of_setting(Attack.__doc__, setting), style="dim"),
+                (0, 0, 0, 6),
+            )
+        )
+    example = next(iter(_settings(kind).items()), None)
+    console.print(f"\n  --attack {name}" + (f":{example[0]}={example[1]}" if example else ""), markup=False)
+
+
+def _settings(kind: type[Attack]) -> dict[str, str]:
+    """Returns the settings of an attack with their defaults, its own before those of all attacks."""
+    from robustkit.attacks import Noise  # has no settings of its own
+
+    shared = [field.name for field in dataclasses.fields(Noise)]
+    fields = sorted(dataclasses.fields(kind), key=lambda field: field.name in shared)
+    return {
+        field.name: "auto" if field.default is None else str(field.default)
+        for field in fields
+        if field.name not in COMMON and field.default not in (dataclasses.MISSING, ())
+    }

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
 
 
-@click.command("calibrate", short_help="Fit a calibrator on held-out samples.")
+@click.command("calibrate", cls=Command, short_help="Fit a calibrator on held-out samples.")
 @model_options
 @click.option("--method", default="temperature", show_default=True, help="temperature, vector or isotonic.")
 @click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.option_types import NUMBERS
@@ -61,7 +62,7 @@ class Row:
     seconds: float
 
 
-@click.command("certify", short_help="Prove radii by randomised smoothing.")
+@click.command("certify", cls=Command, short_help="Prove radii by randomised smoothing.")
 @model_options
 @click.option("--sigma", type=float, default=0.25, show_default=True, help="Standard deviation of the noise.")
 @click.option("--n", default=1000, show_default=True, help="Noisy copies of each sample; papers use 100000.")

@@ -11,6 +11,7 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import parsing
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import sample_options
 from robustkit.cli.shared.preprocessing import BOUNDS, read_bounds
@@ -78,7 +79,9 @@ class Plan:
         return known_kinds(name.strip() for name in (self.drop or "").split(",") if name.strip())
 
 
-@click.command("clean-data", short_help="Find duplicates, leaks, label errors and outliers in training data.")
+@click.command(
+    "clean-data", cls=Command, short_help="Find duplicates, leaks, label errors and outliers in training data."
+)
 @click.option("--data", required=True, help="Training data, given as for audit: digits, mnist, a folder, an .npz file.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the files of a named data set.")
 @click.option("--split", default="train", show_default=True, help="Split that is trained on.")

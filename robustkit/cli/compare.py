@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 
 
-@click.command("compare", short_help="What changed between two audits of the same samples.")
+@click.command("compare", cls=Command, short_help="What changed between two audits of the same samples.")
 @click.argument("first", metavar="BEFORE", type=click.Path(path_type=Path))
 @click.argument("second", metavar="AFTER", type=click.Path(path_type=Path))
 @click.option("--before", metavar="NAME", help="Which model of BEFORE, where it has several.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import model_options, sample_options
@@ -36,7 +37,7 @@ class Plan:
     out: Path
 
 
-@click.command("corrupt", short_help="Measure accuracy and calibration under common corruptions.")
+@click.command("corrupt", cls=Command, short_help="Measure accuracy and calibration under common corruptions.")
 @model_options
 @click.option("--corruption", "names", multiple=True, help="Only this one, such as fog; may be repeated.")
 @click.option("--severity", "severities", multiple=True, type=click.IntRange(1, 5), help="Only this one, 1 to 5.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import probe_options
 from robustkit.cli.shared.signing import SIGN, read_signing_key
@@ -13,7 +14,7 @@ from robustkit.cli.shared.signing import SIGN, read_signing_key
 EPS = "0.15"  # about two of the sixteen grey levels of these images: a person is not fooled, an ordinary network is
 
 
-@click.command("demo", short_help="The whole job on handwritten digits.")
+@click.command("demo", cls=Command, short_help="The whole job on handwritten digits.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import EXPECTED, model_options, sample_options, tuning_option
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from robustkit.checks.diagnostic import Diagnostic
 
 
-@click.command("doctor", short_help="Check a model and its data before any attack.")
+@click.command("doctor", cls=Command, short_help="Check a model and its data before any attack.")
 @model_options
 @tuning_option
 @sample_options()

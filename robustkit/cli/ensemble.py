@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import SeveralModels
 from robustkit.cli.shared.options import attack_options, sample_options, several_models_options
@@ -61,7 +62,7 @@ class Plan:
         return PGDTraining(attack=self.create("pgd:steps=7")) if self.adversarial else Standard()
 
 
-@click.command("ensemble", short_help="Make one model of several, and show how robust they are together.")
+@click.command("ensemble", cls=Command, short_help="Make one model of several, and show how robust they are together.")
 @several_models_options
 @click.option(
     "--rule",

@@ -10,6 +10,7 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import REQUIRE
 from robustkit.cli.shared.report_files import as_stated
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from robustkit.report import Audit, Report
 
 
-@click.command("gate", short_help="Hold a report against requirements; the exit code is the answer.", epilog=listed())
+@click.command(
+    "gate", cls=Command, short_help="Hold a report against requirements; the exit code is the answer.", epilog=listed()
+)
 @click.argument("source", metavar="REPORT", type=click.Path(path_type=Path))
 @REQUIRE
 @click.option("--audit", "name", metavar="NAME", help="Judge only this model of the report.")

@@ -9,12 +9,13 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.signing import SIGN
 
 TRUST = "--trust-checkpoint"
 
 
-@click.command("merge", short_help="Put the shards of an audit together.")
+@click.command("merge", cls=Command, short_help="Put the shards of an audit together.")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @click.option(
     "--out",

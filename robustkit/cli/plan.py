@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.option_types import FRACTION, TIME
 from robustkit.cli.shared.options import REQUIRE, optional_model_options
@@ -52,7 +53,7 @@ class Question:
         return self.half_width is not None or not (self.requirements or self.difference is not None)
 
 
-@click.command("plan", short_help="How many samples a question needs, and what they cost.")
+@click.command("plan", cls=Command, short_help="How many samples a question needs, and what they cost.")
 @optional_model_options
 @click.option("--half-width", type=FRACTION, help="Wanted interval to either side, such as 2%.  [default: 2%]")
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.report_files import as_stated
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 FORMATS = ("html", "markdown", "robustbench", "model-card", "csv", "junit", "sarif")
 
 
-@click.command("report", short_help="Render the pages again from a report's JSON, or export it.")
+@click.command("report", cls=Command, short_help="Render the pages again from a report's JSON, or export it.")
 @click.argument("source", metavar="REPORT", type=click.Path(path_type=Path))
 @click.option("--html", type=click.Path(path_type=Path), help="File to write  [default: beside the JSON]")
 @click.option("--markdown", help="File to write, - for standard output.")

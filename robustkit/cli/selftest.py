@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import attack_options, optional_model_options
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_ATTACKS = ("pgd", "pgd:loss=margin")
 
 
-@click.command("selftest", short_help="Prove that the attacks find known adversarial examples.")
+@click.command("selftest", cls=Command, short_help="Prove that the attacks find known adversarial examples.")
 @optional_model_options
 @attack_options(
     f"May be repeated  [default: every attack in every norm; on MODEL {' '.join(DEFAULT_ATTACKS)}]",

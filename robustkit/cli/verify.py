@@ -10,6 +10,7 @@ import click
 
 from robustkit.base.exit_codes import ExitCode
 from robustkit.base.printable import printable
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.earlier_run import Recorded
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import recorded_options
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from robustkit.report.document.manifest import Manifest
 
 
-@click.command("verify", short_help="Check a report and its evidence.")
+@click.command("verify", cls=Command, short_help="Check a report and its evidence.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @recorded_options
 @expected_options

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import ABOUT, FRACTION, GROUPS, RADII, TIME
 from robustkit.cli.shared.options import (
@@ -22,7 +23,7 @@ from robustkit.cli.shared.options import (
 from robustkit.cli.shared.signing import SIGN
 
 
-@click.command("audit", short_help="Measure a model and write the report.", epilog=listed())
+@click.command("audit", cls=Command, short_help="Measure a model and write the report.", epilog=listed())
 @model_options
 @attack_options("Instead of a protocol; may be repeated; see `robustkit attacks`.")
 @click.option(

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from robustkit.attacks import create
+from robustkit.attacks.names import STANDARD
 from robustkit.attacks.protocols import Protocol, custom, get_protocol
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
@@ -146,6 +147,10 @@ class Plan:
     def protocol_for(self, count_classes: Callable[[], int]) -> Protocol:
         """Returns the attacks; the classes are counted only for a protocol that depends on their number."""
         if self.attacks:
+            for name in set(self.attacks) & set(STANDARD):
+                raise ConfigurationError(
+                    f"--attack: expected an attack, got the protocol {name}; type --protocol {name}"
+                )
             return custom([create(spec, norm=self.norm, eps=self.eps) for spec in self.attacks])
         name, classes = self.protocol or DEFAULT_PROTOCOL, count_classes()
         return get_protocol(name, norm=self.norm, eps=self.eps, classes=classes, strict=self.strict)

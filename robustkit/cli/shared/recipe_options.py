@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 import types
 import typing
 from pathlib import Path
@@ -13,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import click
 
 from robustkit.base.errors import suggest
+from robustkit.cli.shared.command import Command
+from robustkit.cli.shared.docstrings import of_setting
 from robustkit.cli.shared.option_types import NUMBERS
 
 if TYPE_CHECKING:
     from robustkit.defenses.training.recipe import Recipe
 
 
-class RecipeCommand(click.Command):
+class RecipeCommand(Command):
     """A command that has them, made when they are needed: `robustkit --help` need not wait for torch."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -87,8 +88,7 @@ def recipe_of(config: dict[str, Any], options: dict[str, Any]) -> Recipe:
 
 
 def _option(name: str, kind: Any, text: str) -> click.Option:
-    found = re.search(rf"^ +{name}: (.*(?:\n {{10,}}.*)*)", text, re.MULTILINE)
-    shown = f"{' '.join(found[1].split()) if found else ''}  [default: {_spelled(defaults()[name])}]"
+    shown = f"{of_setting(text, name)}  [default: {_spelled(defaults()[name])}]"
     flag = f"--{name.replace('_', '-')}"
     if kind in (bool, bool | None):
         return click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, help=shown)
