@@ -6,6 +6,7 @@ if __name__ != "robustkit.cli":
     raise ImportError("import robustkit.cli; cli/ is a link for people")
 
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -22,20 +23,31 @@ from robustkit.base.signals import end_as_interrupted
 from robustkit.base.version import __version__
 from robustkit.cli.shared.echo import say
 
-COMMANDS = (
-    *("audit", "demo", "corrupt", "clean-data", "train", "doctor", "selftest", "attacks"),
-    *("ensemble", "calibrate", "certify", "report", "verify", "merge", "gate", "compare", "plan"),
-)
+GROUPS = {
+    "Measure": ("audit", "corrupt", "certify", "doctor", "clean-data", "plan", "merge"),
+    "Defend": ("train", "ensemble", "calibrate"),
+    "Report": ("report", "verify", "gate", "compare"),
+    "Learn": ("demo", "attacks", "selftest"),
+}
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 SHARED = ("audit", "train")  # what several processes can do together
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+WIDEST = 100
+SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 class Commands(click.Group):
     """Sub-commands by file name; torch is imported by the one that runs, not by `--help`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Returns the names in the order a newcomer needs them."""
+        """Returns the names, by what they are for."""
         return list(COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the commands by what they are for."""
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                commands = ((name, self.get_command(ctx, name)) for name in names)
+                formatter.write_dl([(name, command.get_short_help_str(70)) for name, command in commands if command])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Returns the command of `robustkit/cli/<name>.py`, "-" read as "_"."""
@@ -68,7 +80,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if any("\0" in word for word in kept):
             raise click.UsageError("expected words as a shell gives them, got one with a NUL character; correct it")
         with _together():
-            result = cli.main(args=kept, prog_name="robustkit", standalone_mode=False, obj=kept)
+            width = min(shutil.get_terminal_size().columns, WIDEST) - 2
+            result = cli.main(args=kept, prog_name="robustkit", standalone_mode=False, obj=kept, terminal_width=width)
         return result if isinstance(result, int) else ExitCode.OK
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message(), err=True)
@@ -125,6 +138,11 @@ def _say(text: str, code: int) -> int:
 
 
 def main() -> None:
-    """The console script."""
+    """The console script.
+
+    Its threads sleep while they wait for each other: where they spin, which is the default of OpenMP, and something
+    else runs on the machine, a step of PGD on a small network took ten times as long (docs/results.md).
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read by OpenMP when torch is imported
     end_as_interrupted()
     sys.exit(run())
