@@ -32,8 +32,7 @@ def command(source: Path, out: Path, yes: bool) -> int:
     Paths in the command are read from the folder this is called in. The command may run code, that of the model it
     names: it is shown first, and runs if you say so.
 
-    \b
-    Exit code 0: every sample came out the same, on all figures of its row; 1: not.
+    The exit code is 0 where every sample came out the same, on all figures of its row, else 1.
     """
     from robustkit.cli import run
     from robustkit.cli.gate import report_path
