@@ -37,6 +37,7 @@ class Plan:
         eps: Perturbation radius.
         recipe: All other settings of the training.
         samples: Which samples to use.
+        num_workers: Processes that read samples ahead; None for what the data say.
         out: Folder for weights, checkpoint and log.
         resume: Whether to go on from the checkpoint.
         quiet: Whether to show no progress.
@@ -48,6 +49,7 @@ class Plan:
     eps: str
     recipe: Recipe
     samples: Choice
+    num_workers: int | None
     out: Path
     resume: bool
     quiet: bool
@@ -77,6 +79,8 @@ class Plan:
     "--eps", default="8/255", show_default=True, help="Perturbation radius in input units, a number or a fraction."
 )
 @sample_options()
+@click.option("--num-workers", type=click.IntRange(0),
+              help="Processes that read and decode samples ahead; they change no result.  [default: 0]")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=Path("robustkit-training"), show_default=True,
               help="Folder for weights.safetensors, checkpoint.safetensors, log.csv and log.jsonl.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Resume from the checkpoint in --out, if there is one.")
@@ -129,20 +133,17 @@ def run(plan: Plan, loaded: ModelAndData) -> Training:
     """Trains as planned."""
     from robustkit.base.processes import ranks
     from robustkit.cli.shared.progress import progress
-    from robustkit.cli.shared.samples import read
     from robustkit.defenses import fit
     from robustkit.defenses.training.run_folder import CHECKPOINT
 
-    samples = read(plan.samples.of(loaded.dataset, plan.recipe.seed))
     with progress(plan.quiet or not ranks().first) as bar:
         return fit(
             loaded.classifier,
-            samples.x,
-            samples.y,
-            plan.goal(),
-            plan.recipe,
-            ids=samples.ids,
+            plan.samples.of(loaded.dataset, plan.recipe.seed),
+            objective=plan.goal(),
+            recipe=plan.recipe,
             attack=plan.attack(),
+            num_workers=plan.num_workers,
             folder=plan.out,
             resume=plan.resume and ranks().told((plan.out / CHECKPOINT).is_file),
             about={"model": loaded.spec, "data": loaded.dataset.name, "split": str(loaded.dataset.split)},

@@ -78,7 +78,7 @@ def relabelled(dataset: Dataset, outputs: Sequence[int | None]) -> Dataset:
     if are_columns(source):
         changed: Any = _arrays(source, table)
     elif _holds_samples(source):
-        changed = _Samples(source, table)
+        changed = Relabelled(source, table)
     else:
         stream = _Stream(source, table)
         changed = iter(stream) if isinstance(source, Iterator) else stream
@@ -118,7 +118,7 @@ def _arrays(source: Sequence[Any], table: Tensor) -> tuple[Any, ...]:
     return as_tensor(source[0])[kept], y[kept], np.asarray(ids)[kept.numpy()]
 
 
-class _Samples:
+class Relabelled:
     """A map-style data set of the samples that are kept; their labels are in `labels`."""
 
     def __init__(self, source: Any, table: Tensor) -> None:

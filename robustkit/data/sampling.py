@@ -196,22 +196,22 @@ def _take(column: Any, places: Any) -> Any:
 
 def _labels(source: Any) -> Any:
     """Returns the label of every sample of an indexed source."""
-    listed = _listed_labels(source)
+    listed = listed_labels(source)
     return [_fields(source[place])[1] for place in range(len(source))] if listed is None else listed
 
 
-def _listed_labels(source: Any) -> Any:
+def listed_labels(source: Any) -> Any:
     """Returns the labels where they are known without reading an input; None where they are not."""
     if are_columns(source):
         return source[1]
     if isinstance(source, (Picked, Subset)):
-        known = _listed_labels(source.source if isinstance(source, Picked) else source.dataset)
+        known = listed_labels(source.source if isinstance(source, Picked) else source.dataset)
         places = source.places if isinstance(source, Picked) else source.indices
         return None if known is None else _take(known, places)
     if isinstance(source, TensorDataset):
         return source.tensors[1] if len(source.tensors) > 1 else None
     if isinstance(source, ConcatDataset):
-        parts = [_listed_labels(part) for part in source.datasets]
+        parts = [listed_labels(part) for part in source.datasets]
         return None if any(part is None for part in parts) else [label for part in parts for label in part]
     columns = getattr(source, "column_names", None)  # of a Hugging Face data set
     if isinstance(columns, list):

@@ -36,6 +36,11 @@ class _Images(torch.utils.data.Dataset[tuple[Tensor, int]]):
     def __init__(self, images: NDArray[Any], labels: Tensor) -> None:
         self.images, self.labels = images, labels
 
+    @property
+    def stored_columns(self) -> tuple[NDArray[Any], Tensor]:
+        """The images as they are stored, with their labels, for those who read many at once."""
+        return self.images, self.labels
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from robustkit.defenses.training.periodic_tasks import TrainingProgress, Upkeep
 from robustkit.defenses.training.recipe import Recipe
 from robustkit.defenses.training.rollback import PROBES, Guard
 from robustkit.defenses.training.run_folder import RunFolder
-from robustkit.defenses.training.samples import Samples, read_columns, read_samples
+from robustkit.defenses.training.samples import Samples, read_samples
 from robustkit.defenses.training.state import TrainingState
 from robustkit.defenses.training.training_mode import memory_format, training_mode, tried_format
 from robustkit.model.classifier import Classifier, as_classifier
@@ -58,6 +57,7 @@ def fit(
     augment: str | Callable[[Minibatch], Minibatch] | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
+    num_workers: int | None = None,
     about: dict[str, str] | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
     **changes: Any,
@@ -75,7 +75,8 @@ def fit(
         classifier: The model, wrapped, or a bare module that takes inputs in 0..1; only its weights change. Parameters
             with requires_grad False stay as they are.
         x: Training inputs (N, ...) within the bounds, a tensor or array; or samples with their labels: whatever
-            `robustkit.data.batches` reads, such as a TensorDataset, a DataLoader or a pair (x, y). All are read first.
+            `robustkit.data.batches` reads, such as a Dataset, an ImageFolder, a DataLoader or a pair (x, y). They stay
+            where they are and are read batch by batch.
         y: Labels (N,), left out where `x` has them: the objective may then come in their place.
         objective: What to minimise.
         recipe: How to train.
@@ -85,6 +86,7 @@ def fit(
             comes after that, and may use torch's global generator.
         folder: Where to write.
         resume: Resume from the checkpoint in `folder`.
+        num_workers: Processes that read ahead, two batches each, what is no array; by default those of a DataLoader.
         about: What else to write into weights and checkpoint, such as model and data.
         progress: Called about twice a second, and after each epoch.
         **changes: Settings of the recipe to change.
@@ -100,10 +102,9 @@ def fit(
     augment, named = (None, {"augment": augment}) if isinstance(augment, str) else (augment, {})
     recipe = (recipe or Recipe()).having({**changes, **named})
     classifier, objective = as_classifier(classifier), cast(Objective, objective)
-    x, y, ids = (x, y, ids) if y is not None else read_columns(classifier, x, ids)
-    samples, classes = read_samples(classifier, x, y, ids, recipe)
-    layout, refusal = tried_format(classifier, memory_format(recipe, samples.x), recipe, samples.x[:2])
-    samples = samples if layout else dataclasses.replace(samples, x=samples.x.contiguous())
+    samples, classes = read_samples(classifier, x, y, ids, recipe, num_workers)
+    layout, refusal = tried_format(classifier, memory_format(recipe, samples.x[:1]), recipe, samples.x[:2])
+    samples = samples if layout else samples.in_usual_order()
     train, held_out = samples.split(recipe.held_out, recipe.seed)
     validation = held_out.sample(recipe.val_limit, recipe.seed) if len(held_out) else train.sample(PROBES, recipe.seed)
 

@@ -12,6 +12,7 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.fgsm import FGSM
 from robustkit.attacks.pgd import PGD
 from robustkit.base.processes import Ranks
+from robustkit.data.dataset import Batch
 from robustkit.defenses.base import Objective
 from robustkit.defenses.training.recipe import Recipe
 from robustkit.defenses.training.samples import Samples
@@ -55,25 +56,22 @@ def measure(classifier: Classifier, samples: Samples, attack: Attack | None, rec
         recipe: Seed and batch size.
         ranks: The processes that measure together.
     """
-    own = samples.take(torch.arange(len(samples))[ranks.rank :: ranks.count])
-    right = _right(classifier, own, recipe.batch_size)
-    held = {"clean": right}
-    if attack:
-        fgsm = FGSM(norm=attack.norm, eps=attack.eps)
-        for name, search in (("robust", attack), ("fgsm", fgsm)):
-            held[name] = right
-            if len(own):
-                found = search(classifier, own.x, own.y, ids=own.ids, seed=recipe.seed, batch_size=recipe.batch_size)
-                held[name] = right & ~found.success
-    counts = ranks.added(torch.stack([hits.sum() for hits in held.values()])).tolist()
-    return Figures(len(samples), **{name: k / len(samples) for name, k in zip(held, counts, strict=True)})
+    searches = {"robust": attack, "fgsm": FGSM(norm=attack.norm, eps=attack.eps)} if attack else {}
+    counts = torch.zeros(1 + len(searches), dtype=torch.int64, device=classifier.device)
+    for part in samples.take(torch.arange(len(samples))[ranks.rank :: ranks.count]).parts(recipe.batch_size):
+        right = _right(classifier, part, recipe.batch_size)
+        held = [right]
+        for search in searches.values():
+            found = search(classifier, part.x, part.y, ids=part.ids, seed=recipe.seed, batch_size=recipe.batch_size)
+            held.append(right & ~found.success)
+        counts += torch.stack([hits.sum() for hits in held])
+    shares = [count / len(samples) for count in ranks.added(counts).tolist()]
+    return Figures(len(samples), **dict(zip(("clean", *searches), shares, strict=True)))
 
 
-def _right(classifier: Classifier, samples: Samples, batch_size: int) -> Tensor:
+def _right(classifier: Classifier, samples: Batch, batch_size: int) -> Tensor:
     """Returns which of the samples (N,) are predicted correctly."""
-    if not len(samples):
-        return samples.y == samples.y
-    places = torch.split(torch.arange(len(samples), device=samples.y.device), batch_size)
+    starts = range(0, len(samples), batch_size)
     with classifier.frozen(), torch.no_grad():
-        parts = [samples.take(place) for place in places]
+        parts = [samples.rows(start, start + batch_size) for start in starts]
         return torch.cat([classifier.logits(part.x).argmax(dim=1) == part.y for part in parts])

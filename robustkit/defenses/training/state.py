@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.threat import parse_eps
 from robustkit.base.errors import ConfigurationError
+from robustkit.data.dataset import Batch
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.training import checkpoint
 from robustkit.defenses.training.checkpoint import Facts, Tensors
@@ -83,7 +83,7 @@ class TrainingState:
         self.healthy = True  # until a guard stops it: its checkpoints are worth resuming
         self.history: list[Epoch] = []
         self.findings: list[Finding] = []
-        self._order: tuple[int, list[Tensor]] = (0, [])
+        self._ahead: tuple[tuple[int, int], Iterator[Batch]] = ((0, 0), iter(()))  # what is read next, if that is next
 
     @property
     def over(self) -> bool:
@@ -131,10 +131,13 @@ class TrainingState:
             yield self._minibatch()
 
     def _minibatch(self) -> Minibatch:
-        recipe = self.recipe
-        if self._order[0] != self.epoch:
-            self._order = self.epoch, self.train.order(recipe.seed, self.epoch, recipe.batch_size)
-        samples = self.train.take(self._order[1][self.batch])
+        recipe, here = self.recipe, (self.epoch, self.batch)
+        expected, reading = self._ahead
+        if expected != here:
+            order = self.train.order(recipe.seed, self.epoch, recipe.batch_size)
+            reading = self.train.batches(order[self.batch :])
+        samples = next(reading)
+        self._ahead = (self.epoch, self.batch + 1), reading
         seed = Stream(recipe.seed, f"epoch {self.epoch}").number
         return Minibatch(samples.x, samples.y, samples.ids, seed, self.epoch, self.memory, recipe.inner_fp32)
 
