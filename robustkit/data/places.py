@@ -17,6 +17,7 @@ from robustkit.data.dataset import Dataset, _fields, _join, _piece, are_columns,
 from robustkit.data.joined import Relabelled, known_labels
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import Picked, indexed, listed_labels
+from robustkit.data.spooled import Spooled
 
 _COMPARED = 8  # samples whose labels are compared with those that the data set lists
 
@@ -49,17 +50,20 @@ class Located:
         return self if self.ids is not None else dataclasses.replace(self, ids=torch.arange(len(self.y)))
 
 
-def locate(dataset: Dataset) -> Located | None:
-    """Returns where the samples are, with their labels and ids; None where the data can only be read in order.
+def locate(dataset: Dataset) -> Located:
+    """Returns where the samples are, with their labels and ids.
 
-    Labels and ids that the data do not list are read once, with their inputs.
+    Labels and ids that the data do not list are read once, with their inputs. Data that can only be read in order are
+    copied to a temporary file.
 
     Raises:
-        InvalidEvaluation: If labels are no class indices.
+        ConfigurationError: If there is no room for that.
+        InvalidEvaluation: If labels are no class indices, or there are no samples.
     """
     whole, size = indexed(dataset), count_samples(dataset)
     if whole is None or not size:
-        return None
+        spooled = Spooled(dataset)
+        return Located(spooled, torch.arange(len(spooled)), spooled.targets, spooled.ids)
     found = _located(whole)
     return found if len(found.y) <= size else found.rows(torch.arange(size))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import tempfile
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from nets import images, labels
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from robustkit.base.errors import InvalidEvaluation
-from robustkit.data.dataset import Dataset
+from robustkit.data.dataset import Dataset, text_id
 from robustkit.data.joined import relabelled
 from robustkit.data.places import locate, read_inputs
 from robustkit.data.sampling import sampled
@@ -84,7 +87,32 @@ def test_bytes_of_a_file_stay_bytes(tmp_path):
     assert read_inputs(found.source, torch.tensor([3])).equal(torch.from_numpy(pixels[3:4]))
 
 
-def test_what_can_only_be_read_in_order_has_no_places():
-    assert located(iter([(X, Y)])) is None
+class Shards(torch.utils.data.IterableDataset):
+    """Samples in order, as a WebDataset gives them."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __iter__(self):
+        return ((x, int(y), f"sample {place}") for place, (x, y) in enumerate(zip(self.x, Y, strict=True)))
+
+
+@pytest.mark.parametrize("x", [X, X.mul(255).byte(), X.double()])
+def test_what_can_only_be_read_in_order_is_read_from_a_copy(x, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for source in (Shards(x), DataLoader(Shards(x), 5), iter(Shards(x))):
+        found = located(source)
+        assert found.y.equal(Y)
+        assert found.ids.tolist() == [text_id(f"sample {place}") for place in range(12)]
+        there = pickle.loads(pickle.dumps(found.source))
+        assert read_inputs(there, torch.tensor([9, 2])).equal(x[[9, 2]])
+    del found, there
+    assert not list(tmp_path.iterdir())
+
+
+def test_samples_of_two_kinds_are_refused():
     with pytest.raises(InvalidEvaluation, match=r"one dtype, got torch.float32 and torch.uint8"):
         read_inputs([(X[0], 1), (X[1].byte(), 1)], torch.tensor([0, 1]))
+    many = [(X[0], 1)] * 64 + [(X[0].double(), 1)]
+    with pytest.raises(InvalidEvaluation, match=r"one shape and dtype, got torch.float32 .* and torch.float64"):
+        located(iter(many))

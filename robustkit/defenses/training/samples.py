@@ -140,11 +140,7 @@ def _located(classifier: Classifier, data: Any) -> Located:
     """Returns where the samples of data in any form are."""
     dataset = as_dataset(data, classifier.bounds)
     check_bounds("fit", dataset, classifier.bounds)
-    found = locate(dataset)
-    if found is None:
-        batch = next(batches(dataset, 2**31))
-        found = Located((batch.x, batch.y), torch.arange(len(batch)), batch.y.cpu(), batch.ids)
-    return found
+    return locate(dataset)
 
 
 def sample_ids(ids: Any, count: int) -> Tensor:
