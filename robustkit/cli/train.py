@@ -14,57 +14,28 @@ from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import sample_options, training_options
 from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, read_config, recipe_of
 from robustkit.cli.shared.samples import Choice
+from robustkit.cli.shared.training import NUM_WORKERS, Run, unresolved
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from robustkit.attacks import PGD
     from robustkit.cli.shared.model_and_data import ModelAndData
-    from robustkit.defenses.base import Objective
-    from robustkit.defenses.training import Finding, Training
-    from robustkit.defenses.training.recipe import Recipe
-    from robustkit.maths.norms import Norm
+    from robustkit.defenses.training import Training
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan(Run):
     """The options of `robustkit train`, by their names.
 
     Attributes:
         model: Network and data.
-        objective: Its name and settings, as typed.
-        norm: Of the attack, as `eps`.
-        eps: Perturbation radius.
-        recipe: All other settings of the training.
-        samples: Which samples to use.
-        num_workers: Processes that read samples ahead; None for what the data say.
         out: Folder for weights, checkpoint and log.
-        resume: Whether to go on from the checkpoint.
         quiet: Whether to show no progress.
     """
 
     model: ModelOptions
-    objective: str
-    norm: Norm
-    eps: str
-    recipe: Recipe
-    samples: Choice
-    num_workers: int | None
     out: Path
-    resume: bool
     quiet: bool
-
-    def goal(self) -> Objective:
-        """Returns the objective."""
-        from robustkit.defenses import create
-
-        return create(self.objective, self.norm, self.eps)
-
-    def attack(self) -> PGD:
-        """Returns the attack that judges every epoch."""
-        from robustkit.attacks import PGD
-
-        return PGD(norm=self.norm, eps=self.eps, steps=self.recipe.val_steps)
 
 
 @click.command("train", cls=RecipeCommand, short_help="Train a model, adversarially or not.", epilog=listed())
@@ -79,8 +50,7 @@ class Plan:
     "--eps", default="8/255", show_default=True, help="Perturbation radius in input units, a number or a fraction."
 )
 @sample_options()
-@click.option("--num-workers", type=click.IntRange(0),
-              help="Processes that read and decode samples ahead; they change no result.  [default: 0]")  # fmt: skip
+@NUM_WORKERS
 @click.option("--out", type=click.Path(path_type=Path), default=Path("robustkit-training"), show_default=True,
               help="Folder for weights.safetensors, checkpoint.safetensors, log.csv and log.jsonl.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Resume from the checkpoint in --out, if there is one.")
@@ -114,7 +84,9 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
     plan = Plan(recipe=recipe_of(config, settings), **options)
     if plan.model.replace_head and plan.recipe.head:
         plan = dataclasses.replace(plan, model=dataclasses.replace(plan.model, replace_head=plan.recipe.head))
-    plan.goal()  # a wrong name or setting is said before anything is loaded
+    remark = plan.remark()  # a wrong name or setting is said before anything is loaded
+    if remark and ranks().first:
+        say(f"robustkit: {remark}", err=True)
     with claimed(plan.out), keeping(plan.out, CHECKPOINT):
         loaded = plan.model.load()
         refuse_grey_levels(plan.eps, loaded.classifier.bounds)
@@ -133,29 +105,9 @@ def run(plan: Plan, loaded: ModelAndData) -> Training:
     """Trains as planned."""
     from robustkit.base.processes import ranks
     from robustkit.cli.shared.progress import progress
-    from robustkit.defenses import fit
-    from robustkit.defenses.training.run_folder import CHECKPOINT
 
     with progress(plan.quiet or not ranks().first) as bar:
-        return fit(
-            loaded.classifier,
-            plan.samples.of(loaded.dataset, plan.recipe.seed),
-            objective=plan.goal(),
-            recipe=plan.recipe,
-            attack=plan.attack(),
-            num_workers=plan.num_workers,
-            folder=plan.out,
-            resume=plan.resume and ranks().told((plan.out / CHECKPOINT).is_file),
-            about={"model": loaded.spec, "data": loaded.dataset.name, "split": str(loaded.dataset.split)},
-            progress=None if plan.quiet else bar.training(loaded.spec, lines=True),
-        )
-
-
-def unresolved(training: Training) -> list[Finding]:
-    """Returns the fatal findings, none where the run was rolled back or recovered and its last epochs are sound."""
-    fatal = [finding for finding in training.findings if finding.fatal]
-    recovered = fatal and fatal[-1].epoch < len(training.epochs) and not training.stopped
-    return [] if recovered else fatal
+        return plan.train(loaded, plan.out, None if plan.quiet else bar.training(loaded.spec, lines=True))
 
 
 def training_text(training: Training, name: str) -> Text:

@@ -253,6 +253,11 @@ class Wrapper(Objective):
     own_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     wrapped_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
+    @classmethod
+    def settings_around(cls, wrapped: str, epochs: int | None = None) -> Mapping[str, Any]:
+        """Returns its settings around an objective of this name in a run of `epochs`; None for one as in its paper."""
+        return cls.own_settings.get(wrapped, {})
+
     @property
     def idle_epochs(self) -> int:
         """As the wrapped objective."""

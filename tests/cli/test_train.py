@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from robustkit.cli import run
+from robustkit.defenses import create as create_objective
 from robustkit.defenses.training import Diverged
 from robustkit.defenses.training.state import TrainingState
 from robustkit.model.small_models import create
@@ -128,6 +129,18 @@ def test_divergence_is_one_line(folder, capsys):
 
 
 @pytest.mark.usefixtures("usual_signals")
+def test_a_warm_up_of_a_paper_is_the_same_share_of_a_shorter_run(folder, capsys):
+    said = "awp+trades begins after 0 of 2 epochs, in proportion to the 10 of 200 in its paper"
+    assert run(["train", "mlp", *QUICK, "--objective", "awp+trades"]) == 0
+    assert said in capsys.readouterr().err
+    assert run(["train", "mlp", *QUICK, "--objective", "awp:warmup=1+trades"]) == 0
+    assert "in proportion" not in capsys.readouterr().err
+    assert "2 after which awp begins" in complaint(
+        capsys, ["train", "mlp", *QUICK, "--objective", "awp:warmup=2+trades"]
+    )
+    assert [create_objective("awp+trades", epochs=epochs).warmup for epochs in (10, 100, 200, 300)] == [0, 5, 10, 10]
+
+
 def test_an_interrupt_keeps_the_last_batch_and_says_how_to_go_on(folder, monkeypatch, capsys):
     words, train_on, batches = ["train", "mlp", *QUICK, "--quiet"], TrainingState.train_on, []
 

@@ -15,6 +15,8 @@ from robustkit.defenses.base import Minibatch, Objective, Wrapper
 from robustkit.defenses.objectives.pgd_training import PGDTraining
 from robustkit.model.classifier import Classifier
 
+_EPOCHS = 200  # of a run in the paper
+
 
 @dataclass(frozen=True, kw_only=True)
 class AWP(Wrapper):
@@ -42,6 +44,14 @@ class AWP(Wrapper):
         super().__post_init__()
         between(self.name, "gamma", self.gamma, "[0, inf)")
         integer(self.name, "warmup", self.warmup, least=0)
+
+    @classmethod
+    def settings_around(cls, wrapped: str, epochs: int | None = None) -> Mapping[str, Any]:
+        """Returns the settings of the paper, with its warm-up as the same share of a run of fewer than 200 epochs."""
+        own = cls.own_settings.get(wrapped, {})
+        if epochs is None or "warmup" not in own:
+            return own
+        return {**own, "warmup": own["warmup"] * min(epochs, _EPOCHS) // _EPOCHS}
 
     @property
     def idle_epochs(self) -> int:

@@ -53,7 +53,7 @@ KNOWN: Registry[type[Objective]] = Registry(
 )
 
 
-def create(spec: str, norm: Norm = "Linf", eps: Eps = "8/255") -> Objective:
+def create(spec: str, norm: Norm = "Linf", eps: Eps = "8/255", epochs: int | None = None) -> Objective:
     """Returns the objective that a text such as "trades:beta=6,steps=10" or "awp:gamma=0.005+trades" describes.
 
     Args:
@@ -63,6 +63,7 @@ def create(spec: str, norm: Norm = "Linf", eps: Eps = "8/255") -> Objective:
             for what they wrap.
         norm: Norm of the threat model.
         eps: Its radius.
+        epochs: Of the run; what a paper does in some of its epochs and is not typed becomes the same share of fewer.
 
     Raises:
         ConfigurationError: If an objective or a setting does not exist or a value is invalid.
@@ -76,7 +77,7 @@ def create(spec: str, norm: Norm = "Linf", eps: Eps = "8/255") -> Objective:
         given |= kind.wrapped_settings.get(wrapped, {}) if issubclass(kind, Wrapper) else {}
     objective = _create(core, given)
     for wrapper, kind in reversed(list(zip(wrappers, kinds, strict=True))):
-        own = kind.own_settings.get(wrapped, {}) if issubclass(kind, Wrapper) else {}
+        own = kind.settings_around(wrapped, epochs) if issubclass(kind, Wrapper) else {}
         objective = _create(wrapper, {**own, "objective": objective})
     return objective
 
