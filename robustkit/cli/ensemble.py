@@ -12,9 +12,13 @@ import click
 from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.members import Members
 from robustkit.cli.shared.model_and_data import SeveralModels
 from robustkit.cli.shared.options import attack_options, sample_options, several_models_options
+from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, recipe_of
 from robustkit.cli.shared.samples import Choice
+from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.training import NUM_WORKERS, Run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,8 +27,8 @@ if TYPE_CHECKING:
     from robustkit.cli.shared.model_and_data import ModelAndData
     from robustkit.cli.shared.progress import Bar
     from robustkit.data.dataset import Batch
-    from robustkit.defenses.base import Objective
     from robustkit.defenses.ensemble import Rule
+    from robustkit.defenses.training import Recipe
     from robustkit.evaluation.ensemble_members import Transfer
     from robustkit.maths.norms import Norm
     from robustkit.model.classifier import Classifier
@@ -39,8 +43,12 @@ class Plan:
     models: SeveralModels
     rule: Rule
     train: int | None
-    epochs: int
+    cycles: bool
+    objective: str | None
     adversarial: bool
+    recipe: Recipe
+    num_workers: int | None
+    resume: bool
     norm: Norm
     eps: str
     attacks: tuple[str, ...]
@@ -55,14 +63,23 @@ class Plan:
 
         return create(spec, norm=self.norm, eps=self.eps)
 
-    def objective(self) -> Objective:
-        """Returns what members are trained for."""
-        from robustkit.defenses import PGDTraining, Standard
+    def members(self) -> Members:
+        """Returns the members to train."""
+        objective = self.objective or ("pgd-at:steps=7" if self.adversarial else "standard")
+        run = Run(
+            objective=objective,
+            norm=self.norm,
+            eps=self.eps,
+            recipe=self.recipe,
+            num_workers=self.num_workers,
+            resume=self.resume,
+        )
+        return Members(self.train or 0, self.cycles, run, self.out)
 
-        return PGDTraining(attack=self.create("pgd:steps=7")) if self.adversarial else Standard()
 
-
-@click.command("ensemble", cls=Command, short_help="Make one model of several, and show how robust they are together.")
+@click.command(
+    "ensemble", cls=RecipeCommand, short_help="Make one model of several, and show how robust they are together."
+)
 @several_models_options
 @click.option(
     "--rule",
@@ -73,10 +90,14 @@ class Plan:
 @click.option(
     "--train", type=click.IntRange(2), help="First train so many members of MODEL, each from its own initial weights."
 )
-@click.option(
-    "--epochs", type=click.IntRange(1), default=10, show_default=True, help="Epochs of each member, with --train."
-)
-@click.option("--adversarial", is_flag=True, help="With --train: PGD adversarial training within eps.")
+@click.option("--cycles", is_flag=True, help="With --train: the states at the ends of as many cycles of one run.")
+@click.option("--objective", metavar="NAME[:SETTING=VALUE,...]",
+              help="With --train: as for `robustkit train`.  [default: standard]")  # fmt: skip
+@click.option("--adversarial", is_flag=True, help="With --train: short for --objective pgd-at:steps=7.")
+@click.option("--recipe", "config", type=click.Path(path_type=Path),
+              help="With --train: TOML file with settings of a recipe; options on the command line win.")  # fmt: skip
+@NUM_WORKERS
+@click.option("--resume", is_flag=True, help="With --train: keep finished members, resume from checkpoints.")
 @attack_options(f"May be repeated; see `robustkit attacks`.  [default: {' '.join(DEFAULT_ATTACKS)}]")
 @sample_options(least=2, default=500)
 @click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
@@ -88,7 +109,7 @@ class Plan:
     help="File that names members, rule and weights.",
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(**options: Any) -> None:
+def command(config: Path | None, **options: Any) -> None:
     """Make one model of several MODELs, of several --weights of one MODEL (snapshots), or of members trained here.
 
     Every member and the ensemble itself are attacked, and cross-member transfer is measured: each of them is also
@@ -99,17 +120,28 @@ def command(**options: Any) -> None:
     Examples:
       robustkit ensemble cnn --data digits --rule hard_vote \\
           --weights a.safetensors --weights b.safetensors
-      robustkit ensemble cnn --train 3 --data digits --eps 0.15
+      robustkit ensemble cnn --train 3 --data digits --eps 0.15 \\
+          --objective trades:beta=2 --epochs 20
       robustkit audit ensemble.json --data digits
     """
     from robustkit.attacks.names import labels, strength
     from robustkit.attacks.threat import refuse_grey_levels
+    from robustkit.base.toml_file import read_toml
     from robustkit.cli.shared import samples
     from robustkit.cli.shared.progress import progress
     from robustkit.evaluation.ensemble_members import transfer
     from robustkit.loading.composed import Composition, write_composition
 
-    plan = Plan(**options)
+    settings = {name: options.pop(name) for name in defaults() if name in options and name != "seed"}
+    recipe = recipe_of(read_toml(config) if config else {}, {**settings, "seed": options["seed"]})
+    plan = Plan(recipe=recipe, **options)
+    if not plan.train and (plan.objective or plan.cycles or plan.resume or config):
+        raise ConfigurationError(
+            "ensemble: expected --train with --objective, --recipe, --cycles and --resume, got none"
+        )
+    remark = plan.members().run.remark() if plan.train else None
+    if remark:
+        say(f"robustkit: {remark}", err=True)
     attacks = [plan.create(spec) for spec in plan.attacks or DEFAULT_ATTACKS]
     with progress(plan.quiet) as bar:
         members = trained(plan, bar).load() if plan.train else plan.models.load()
@@ -142,13 +174,6 @@ def trained(plan: Plan, bar: Bar) -> SeveralModels:
     Raises:
         ConfigurationError: If several models were named, or the data have no training split.
     """
-    from safetensors.torch import save
-
-    from robustkit.base.write_file import write_atomically
-    from robustkit.cli.shared import samples
-    from robustkit.defenses import fit
-    from robustkit.defenses.ensemble import fresh_copies
-
     assert plan.train
     untrained = dataclasses.replace(plan.models, weights=(), common={**plan.models.common, "split": "train"}).load()
     if len(untrained) > 1:
@@ -159,14 +184,7 @@ def trained(plan: Plan, bar: Bar) -> SeveralModels:
             f"--train: expected data with a training split, got '{member.dataset.name}', which would train and judge"
             " on the same samples; train the members one by one and give their --weights"
         )
-    batch, files, objective = samples.read(member.dataset), list[Path](), plan.objective()
-    for number, module in enumerate(fresh_copies(member.classifier.module.cpu(), plan.train, plan.seed), 1):
-        classifier = member.classifier.replace(model=module.to(member.classifier.device))
-        progress = bar.training(f"member {number} of {plan.train}")
-        seed = plan.seed + number
-        fit(classifier, batch.x, batch.y, objective, epochs=plan.epochs, seed=seed, progress=progress)
-        weights = {key: value.cpu().contiguous() for key, value in module.state_dict().items()}
-        files.append(write_atomically(plan.out.with_name(f"{plan.out.stem}-{number}.safetensors"), save(weights)))
+    files = plan.members().trained(member, bar.training)
     return dataclasses.replace(plan.models, weights=tuple(files))
 
 

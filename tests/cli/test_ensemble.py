@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from complaints import complaint
+from safetensors import safe_open
 
 from robustkit.cli import run
 from robustkit.defenses.ensemble import Ensemble
@@ -58,6 +59,41 @@ def test_members_are_trained_independently_by_one_command(two_weights, capsys):
     npz = ["ensemble", "mlp", "--train", "2", *DATA, "--classes", "10"]
     assert "expected data with a training split" in complaint(capsys, npz)
     assert "expected one architecture" in complaint(capsys, ["ensemble", "mlp", "cnn", *command[2:]])
+
+
+def read_metadata(file):
+    with safe_open(file, "pt") as opened:
+        return opened.metadata()["robustkit"]
+
+
+def weights(*names):
+    return [Path(f"{name}.safetensors").read_bytes() for name in names]
+
+
+def test_members_are_trained_by_any_objective_and_recipe_and_a_stopped_command_is_resumed(in_folder, capsys):
+    Path("plan.toml").write_text("lr = 0.02\nval_steps = 1\nval_limit = 20\n")
+    command = ["ensemble", "mlp", "--train", "2", "--data", "digits", *QUICK, "--limit", "20", "--recipe", "plan.toml"]
+    command += ["--objective", "awp+fgsm-rs", "--epochs", "2", "--quiet"]
+    assert run([*command, "--out", "whole.json"]) == 0
+    assert '"lr": "0.02"' in read_metadata("whole-2-run/weights.safetensors")
+    assert run([*command, "--stop-after", "1", "--out", "part.json"]) == 0
+    assert weights("part-1", "part-2") != weights("whole-1", "whole-2")
+    assert run([*command, "--resume", "--out", "part.json"]) == 0
+    assert weights("part-1", "part-2") == weights("whole-1", "whole-2")
+
+
+def test_members_are_the_cycles_of_one_run(in_folder, capsys):
+    command = ["ensemble", "mlp", "--train", "2", "--cycles", "--data", "digits", *QUICK, "--limit", "20", "--quiet"]
+    assert run([*command, "--epochs", "2", "--val-limit", "20", "--out", "both.json"]) == 0
+    log = [json.loads(line) for line in Path("both-run/log.jsonl").read_text().splitlines()]
+    assert [line["number"] for line in log if "number" in line] == [1, 2]
+    first, second = weights("both-1", "both-2")
+    assert first != second
+    Path("both-2.safetensors").unlink()  # killed before it was written
+    assert run([*command, "--epochs", "2", "--val-limit", "20", "--resume", "--out", "both.json"]) == 0
+    assert weights("both-1", "both-2") == [first, second]
+    assert "a multiple of --train 2, got 3; use 4" in complaint(capsys, [*command, "--epochs", "3"])
+    assert "expected --train with" in complaint(capsys, ["ensemble", "mlp", *TWO, *DATA, "--cycles"])
 
 
 def test_weights_of_an_ensemble_are_fitted_on_the_half_that_does_not_judge(two_weights, capsys):

@@ -24,10 +24,10 @@ class RecipeCommand(Command):
     """A command that has them, made when they are needed: `robustkit --help` need not wait for torch."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Returns the command's own options, those of the recipe, and --help."""
+        """Returns the command's own options, those of the recipe that are called like none of them, and --help."""
         found = super().get_params(ctx)
-        own = len(self.params)
-        return [*found[:own], *recipe_options(), *found[own:]]
+        own, taken = len(self.params), {spelling for parameter in self.params for spelling in parameter.opts}
+        return [*found[:own], *(option for option in recipe_options() if not taken & {*option.opts}), *found[own:]]
 
 
 @functools.cache

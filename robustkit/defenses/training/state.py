@@ -120,7 +120,8 @@ class TrainingState:
 
     def epochs_left(self) -> Iterator[int]:
         """Yields the epoch to train, the same one again after a rollback, until all are done or the run is stopped."""
-        while not self.over and not self.stopped:
+        last = self.recipe.stop_after or self.recipe.epochs  # which the checkpoint it resumes from may have passed
+        while not self.over and not self.stopped and self.epoch <= last:
             yield self.epoch
 
     def batches_left(self) -> Iterator[Minibatch]:
