@@ -13,7 +13,7 @@ from torch.utils.data import Subset, TensorDataset
 
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.foreign_code import foreign
-from robustkit.data.dataset import Dataset, _fields, _join, _piece, are_columns, batches, count_samples, read_ids
+from robustkit.data.dataset import Dataset, _fields, _piece, are_columns, batches, count_samples, read_ids
 from robustkit.data.joined import Relabelled, known_labels
 from robustkit.data.labels import as_labels
 from robustkit.data.sampling import Picked, indexed, listed_labels
@@ -76,16 +76,18 @@ def read_inputs(source: Any, places: Tensor) -> Tensor:
     """
     if are_columns(source):
         return _rows(source[0], places)
-    pieces = []
+    inputs = []
     for place in places.tolist():
         with foreign("the data"):
             item = source[place]
-        pieces.append(_piece(item, place, sample=True))
-    if len(kinds := {piece.x.dtype for piece in pieces}) > 1:
+        x = _fields(item)[0]
+        inputs.append(x if isinstance(x, Tensor) else _piece(item, place, sample=True).x[0])
+    if len(kinds := {(x.dtype, tuple(x.shape)) for x in inputs}) > 1:
         raise InvalidEvaluation(
-            f"data: expected inputs of one dtype, got {' and '.join(sorted(map(str, kinds)))}; convert them"
+            "data: expected inputs of one shape and dtype, got"
+            f" {' and '.join(f'{dtype} {shape}' for dtype, shape in sorted(kinds, key=str))}; resize or convert them"
         )
-    return _join(pieces, set()).x
+    return torch.stack(inputs)
 
 
 def _rows(x: Any, places: Tensor) -> Tensor:

@@ -111,8 +111,10 @@ def test_what_can_only_be_read_in_order_is_read_from_a_copy(x, tmp_path, monkeyp
 
 
 def test_samples_of_two_kinds_are_refused():
-    with pytest.raises(InvalidEvaluation, match=r"one dtype, got torch.float32 and torch.uint8"):
+    with pytest.raises(InvalidEvaluation, match=r"one shape and dtype, got torch.float32 .* and torch.uint8"):
         read_inputs([(X[0], 1), (X[1].byte(), 1)], torch.tensor([0, 1]))
+    with pytest.raises(InvalidEvaluation, match=r"torch.float32 \(1, 5, 6\) and torch.float32 \(1, 6, 6\); resize"):
+        read_inputs([(X[0], 1), (X[1, :, 1:], 1)], torch.tensor([0, 1]))
     many = [(X[0], 1)] * 64 + [(X[0].double(), 1)]
     with pytest.raises(InvalidEvaluation, match=r"one shape and dtype, got torch.float32 .* and torch.float64"):
         located(iter(many))
