@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from robustkit.base.errors import ConfigurationError, RobustkitError, one_line
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError, one_line
 from robustkit.data.dataset import are_columns
 from robustkit.data.places import Located, read_inputs
 from robustkit.model.classifier import Classifier
 from robustkit.model.inputs import inputs
 
+_FIRST = 32
 _CHECKED = 1024  # rows of columns that are looked at together
 
 
@@ -91,7 +92,16 @@ class Inputs:
             yield self._ready(item)
 
     def check(self) -> None:
-        """Raises InvalidEvaluation if columns hold what the model may not be given; others are looked at when read."""
+        """Raises InvalidEvaluation if columns hold what the model may not be given, or bytes that are no grey levels.
+
+        What is not in columns is looked at when it is read, except for the first samples.
+        """
+        first = self._reader.read(self.places[:_FIRST])
+        if first.dtype == torch.uint8 and not self._reader.stored and int(first.max()) <= 1:
+            raise InvalidEvaluation(
+                f"fit: expected bytes that are grey levels 0..255, got none above 1 in the first {len(first)} samples;"
+                " give x.float(), or x.float() / 255 if they are"
+            )
         starts = range(0, len(self), _CHECKED) if self.in_memory else ()
         for start in starts:
             self._reader.read(self.places[start : start + _CHECKED])
@@ -109,6 +119,7 @@ class _Reader(torch.utils.data.Dataset[Any]):
 
     def __init__(self, located: Located, bounds: tuple[float, float]) -> None:
         self.source, self.bounds = located.source, bounds
+        self.stored = located.grey
         self.grey = located.grey or bounds == (0.0, 1.0)
 
     def read(self, places: Tensor) -> Tensor:

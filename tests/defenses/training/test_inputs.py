@@ -69,6 +69,12 @@ def test_bytes_are_grey_levels_where_inputs_lie_in_0_to_1():
         fit(Classifier(net(), bounds=(-1, 1)), stored, y, Standard())
 
 
+def test_bytes_of_0_and_1_are_not_taken_for_black():
+    x, y = data()
+    with pytest.raises(InvalidEvaluation, match=r"grey levels 0..255, got none above 1 .* give x.float\(\)"):
+        fit(net(), x.round().byte(), y, Standard())
+
+
 def test_a_held_out_split_is_a_list_of_places():
     x, y = data()
     inputs = Inputs(Classifier(net()), locate(Dataset(name="data", source=Pictures(x, y))))
