@@ -242,7 +242,8 @@ def _piece(item: Any, first_id: int, sample: bool) -> Batch:
         x = as_tensor(x)
     except (TypeError, ValueError, RuntimeError):
         raise InvalidEvaluation(
-            f"data: expected tensors or arrays as inputs, got {type(x).__name__}; convert them (ToTensor())"
+            f"data: expected tensors or arrays as inputs, got {type(x).__name__}; convert them (ToTensor();"
+            " of a Hugging Face data set, with_format('torch'))"
         ) from None
     if sample or isinstance(y, (int, float, str)) or getattr(y, "ndim", None) == 0:
         x, y, ids = x[None], y[None] if hasattr(y, "ndim") else [y], None if ids is None else [ids]

@@ -75,6 +75,24 @@ def test_bytes_of_0_and_1_are_not_taken_for_black():
         fit(net(), x.round().byte(), y, Standard())
 
 
+def test_a_data_set_of_hugging_face_trains_as_its_tensors():
+    class Table(Pictures):
+        def __init__(self, x, y):
+            super().__init__(x, y)
+            self.column_names = ["image", "label"]
+
+        def __iter__(self):
+            return map(self.__getitem__, range(len(self)))
+
+        def __getitem__(self, place):
+            if place in self.column_names:
+                return torch.tensor(self.targets)
+            return {"image": self.x[place], "label": torch.tensor(self.targets[place])}
+
+    x, y = grey()
+    assert same(trained(x, y), trained(Table((x * 255).round().byte(), y)))
+
+
 def test_a_held_out_split_is_a_list_of_places():
     x, y = data()
     inputs = Inputs(Classifier(net()), locate(Dataset(name="data", source=Pictures(x, y))))
