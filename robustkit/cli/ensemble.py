@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.members import Members
 from robustkit.cli.shared.model_and_data import SeveralModels
 from robustkit.cli.shared.options import attack_options, sample_options, several_models_options
 from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, recipe_of
 from robustkit.cli.shared.samples import Choice
-from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.training import NUM_WORKERS, Run
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import sample_options, training_options
 from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, read_config, recipe_of
-from robustkit.cli.shared.samples import Choice
 from robustkit.cli.shared.training import NUM_WORKERS, Run, unresolved
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from torch.utils.data import Subset, TensorDataset
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.foreign_code import foreign
 from robustkit.data.dataset import Dataset, _fields, _piece, are_columns, batches, count_samples, read_ids
-from robustkit.data.joined import Relabelled, known_labels
 from robustkit.data.labels import as_labels
+from robustkit.data.remapped_labels import Relabelled, known_labels
 from robustkit.data.sampling import Picked, indexed, listed_labels
 from robustkit.data.spooled import Spooled
 

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.data.dataset import Dataset, text_id
-from robustkit.data.joined import relabelled
 from robustkit.data.places import locate, read_inputs
+from robustkit.data.remapped_labels import relabelled
 from robustkit.data.sampling import sampled
-from robustkit.loading.arrays import read_npz
+from robustkit.loading.npz_data import read_npz
 
 X, Y = images(12, torch.float32), labels(12)
 

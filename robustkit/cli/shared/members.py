@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.cli.shared.say import say
+from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.training import Run, unresolved
 
 if TYPE_CHECKING:

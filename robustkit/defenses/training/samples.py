@@ -14,7 +14,7 @@ from torch import Tensor
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.settings import integer
 from robustkit.data.as_dataset import as_dataset
-from robustkit.data.dataset import Batch, Dataset, batches, check_bounds, read_ids
+from robustkit.data.dataset import Batch, Dataset, check_bounds, read_ids
 from robustkit.data.labels import as_labels
 from robustkit.data.places import Located, locate
 from robustkit.data.sampling import codes, stratified
