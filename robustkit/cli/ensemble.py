@@ -92,8 +92,6 @@ class Plan:
 @click.option("--objective", metavar="NAME[:SETTING=VALUE,...]",
               help="With --train: as for `robustkit train`.  [default: standard]")  # fmt: skip
 @click.option("--adversarial", is_flag=True, help="With --train: short for --objective pgd-at:steps=7.")
-@click.option("--recipe", "config", type=click.Path(path_type=Path),
-              help="With --train: TOML file with settings of a recipe; options on the command line win.")  # fmt: skip
 @NUM_WORKERS
 @click.option("--resume", is_flag=True, help="With --train: keep finished members, resume from checkpoints.")
 @attack_options(f"May be repeated; see `robustkit attacks`.  [default: {' '.join(DEFAULT_ATTACKS)}]")
@@ -107,7 +105,7 @@ class Plan:
     help="File that names members, rule and weights.",
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(config: Path | None, **options: Any) -> None:
+def command(**options: Any) -> None:
     """Make one model of several MODELs, of several --weights of one MODEL (snapshots), or of members trained here.
 
     Every member and the ensemble itself are attacked, and cross-member transfer is measured: each of them is also
@@ -124,19 +122,16 @@ def command(config: Path | None, **options: Any) -> None:
     """
     from robustkit.attacks.names import labels, strength
     from robustkit.attacks.threat import refuse_grey_levels
-    from robustkit.base.toml_file import read_toml
     from robustkit.cli.shared import samples
     from robustkit.cli.shared.progress import progress
     from robustkit.evaluation.ensemble_members import transfer
     from robustkit.loading.composed import Composition, write_composition
 
     settings = {name: options.pop(name) for name in defaults() if name in options and name != "seed"}
-    recipe = recipe_of(read_toml(config) if config else {}, {**settings, "seed": options["seed"]})
+    recipe = recipe_of({**settings, "seed": options["seed"]})
     plan = Plan(recipe=recipe, **options)
-    if not plan.train and (plan.objective or plan.cycles or plan.resume or config):
-        raise ConfigurationError(
-            "ensemble: expected --train with --objective, --recipe, --cycles and --resume, got none"
-        )
+    if not plan.train and (plan.objective or plan.cycles or plan.resume):
+        raise ConfigurationError("ensemble: expected --train with --objective, --cycles and --resume, got none")
     remark = plan.members().run.remark() if plan.train else None
     if remark:
         say(f"robustkit: {remark}", err=True)

@@ -12,7 +12,7 @@ from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import sample_options, training_options
-from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, read_config, recipe_of
+from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, recipe_of
 from robustkit.cli.shared.training import NUM_WORKERS, Run, unresolved
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ class Plan(Run):
 
 
 @click.command("train", cls=RecipeCommand, short_help="Train a model, adversarially or not.", epilog=listed())
-@click.option("--config", type=click.Path(path_type=Path), is_eager=True, callback=read_config, expose_value=True,
-              help="TOML file with any of the settings below by name; options on the command line win.")  # fmt: skip
 @training_options
 @click.option("--objective", default="pgd-at", show_default=True, metavar="NAME[:SETTING=VALUE,...]",
               help="standard, pgd-at, fgsm-rs, n-fgsm, free, trades, mart; awp+..., gradalign+..., augmix+... wrap one."
@@ -54,7 +52,7 @@ class Plan(Run):
               help="Folder for weights.safetensors, checkpoint.safetensors, log.csv and log.jsonl.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Resume from the checkpoint in --out, if there is one.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(config: dict[str, Any], **options: Any) -> ExitCode:
+def command(**options: Any) -> ExitCode:
     """Train MODEL and write the weights of its best epoch, judged by robust accuracy on samples held out from training.
 
     MODEL is package.module:factory, torchvision:NAME, timm:NAME, or a small model by name: mlp, cnn, lenet, strided,
@@ -80,7 +78,7 @@ def command(config: dict[str, Any], **options: Any) -> ExitCode:
 
     check_folder(options["out"])
     settings = {name: options.pop(name) for name in defaults()}
-    plan = Plan(recipe=recipe_of(config, settings), **options)
+    plan = Plan(recipe=recipe_of(settings), **options)
     if plan.model.replace_head and plan.recipe.head:
         plan = dataclasses.replace(plan, model=dataclasses.replace(plan.model, replace_head=plan.recipe.head))
     remark = plan.remark()  # a wrong name or setting is said before anything is loaded

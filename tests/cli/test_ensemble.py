@@ -72,7 +72,7 @@ def weights(*names):
 
 def test_members_are_trained_by_any_objective_and_recipe_and_a_stopped_command_is_resumed(in_folder, capsys):
     Path("plan.toml").write_text("lr = 0.02\nval_steps = 1\nval_limit = 20\n")
-    command = ["ensemble", "mlp", "--train", "2", "--data", "digits", *QUICK, "--limit", "20", "--recipe", "plan.toml"]
+    command = ["ensemble", "mlp", "--train", "2", "--data", "digits", *QUICK, "--limit", "20", "--config", "plan.toml"]
     command += ["--objective", "awp+fgsm-rs", "--epochs", "2", "--quiet"]
     assert run([*command, "--out", "whole.json"]) == 0
     assert '"lr": "0.02"' in read_metadata("whole-2-run/weights.safetensors")

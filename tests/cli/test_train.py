@@ -181,7 +181,7 @@ def test_an_interrupt_while_loading_says_nothing_that_is_not_so(folder, monkeypa
         (["--trackers", "wandb"], "trackers: expected a known name"),
         (["--config", "bad.toml"], "did you mean 'epochs'"),
         (["--config", "none.toml"], "expected a TOML file"),
-        (["--config", "type.toml"], "epochs to be of type int, got 1.5"),
+        (["--config", "type.toml"], "'1.5' is not a valid integer"),
         (["--eps", "300"], "Linf eps within the input range"),
     ],
 )

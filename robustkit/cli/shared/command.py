@@ -11,10 +11,12 @@ import click
 from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.base.toml_file import read_toml
 from robustkit.cli.shared.command_line import without
+from robustkit.cli.shared.option_types import Typed
 
 FEW = 12  # options that need no groups
 FIRST = ("--data", "--weights", "--norm", "--eps", "--protocol", "--objective", "--epochs", "--out")
 REST = "Other options"
+TEXT = (click.types.StringParamType, Typed)  # what may stand as a list, its items parted by commas
 GROUPS = {
     "Model": "weights-key trust-checkpoint output output-key classes class-names class-map bounds mean std transform "
     "image-size eot-samples replace-head head head-epochs name",
@@ -32,8 +34,7 @@ class Command(click.Command):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         help = 'TOML file of options by their names, such as eps = "4/255"; what is typed goes before it.'
-        if all(param.name != "config" for param in self.params):
-            self.params.append(click.Option(["--config"], metavar="FILE", expose_value=False, help=help))
+        self.params.append(click.Option(["--config"], metavar="FILE", expose_value=False, help=help))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Takes the words of the command line, and those that a file stands for.
@@ -41,8 +42,7 @@ class Command(click.Command):
         The words are remembered as if all had been typed: what a report records, and `--resume`, need no file.
         """
         values, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        mine = any(param.name == "config" and not param.expose_value for param in self.params)
-        if mine and isinstance(file := values.get("config"), str):
+        if isinstance(file := values.get("config"), str):
             typed = {param.name for param in order if isinstance(param, click.Option) or _given(values, param)}
             args = [*self._words(ctx, Path(file), typed), *without(args, ["--config"])]
             ctx.find_root().obj = [self.name, *args]
@@ -69,8 +69,8 @@ class Command(click.Command):
                 raise ConfigurationError(
                     f"--config '{file}': expected options of {self.name}, got {key!r}{suggest(name, options)}"
                 )
-            if known[name].name not in typed:
-                yield from _spelled(known[name], name, value, file)
+            words = [*_spelled(known[name], name, value, file)]
+            yield from () if known[name].name in typed else words
 
 
 def _given(values: dict[str, Any], param: click.Parameter) -> bool:
@@ -88,8 +88,9 @@ def _group(option: click.Option) -> str:
 def _spelled(param: click.Parameter, name: str, value: Any, file: Path) -> Iterator[str]:
     """Yields the words that give an option, or an argument, a value of a file."""
     flag = isinstance(param, click.Option) and param.is_flag
-    values = value if isinstance(value, list) else [value]
-    if isinstance(value, bool) is not flag or any(isinstance(item, dict | list) for item in values):
+    values = value if isinstance(value, list) and (param.multiple or isinstance(param.type, TEXT)) else [value]
+    plain = all(isinstance(item, str | int | float) and "\0" not in str(item) for item in values)
+    if isinstance(value, bool) is not flag or not plain:
         what = "true or false" if flag else "a text or a number"
         raise ConfigurationError(f"--config '{file}': expected {what} for {name}, got {value!r}; correct it")
     if flag:

@@ -6,12 +6,10 @@ import dataclasses
 import functools
 import types
 import typing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
-from robustkit.base.errors import suggest
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.docstrings import of_setting
 from robustkit.cli.shared.option_types import NUMBERS
@@ -47,44 +45,11 @@ def recipe_options() -> tuple[click.Option, ...]:
     return tuple(_option(name, kinds[name], text) for name in defaults())
 
 
-def read_config(context: click.Context, _: click.Parameter, path: Path | None) -> dict[str, Any]:
-    """Makes the settings of a TOML file the defaults of the command, and returns those of the recipe.
-
-    Raises:
-        ConfigurationError: If there is a setting that the command does not have.
-    """
-    from robustkit.base.errors import ConfigurationError
-    from robustkit.base.toml_file import read_toml
-
-    settings = {} if path is None else read_toml(path)
-    known = [parameter.name or "" for parameter in context.command.get_params(context)]
-    for name in settings:
-        if name not in known:
-            raise ConfigurationError(f"--config '{path}': expected a known setting, got {name!r}{suggest(name, known)}")
-    context.default_map = {name: _typed(name, value) for name, value in settings.items() if name not in defaults()}
-    return {name: value for name, value in settings.items() if name in defaults()}
-
-
-def _typed(name: str, value: Any) -> Any:
-    """Returns the value of a setting in a file as it would be typed, so that the option reads it.
-
-    Raises:
-        ConfigurationError: If it is a list, a table or a date, which nobody could type.
-    """
-    from robustkit.base.settings import instance, wrong
-
-    instance("--config", name, value, str, int, float, bool)
-    if "\0" in str(value):
-        raise wrong("--config", name, value, "a text without NUL characters")
-    return value if isinstance(value, bool) else str(value)
-
-
-def recipe_of(config: dict[str, Any], options: dict[str, Any]) -> Recipe:
-    """Returns the recipe of a file's settings and, over them, those that were typed."""
+def recipe_of(options: dict[str, Any]) -> Recipe:
+    """Returns the recipe of the options that were typed."""
     from robustkit.defenses.training.recipe import Recipe
 
-    typed = {name: _read(name, value) for name, value in options.items() if value is not None}
-    return Recipe.of({**config, **typed})
+    return Recipe.of({name: _read(name, value) for name, value in options.items() if value is not None})
 
 
 def _option(name: str, kind: Any, text: str) -> click.Option:
