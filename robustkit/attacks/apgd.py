@@ -46,6 +46,7 @@ class APGD(Attack):
 
     name: ClassVar[str] = "apgd"
     source: ClassVar[str] = "Croce & Hein 2020, arXiv 2003.01690"
+    per_coordinate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

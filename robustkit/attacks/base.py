@@ -7,7 +7,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from robustkit.attacks.engine import Engine
 from robustkit.attacks.rows import Problem, Rows
-from robustkit.attacks.threat import EVERYWHERE, Eps, Threat, refuse_grey_levels
+from robustkit.attacks.threat import EVERYWHERE, Eps, Threat, read_eps, refuse_grey_levels
 from robustkit.base.errors import ConfigurationError, suggest
-from robustkit.base.settings import Scalar, between, integer, plain, settle
+from robustkit.base.settings import Scalar, between, integer, settle
 from robustkit.base.settings import seed as known_seed
 from robustkit.data.dataset import read_ids
 from robustkit.data.labels import as_labels
@@ -67,11 +67,13 @@ class Attack(ABC):
 
     Attributes:
         norm: "Linf", "L2" or "L1".
-        eps: Radius in units of the input, a number or an exact fraction such as "8/255".
+        eps: Radius in units of the input, a number or an exact fraction such as "8/255"; a tensor or array that
+            broadcasts to one input gives every coordinate its own, 0 where it may not change. See `Threat`.
         restarts: How often an unbroken row starts anew, >= 1.
         target: Class to reach instead of any wrong one; goals per sample are given in the call.
         eot: EOT samples of a random model that every look at it averages, >= 1.
         levels: Look only at points on a grid of so many levels per coordinate, 256 for stored images.
+        mask: Booleans that broadcast to one input, True where it may change; kept as an eps of 0 where it may not.
         close: In an evaluation, give every sample up after one look unless the attacks before left it less than this
             share of its clean logit margin, in (0, 1); by default none is given up. Not with a target, and without
             effect where the nearest point is looked for.
@@ -87,6 +89,7 @@ class Attack(ABC):
     eot: int = 1
     levels: int | None = None
     close: float | None = None
+    mask: Any = field(default=None, repr=False)
 
     name: ClassVar[str]
     kind: ClassVar[str] = "white-box"
@@ -94,6 +97,9 @@ class Attack(ABC):
     norms: ClassVar[tuple[Norm, ...]] = NORMS
     minimal: ClassVar[bool] = False  # whether it looks for the minimal perturbation, not any within eps
     leaves_ball: ClassVar[bool] = False  # whether it may look outside the threat; such points never count
+    per_coordinate: ClassVar[bool] = (
+        False  # whether it asks the model by `problem` alone, so that coordinates can be scaled
+    )
 
     def __init_subclass__(cls, **more: Any) -> None:
         """Refuses a class whose name, source or number of steps nobody could know."""
@@ -112,7 +118,8 @@ class Attack(ABC):
 
     def __post_init__(self) -> None:
         settle(self.name, self)
-        object.__setattr__(self, "eps", plain(self.eps))
+        object.__setattr__(self, "eps", read_eps(self.eps, self.mask))
+        object.__setattr__(self, "mask", None)
         if self.norm not in self.norms:
             raise ConfigurationError(
                 f"{self.name}: expected a norm among {', '.join(self.norms)}, got {self.norm!r}"
@@ -184,16 +191,24 @@ class Attack(ABC):
         """Returns what this attack may change on the inputs of `classifier`.
 
         Raises:
-            ConfigurationError: If an eps in 255ths could mean two things for them.
+            ConfigurationError: If an eps in 255ths could mean two things for them, or the attack knows nothing of an
+                eps or bounds that differ by coordinate.
         """
         refuse_grey_levels(self.eps, classifier.bounds)
-        return Threat(norm=self.norm, eps=self.eps, bounds=classifier.bounds, target=self.target, levels=self.levels)
+        threat = Threat(norm=self.norm, eps=self.eps, bounds=classifier.bounds, target=self.target, levels=self.levels)
+        if threat.per_coordinate and not self.per_coordinate:
+            raise ConfigurationError(
+                f"{self.label}: expected one eps and one range for all coordinates, all this attack can do, got"
+                " arrays; use numbers, or another attack, such as pgd, apgd, fab or square"
+            )
+        return threat
 
     def settings(self) -> dict[str, Scalar]:
         """Returns every field by name, resolved and JSON-ready."""
         return {
             field.name: value if isinstance(value := getattr(self, field.name), Scalar) else str(value)
             for field in dataclasses.fields(self)
+            if field.name != "mask"  # which is part of eps
         }
 
     def __call__(

@@ -24,30 +24,31 @@ class Look:
     """
 
     def __init__(self, problem: Problem, leaves_ball: bool, nearest: bool) -> None:
-        self.threat, self.targeted = problem.threat, problem.targeted
+        self.problem, self.threat, self.targeted = problem, problem.whole, problem.targeted
         self.leaves_ball, self.nearest = leaves_ball, nearest
         self.at_hand = problem.classifier.device.type == "cpu"
 
     def __call__(self, rows: Rows, point: Tensor, spent: int) -> Rows:
         """Notes for every row not yet done whether `point`, where `logits` were seen, breaks it or comes nearer."""
-        point = self.threat.snap(point, rows.x)
+        seen, x = self.problem.point(rows, point), self.problem.inputs(rows)
+        kept = point if self.problem.scaled else seen  # in the coordinates of the rows
         gap, hit = self._judge(rows)
         active = ~rows.done
         better = active & (gap > rows.margin)
         if hit is not None:
             better = better | (active & hit)
         if self.leaves_ball:
-            inside = self._inside(better if hit is None else better | hit, point, rows.x)
+            inside = self._inside(better if hit is None else better | hit, seen, x)
             better, hit = better & inside, None if hit is None else hit & inside
         changes: dict[str, Tensor] = {}
         if self.nearest and hit is not None:
-            distance = torch.where(hit, self.threat.distance(point, rows.x), torch.inf)
+            distance = torch.where(hit, self.threat.distance(seen, x), torch.inf)
             better = better | (distance < rows.distance)
             changes["distance"] = torch.minimum(distance, rows.distance)
         if hit is not None:
             changes["broken"] = rows.broken | (active & hit)
         if not (self.at_hand and not better.any()):
-            changes["best"] = where_rows(better, point, rows.best)
+            changes["best"] = where_rows(better, kept, rows.best)
             changes["margin"] = torch.where(better, gap, rows.margin)
         return rows.without("logits").having(
             steps=rows.steps + active, queries=torch.add(rows.queries, active, alpha=spent), **changes

@@ -38,11 +38,13 @@ def craft(
     """
     engine = Engine(attack, classifier, seed=seed, batch_size=len(x), targeted=targeted)
     engine.submit(x, ids, goal)
-    rows = engine._blank(engine.waiting.pop())
+    rows, problem = engine._blank(engine.waiting.pop()), engine.problem
     if start is None:
-        rows = attack.start(engine.problem, rows)
+        rows = attack.start(problem, rows)
     else:
-        rows = rows.having(x_adv=engine.problem.threat.project(start, rows.x, rows.lower, rows.upper))
+        start = start if problem.scaled is None else problem.scaled.of(start, rows.input)
+        rows = rows.having(x_adv=problem.threat.project(start, rows.x, rows.lower, rows.upper))
     for step in range(attack.steps_per_start):
-        rows = attack.step(engine.problem, rows.having(step=torch.full_like(rows.step, step)))
-    return rows.x_adv.detach()
+        rows = attack.step(problem, rows.having(step=torch.full_like(rows.step, step)))
+    x_adv = rows.x_adv if problem.scaled is None else problem.point(rows, rows.x_adv)
+    return x_adv.detach()

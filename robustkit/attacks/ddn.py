@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.minimum_norm import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
+from robustkit.attacks.minimum_norm import begin, cooled, farthest, moved, reaches_goal, to_boundary
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.settings import between, integer
 from robustkit.maths.losses import Loss, get_loss
@@ -38,6 +38,7 @@ class DDN(Attack):
 
     name: ClassVar[str] = "ddn"
     source: ClassVar[str] = "Rony et al. 2019, arXiv 1811.09600"
+    per_coordinate: ClassVar[bool] = True
     norms: ClassVar[tuple[Norm, ...]] = ("L2",)
     minimal: ClassVar[bool] = True
     leaves_ball: ClassVar[bool] = True
@@ -62,7 +63,7 @@ class DDN(Attack):
         radius = torch.where(hit, (1 - self.gamma) * rows["radius"], longer)
         radius = torch.minimum(radius, farthest(problem, rows))
 
-        step_size = width(problem) * cooled(rows.step, self.steps, self.step_size, self.step_size / 100)
+        step_size = problem.width(rows) * cooled(rows.step, self.steps, self.step_size, self.step_size / 100)
         delta = rows.x_adv.double() - rows.x.double()
         delta = delta + per_row(step_size, delta) * steepest(found.grad.double(), "L2")
         x_adv = moved(problem, rows, per_row(radius, delta) * steepest(delta, "L2"))

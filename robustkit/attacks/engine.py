@@ -62,7 +62,9 @@ class Engine:
         self.classifier = classifier
         self.nearest = nearest
         self.wave = 1 if nearest else WAVE
-        self.problem = Problem(classifier, attack.threat(classifier), Stream(seed, attack.name), targeted, attack.eot)
+        self.problem = Problem.under(
+            attack.threat(classifier), classifier, Stream(seed, attack.name), targeted, attack.eot
+        )
         self.split = Splitter(batch_size)
         self.live: Rows | None = None
         self.age = np.zeros(0, dtype=np.int64)  # steps of each live row since its start, known without asking the GPU
@@ -101,6 +103,8 @@ class Engine:
             x=x, ids=ids.to(device, torch.int64), goal=goal.to(device), position=position,
             clean=clean, rival=rival, quits=far,
         )  # fmt: skip
+        if self.problem.scaled is not None:
+            rows = rows.having(x=torch.zeros_like(x), input=x)
         self.waiting.extend(rows.take(slice(i, i + self.split.size)) for i in range(0, len(x), self.split.size))
 
     def run(self, drain: bool = False) -> Iterator[Rows]:
@@ -159,7 +163,7 @@ class Engine:
     def _blank(self, rows: Rows) -> Rows:
         """Returns new rows with everything the engine keeps about a row."""
         zero = torch.zeros(len(rows), dtype=torch.int64, device=rows.x.device)
-        lower, upper = self.problem.threat.limits(rows.x)
+        lower, upper = self.problem.limits(rows)
         return rows.having(
             lower=lower, upper=upper, best=rows.x, restart=zero, step=zero,
             steps=zero, queries=zero, steps_before=zero, queries_before=zero,
@@ -197,16 +201,17 @@ class Engine:
         rows = self._merge(self._settle(self.split(self._last_look, self._part(ended))))
         again = (rows.restart + 1 < self.attack.starts) & (~rows.broken | self.nearest) & ~rows.quits
         if bool(again.any()):
-            self.again.append(rows.take(again).keep(*_KEPT))
+            kept = _KEPT if self.problem.scaled is None else (*_KEPT, "input")
+            self.again.append(rows.take(again).keep(*kept))
             rows = rows.take(~again)
         if len(rows):
-            yield _result(rows)
+            yield self._result(rows)
 
     def _leave_when_broken(self, live: Rows) -> Iterator[Rows]:
         """Takes broken samples out once an eighth of the batch is done."""
         done = live.done.cpu().numpy()
         if done.sum() >= max(1, len(done) // 8):
-            yield _result(self._merge(self._part(done)))
+            yield self._result(self._merge(self._part(done)))
 
     def _merge(self, rows: Rows) -> Rows:
         """Returns one row per sample: of the starts in its wave the one that broke it, else the nearest to it.
@@ -255,6 +260,9 @@ class Engine:
         self.path.note(rows, ends, self.submitted)
         return rows.having(done=rows.done | ends, step=rows.step + 1)
 
-
-def _result(rows: Rows) -> Rows:
-    return rows.having(x_adv=rows.best).keep(*_RESULT)
+    def _result(self, rows: Rows) -> Rows:
+        """Returns what is told of finished rows, in the units of the inputs."""
+        if self.problem.scaled is None:
+            return rows.having(x_adv=rows.best).keep(*_RESULT)
+        x_adv = self.problem.point(rows, rows.best)
+        return rows.having(x=rows.input, x_adv=x_adv).keep(*_RESULT)

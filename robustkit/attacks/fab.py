@@ -48,6 +48,7 @@ class FAB(Attack):
 
     name: ClassVar[str] = "fab"
     source: ClassVar[str] = "Croce & Hein 2020, arXiv 1907.02044"
+    per_coordinate: ClassVar[bool] = True
     minimal: ClassVar[bool] = True
     leaves_ball: ClassVar[bool] = True
 
@@ -90,7 +91,7 @@ class FAB(Attack):
 
     def _move(self, problem: Problem, rows: Rows, point: Tensor) -> Tensor:
         """Returns the next iterate: `point` and the clean input, each moved past the boundary, averaged."""
-        low, high = problem.classifier.bounds
+        low, high = problem.box(rows)
         x = rows.x
         normal, gap, from_here = self._boundary(problem, rows, point)
         from_x = shortest(normal, gap + inner(normal, x - point), low - x, high - x, self.norm)
@@ -105,7 +106,7 @@ class FAB(Attack):
 
         One that lies outside the input range is taken to be as far as its gap says at the rate the way closes it.
         """
-        low, high = problem.classifier.bounds
+        low, high = problem.box(rows)
         normal = way = torch.zeros_like(point)
         gap, nearest = torch.zeros_like(rows.distance), torch.full_like(rows.distance, torch.inf)
         for loss in self._losses(problem, rows):

@@ -28,6 +28,7 @@ class FGSM(Attack):
 
     name: ClassVar[str] = "fgsm"
     source: ClassVar[str] = "Goodfellow et al. 2015, arXiv 1412.6572"
+    per_coordinate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.minimum_norm import begin, cooled, farthest, moved, reaches_goal, to_boundary, width
+from robustkit.attacks.minimum_norm import begin, cooled, farthest, moved, reaches_goal, to_boundary
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.settings import between, integer
 from robustkit.maths.losses import Loss, get_loss
@@ -46,6 +46,7 @@ class FMN(Attack):
 
     name: ClassVar[str] = "fmn"
     source: ClassVar[str] = "Pintor et al. 2021, arXiv 2102.12827"
+    per_coordinate: ClassVar[bool] = True
     minimal: ClassVar[bool] = True
     leaves_ball: ClassVar[bool] = True
 
@@ -76,7 +77,7 @@ class FMN(Attack):
         radius = torch.where(hit, torch.minimum((1 - gamma) * rows["radius"], nearest), larger)
         radius = torch.minimum(radius, farthest(problem, rows))
 
-        step_size = width(problem) * cooled(rows.step, self.steps, self.step_size, self.step_size / 100)
+        step_size = problem.width(rows) * cooled(rows.step, self.steps, self.step_size, self.step_size / 100)
         grad = found.grad.sign() if self.norm == "Linf" else found.grad
         delta = rows.x_adv.double() - rows.x.double()
         delta = delta + per_row(step_size, delta) * steepest(grad.double(), "L2")

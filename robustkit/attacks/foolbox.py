@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from robustkit.attacks.base import Attack
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError, RobustkitError, one_line
+from robustkit.base.per_coordinate import one_range
 from robustkit.base.settings import Scalar, every, instance, wrong
 from robustkit.maths.norms import Norm
 from robustkit.maths.random_numbers import Stream
@@ -131,7 +132,9 @@ class Foolbox(Attack):
                     torch.cuda.manual_seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002
             before = _random_state(device)
-            model = PyTorchModel(_Logits(problem.classifier), problem.classifier.bounds, device=device)
+            model = PyTorchModel(
+                _Logits(problem.classifier), one_range(self.label, problem.classifier.bounds), device=device
+            )
             goal = (
                 foolbox.criteria.TargetedMisclassification if problem.targeted else foolbox.criteria.Misclassification
             )

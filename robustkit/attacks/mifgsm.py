@@ -41,6 +41,7 @@ class MIFGSM(Attack):
 
     name: ClassVar[str] = "mifgsm"
     source: ClassVar[str] = "Dong et al. 2018, arXiv 1710.06081"
+    per_coordinate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

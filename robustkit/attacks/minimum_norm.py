@@ -23,14 +23,8 @@ def reaches_goal(problem: Problem, rows: Rows, logits: Tensor) -> Tensor:
 
 def farthest(problem: Problem, rows: Rows) -> Tensor:
     """Returns the distance from each clean input to the farthest corner of the input range, at most 1e6, shape (N,)."""
-    low, high = problem.classifier.bounds
+    low, high = problem.box(rows)
     return size(torch.maximum(rows.x - low, high - rows.x), problem.threat.norm).clamp(max=_FAR)
-
-
-def width(problem: Problem) -> float:
-    """Returns how wide the input range is, or 1 where it has no end: the unit of step sizes."""
-    low, high = problem.classifier.bounds
-    return high - low if math.isfinite(high - low) else 1.0
 
 
 def begin(problem: Problem, rows: Rows, clean: Tensor) -> Tensor:
@@ -49,7 +43,7 @@ def begin(problem: Problem, rows: Rows, clean: Tensor) -> Tensor:
 
 def moved(problem: Problem, rows: Rows, delta: Tensor) -> Tensor:
     """Returns the clean inputs moved by the float64 `delta`, then clipped to the input range."""
-    return (rows.x.double() + delta).to(rows.x.dtype).clamp(*problem.classifier.bounds)
+    return (rows.x.double() + delta).to(rows.x.dtype).clamp(*problem.box(rows))
 
 
 def to_boundary(problem: Problem, rows: Rows, found: Gradient) -> Tensor:
@@ -59,7 +53,7 @@ def to_boundary(problem: Problem, rows: Rows, found: Gradient) -> Tensor:
     """
     gap = lead(found.logits.double(), rows.goal)
     left = hyperplane.distance(found.grad, gap, problem.threat.norm)
-    return problem.threat.distance(rows.x_adv, rows.x) + left.clamp(min=1e-6 * width(problem))
+    return problem.threat.distance(rows.x_adv, rows.x) + left.clamp(min=1e-6 * problem.width(rows))
 
 
 def cooled(step: Tensor, steps: int, first: float, last: float) -> Tensor:

@@ -22,6 +22,7 @@ class Noise(Attack):
     name: ClassVar[str] = "noise"
     kind: ClassVar[str] = "control"
     source: ClassVar[str] = "Carlini et al. 2019, arXiv 1902.06705, section 5.4"
+    per_coordinate: ClassVar[bool] = True
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes a random point."""

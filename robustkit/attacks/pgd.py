@@ -37,6 +37,7 @@ class PGD(Attack):
 
     name: ClassVar[str] = "pgd"
     source: ClassVar[str] = "Madry et al. 2018, arXiv 1706.06083"
+    per_coordinate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

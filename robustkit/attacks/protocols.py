@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustkit.attacks import APGD, FAB, FGSM, Noise, Square, create
 from robustkit.attacks.base import CLOSE, Adversarial, Attack
 from robustkit.attacks.names import STANDARD, attack_name
-from robustkit.attacks.threat import Eps, parse_eps
+from robustkit.attacks.threat import Eps, parse_eps, read_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.registry import Registry
 from robustkit.base.settings import choice, every, instance, integer, read, split
@@ -138,7 +138,7 @@ def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool 
     """
     instance("protocol", "the name", name, str)
     choice(f"protocol {name}", "norm", norm, NORMS)
-    parse_eps(eps)
+    parse_eps(eps := read_eps(eps))
     integer(f"protocol {name}", "classes", classes, 2)
     attacks, changes = _parts(name, KNOWN.find(name)(norm, eps, classes))
     if strict and changes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from robustkit.attacks.scaled import Scaled
 from robustkit.attacks.threat import Threat
+from robustkit.base.per_coordinate import overall
 from robustkit.maths.losses import Loss, mean_logits
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
@@ -26,7 +29,8 @@ class Rows:
     `rows["momentum"]`, so that a type checker knows every attribute there is.
 
     Attributes:
-        x: Clean inputs (N, ...).
+        x: Clean inputs (N, ...); the zeros of `Scaled` where the threat differs by coordinate.
+        input: Only there: the clean inputs themselves (N, ...).
         ids: Their ids (N,).
         goal: The label, or the class to reach (N,).
         position: Place among the samples submitted (N,).
@@ -51,6 +55,7 @@ class Rows:
     """
 
     x: Tensor
+    input: Tensor
     ids: Tensor
     goal: Tensor
     position: Tensor
@@ -128,6 +133,8 @@ class Problem:
         targeted: Whether rows have a class to reach rather than one to leave.
         eot: How many draws of a random model every look averages (expectation over transformation, Athalye et al.
             2018, arXiv 1707.07397).
+        scaled: Where the threat differs by coordinate, the border to the coordinates of the rows; `threat` is then the
+            ball there.
     """
 
     classifier: Classifier
@@ -135,17 +142,58 @@ class Problem:
     stream: Stream
     targeted: bool = False
     eot: int = 1
+    scaled: Scaled | None = None
+
+    @classmethod
+    def under(
+        cls, threat: Threat, classifier: Classifier, stream: Stream, targeted: bool = False, eot: int = 1
+    ) -> Problem:
+        """Returns the problem of a threat, in scaled coordinates where it differs by coordinate."""
+        if not threat.per_coordinate:
+            return cls(classifier, threat, stream, targeted, eot)
+        scaled = Scaled(threat)
+        return cls(classifier, scaled.ball, stream, targeted, eot, scaled)
+
+    @property
+    def whole(self) -> Threat:
+        """What may be changed, in the units of the inputs."""
+        return self.threat if self.scaled is None else self.scaled.threat
+
+    def inputs(self, rows: Rows) -> Tensor:
+        """Returns the clean inputs (N, ...) themselves."""
+        return rows.x if self.scaled is None else rows.input
+
+    def point(self, rows: Rows, x_adv: Tensor) -> Tensor:
+        """Returns the input (N, ...) that the model sees for `x_adv`: on the levels, in the units of the inputs."""
+        return self.threat.snap(x_adv, rows.x) if self.scaled is None else self.scaled.point(x_adv, rows.input)
+
+    def box(self, rows: Rows) -> tuple[Any, Any]:
+        """Returns the least and largest legal values of `x_adv`, whatever eps is: numbers, or tensors (N, ...)."""
+        return self.classifier.bounds if self.scaled is None else self.scaled.box(rows.input)
+
+    def limits(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Returns the least and largest values of `x_adv` that the threat allows, both (N, ...)."""
+        return self.threat.limits(rows.x) if self.scaled is None else self.scaled.limits(rows.input)
+
+    def width(self, rows: Rows) -> float:
+        """Returns how wide the box is, or 1 where it has no end: the unit of step sizes."""
+        if self.scaled is not None:
+            return self.scaled.width(rows.input)
+        low, high = overall(self.classifier.bounds)
+        return high - low if math.isfinite(high - low) else 1.0
 
     def logits(self, rows: Rows, x: Tensor) -> Tensor:
         """Returns the logits (N, K) at `x` (N, ...), those of the mean probabilities where draws are averaged."""
-        x = self.threat.snap(x, rows.x)
+        x = self.point(rows, x)
         with torch.no_grad():
             return mean_logits([self._draw(rows, draw, self.classifier.logits, x) for draw in range(self.eot)])
 
     def gradient(self, rows: Rows, x: Tensor, loss: Loss) -> Gradient:
         """Returns logits, loss and loss gradient at `x` (N, ...) for the rows' goals, averaged over the draws."""
-        x = self.threat.snap(x, rows.x)
+        x = self.point(rows, x)
         found = [self._draw(rows, draw, self.classifier.gradient, x, rows.goal, loss) for draw in range(self.eot)]
+        if self.scaled is not None:
+            found = [one._replace(grad=self.scaled.gradient(one.grad)) for one in found]
         if self.eot == 1:
             return found[0]
         logits, losses, grads = zip(*found, strict=True)

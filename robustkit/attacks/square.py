@@ -61,6 +61,7 @@ class Square(Attack):
     name: ClassVar[str] = "square"
     kind: ClassVar[str] = "black-box"
     source: ClassVar[str] = "Andriushchenko et al. 2020, arXiv 1912.00049"
+    per_coordinate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

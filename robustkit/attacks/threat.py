@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from robustkit.attacks.radius import Eps as Eps
+from robustkit.attacks.radius import eps_text as eps_text
+from robustkit.attacks.radius import parse_eps as parse_eps
+from robustkit.attacks.radius import read_eps as read_eps
+from robustkit.attacks.radius import refuse_grey_levels as refuse_grey_levels
+from robustkit.attacks.radius import resized as resized
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError, suggest
 from robustkit.base.exit_codes import ExitCode
-from robustkit.base.settings import integer, interval, plain
+from robustkit.base.per_coordinate import (
+    Bounds,
+    PerCoordinate,
+    bounds_of,
+    by_coordinate,
+    ends_on,
+    overall,
+)
+from robustkit.base.settings import integer
 from robustkit.maths import norms, projection
 from robustkit.maths.norms import NORMS, Norm
 from robustkit.maths.random_numbers import Stream
 
-Eps = str | float | Fraction
 EVERYWHERE = (-math.inf, math.inf)  # bounds of a model that are not known yet
 STORED = 256  # levels of a stored image
 
@@ -27,65 +40,23 @@ class ThreatViolation(RobustkitError):
     exit_code = ExitCode.UNRELIABLE
 
 
-def parse_eps(eps: Eps) -> float:
-    """Returns the radius as float64; a text may be a decimal, an exact fraction such as "8/255", or "inf".
-
-    Raises:
-        ConfigurationError: If it is no number >= 0.
-    """
-    eps = plain(eps)
-    try:
-        if isinstance(eps, bool | bytes):
-            raise TypeError
-        radius = float(Fraction(eps)) if isinstance(eps, str) and eps != "inf" else float(eps)
-    except (ValueError, ZeroDivisionError, OverflowError, TypeError):
-        radius = math.nan
-    if not radius >= 0:
-        raise ConfigurationError(f"eps: expected a number >= 0 or a fraction such as '8/255', got {eps!r}; correct it")
-    return radius
-
-
-def eps_text(eps: Eps) -> str:
-    """Returns `eps` as a person would type it: a short decimal, else k/255 where a float is exactly that."""
-    if isinstance(eps, (str, Fraction)):
-        return str(eps).strip()
-    radius = float(eps)
-    levels = round(radius * 255)
-    if float(short := f"{radius:g}") == radius:
-        return short
-    return f"{levels}/255" if levels / 255 == radius else repr(radius)
-
-
-def refuse_grey_levels(eps: Eps, bounds: tuple[float, float]) -> None:
-    """Refuses an eps in 255ths where the input range is not one unit wide: it is in input units, not in grey levels.
-
-    The same number as a decimal is taken as meant.
-
-    Raises:
-        ConfigurationError: If so.
-    """
-    low, high = bounds
-    if not eps_text(eps).replace(" ", "").endswith("/255") or not math.isfinite(high - low) or high - low == 1:
-        return
-    radius = parse_eps(eps)
-    raise ConfigurationError(
-        f"eps: expected a decimal number in input units for inputs in {low:g}..{high:g}, got {eps_text(eps)}; give"
-        f" {radius * (high - low):.6g} for {eps_text(eps)} of the range, {radius:.6g} if it is meant as it stands, or"
-        " inputs in 0..1 with mean and std if these are normalised"
-    )
-
-
 @dataclass(frozen=True)
 class Threat:
     """All points within `eps` of the clean input in `norm`, inside the input range `bounds`.
 
+    With one eps_i per coordinate the ball is that of the scaled change: norm(delta_i / eps_i) <= 1; in Linf simply
+    |delta_i| <= eps_i. A distance is then measured in units of the largest eps, which is also the `radius`: a
+    coordinate of that eps counts as it is, one with half of it twice. What has an eps of 0 may not change at all.
+
     Attributes:
         norm: "Linf", "L2" or "L1".
-        eps: Radius in the units of the input; "8/255" is kept as typed, "inf" leaves the input range alone.
-        bounds: Lowest and highest legal input value.
+        eps: Radius in the units of the input; "8/255" is kept as typed, "inf" leaves the input range alone. A tensor or
+            array that broadcasts to one input gives every coordinate its own.
+        bounds: Lowest and highest legal input value, numbers or arrays that broadcast to one input.
         target: Class the attacker wants, or None when any wrong class will do.
         levels: Number of values an input can take, 256 for stored images; None leaves it continuous. Clean inputs
             must then be on that grid, and distances are measured in whole levels, exactly.
+        mask: Booleans that broadcast to one input, True where it may change; kept as an eps of 0 where it may not.
 
     Raises:
         ConfigurationError: If a field is invalid.
@@ -93,9 +64,10 @@ class Threat:
 
     norm: Norm = "Linf"
     eps: Eps = "8/255"
-    bounds: tuple[float, float] = (0.0, 1.0)
+    bounds: Bounds = (0.0, 1.0)
     target: int | None = None
     levels: int | None = None
+    mask: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
@@ -105,8 +77,17 @@ class Threat:
         for name, least in (("target", 0), ("levels", 2)):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, integer("threat", name, getattr(self, name), least))
-        object.__setattr__(self, "eps", plain(self.eps))
-        low, high = self.bounds if self.bounds == EVERYWHERE else interval("threat", "bounds", self.bounds)
+        object.__setattr__(self, "eps", read_eps(self.eps, self.mask))
+        object.__setattr__(self, "mask", None)
+        object.__setattr__(self, "bounds", bounds_of("threat", "bounds", self.bounds))
+        if self.per_coordinate:
+            if self.levels is not None:
+                raise ConfigurationError(
+                    "threat: expected levels only with one eps and one range for all coordinates, got levels="
+                    f"{self.levels} beside arrays; leave levels out"
+                )
+            return
+        low, high = self.range
         if high - low < self.radius < math.inf and self.norm == "Linf":
             raise ConfigurationError(
                 f"threat: expected an Linf eps within the input range {low:g}..{high:g}, got {self.eps}; "
@@ -115,8 +96,56 @@ class Threat:
 
     @property
     def radius(self) -> float:
-        """Eps as float64."""
+        """Eps as float64, the largest where it differs by coordinate."""
         return parse_eps(self.eps)
+
+    @property
+    def per_coordinate(self) -> bool:
+        """Whether eps or the bounds differ from one coordinate to the next."""
+        return by_coordinate(self.eps, *self.bounds)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest legal value of any coordinate."""
+        return overall(self.bounds)
+
+    def ends(self, x: Tensor) -> tuple[Any, Any]:
+        """Returns lowest and highest legal value for the rows of `x`: numbers, or tensors in its precision."""
+        return ends_on(self.bounds, x)
+
+    def weight(self, x: Tensor) -> Tensor:
+        """Returns in float64 what a scaled change of 1 is at each coordinate of `x`: 1 at the largest eps."""
+        if not isinstance(self.eps, PerCoordinate):
+            return torch.ones((), dtype=torch.float64, device=x.device)
+        each = self.eps.on(x)
+        return (each > 0).double() if math.isinf(self.radius) else each / self.radius
+
+    def scaled(self, point: Tensor, x: Tensor) -> Tensor:
+        """Returns the change from `x` to `point` in float64, as large as it counts; 0 at fixed coordinates."""
+        delta = point.double() - x.double()
+        if not isinstance(self.eps, PerCoordinate):
+            return delta
+        weight = self.weight(x)
+        return torch.where(weight > 0, delta / weight, 0.0)
+
+    def reach(self, scaled: Tensor) -> Tensor:
+        """Returns the change in float64 that `scaled` (N, ...) stands for, the inverse of `scaled`."""
+        if not isinstance(self.eps, PerCoordinate):
+            return scaled.double()
+        if math.isinf(self.radius):
+            return self.weight(scaled) * scaled.double()
+        # Divided first: then the radius becomes exactly eps_i, and what is below it never more.
+        return self.eps.on(scaled) * (scaled.double() / self.radius)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """Returns the size of every float64 change (N, ...) in units of the largest eps, shape (N,)."""
+        if not isinstance(self.eps, PerCoordinate):
+            return norms.size(delta, self.norm)
+        each = self.eps.on(delta)
+        if math.isinf(self.radius):
+            return norms.size(torch.where(each > 0, delta, torch.where(delta == 0, 0.0, torch.inf)), self.norm)
+        scaled = torch.where(delta == 0, 0.0, delta / each)
+        return self.radius * norms.size(scaled, self.norm)
 
     def limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the lowest and highest point each coordinate may reach, both shaped like `x`.
@@ -133,35 +162,44 @@ class Threat:
             reach = math.floor(self.radius / self._level + 1e-9)
             at = self._on_levels(x)
             return self._from_levels(at - reach, x), self._from_levels(at + reach, x)
+        low, high = self.ends(x)
+        if isinstance(self.eps, PerCoordinate):
+            far = self.eps.on(x) if self.norm == "Linf" else torch.where(self.eps.on(x) > 0, torch.inf, 0.0)
+            return projection.cube(x, far.expand_as(x), (low, high))
         if self.norm == "Linf":
-            return projection.cube(x, self.radius, self.bounds)
-        low, high = self.bounds
-        return torch.full_like(x, low), torch.full_like(x, high)
+            return projection.cube(x, self.radius, (low, high))
+        low, high = (end.expand_as(x) if isinstance(end, Tensor) else torch.full_like(x, end) for end in (low, high))
+        return low, high
 
     def project(self, x_adv: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         """Returns `x_adv` brought inside the threat around `x`, exactly: `verify` accepts every result.
 
-        Linf and L1 give the nearest point of ball and input range; L2 scales into the ball, then clips to the input
-        range, which can only shorten the perturbation. `lower` and `upper` come from `limits(x)`.
+        Linf and L1 give the nearest point of ball and input range (in L1 with one eps per coordinate the nearest in
+        scaled coordinates); L2 scales into the ball, then clips to the input range, which can only shorten the
+        perturbation. `lower` and `upper` come from `limits(x)`.
         """
-        if self.norm == "Linf":
+        if self.norm == "Linf" or math.isinf(self.radius):
             return x_adv.clamp(lower, upper)
-        if math.isinf(self.radius):
-            return x_adv.clamp(*self.bounds)
-        centre = x.double()
-        delta = x_adv.double() - centre
         if self.norm == "L2":
-            delta = projection.project_l2(delta, self.radius)
+            delta = projection.project_l2(self.scaled(x_adv, x), self.radius)
         else:
-            delta = projection.project_l1(delta, self.radius, lower.double() - centre, upper.double() - centre)
-        return projection.shift(x, delta).clamp(*self.bounds)
+            room = self.scaled(lower, x), self.scaled(upper, x)
+            delta = projection.project_l1(self.scaled(x_adv, x), self.radius, *room)
+        return projection.shift(x, self.reach(delta)).clamp(lower, upper)
 
     def random(self, x: Tensor, stream: Stream, ids: Tensor, restart: Tensor, step: Tensor) -> Tensor:
         """Returns one point a row, uniform in the ball around `x`, not yet projected onto the input range."""
         shape = tuple(x.shape[1:])
         uniform = stream.uniform(shape, ids, restart, step)
         normal = uniform if self.norm == "Linf" else stream.normal(shape, ids, restart, step, draw=1)
-        return (x.double() + self.radius * norms.in_ball(uniform, normal, self.norm)).to(x.dtype)
+        return (x.double() + self.reach(self.radius * norms.in_ball(uniform, normal, self.norm))).to(x.dtype)
+
+    def steepest(self, grad: Tensor, movable: Tensor | None = None, share: float = 1.0) -> Tensor:
+        """Returns the change of size 1 that gains most to first order; see `robustkit.maths.norms.steepest`."""
+        if not isinstance(self.eps, PerCoordinate):
+            return norms.steepest(grad, self.norm, movable, share)
+        weight = self.weight(grad).to(grad.dtype)
+        return weight * norms.steepest(weight * grad, self.norm, movable, share)
 
     def snap(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Returns `x_adv` on the nearest of the `levels`, or where that leaves the threat on the next toward `x`."""
@@ -181,34 +219,36 @@ class Threat:
     def _level(self) -> float:
         """Distance of two neighbouring levels."""
         assert self.levels is not None
-        return (self.bounds[1] - self.bounds[0]) / (self.levels - 1)
+        return (self.range[1] - self.range[0]) / (self.levels - 1)
 
     def _exact_levels(self, x: Tensor) -> Tensor:
-        return (x.double() - self.bounds[0]) / self._level
+        return (x.double() - self.range[0]) / self._level
 
     def _on_levels(self, x: Tensor) -> Tensor:
         return self._exact_levels(x).round()
 
     def _from_levels(self, at: Tensor, like: Tensor) -> Tensor:
         assert self.levels is not None
-        return (self.bounds[0] + at.clamp(0, self.levels - 1) * self._level).to(like.dtype).clamp(*self.bounds)
+        return (self.range[0] + at.clamp(0, self.levels - 1) * self._level).to(like.dtype).clamp(*self.range)
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Returns the size of every perturbation in float64, shape (N,)."""
         if self.levels is not None:
             return norms.size((self._on_levels(x_adv) - self._on_levels(x)) / (self.levels - 1), self.norm) * (
-                self.bounds[1] - self.bounds[0]
+                self.range[1] - self.range[0]
             )
-        return norms.size(x_adv.double() - x.double(), self.norm)
+        return self.size(x_adv.double() - x.double())
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Returns for every row whether it lies in ball and input range, measured in float64 with no tolerance."""
-        low, high = self.bounds
-        flat = x_adv.flatten(1)
-        inside = ((flat >= low) & (flat <= high)).all(dim=1)
+        low, high = self.ends(x_adv)
+        inside = ((x_adv >= low) & (x_adv <= high)).flatten(1).all(dim=1)
+        if isinstance(self.eps, PerCoordinate) and math.isinf(self.radius):
+            inside = inside & ((x_adv == x) | (self.eps.on(x) > 0)).flatten(1).all(dim=1)
         if self.levels is not None:
             inside = inside & self.on_grid(x_adv)
-        return inside & (self.distance(x_adv, x) <= self.radius)
+        found: Tensor = inside & (self.distance(x_adv, x) <= self.radius)
+        return found
 
     def verify(self, x_adv: Tensor, x: Tensor, who: str) -> None:
         """Re-measures every row and raises where one left the threat.

@@ -33,6 +33,7 @@ class Transfer(Attack):
     name: ClassVar[str] = "transfer"
     kind: ClassVar[str] = "transfer"
     source: ClassVar[str] = "Papernot et al. 2016, arXiv 1605.07277"
+    per_coordinate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,10 +66,11 @@ class Transfer(Attack):
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Crafts on the surrogate and proposes the result."""
         assert self.surrogate is not None
-        x = rows.x.to(self.surrogate.device, self.surrogate.dtype)
+        x = problem.inputs(rows).to(self.surrogate.device, self.surrogate.dtype)
         with self.surrogate.frozen():
             x_adv = craft(
                 self.maker, self.surrogate, x, rows.goal, rows.ids, problem.stream.seed, targeted=problem.targeted
             )
         x_adv = x_adv.to(rows.x.device, rows.x.dtype)
+        x_adv = x_adv if problem.scaled is None else problem.scaled.of(x_adv, rows.input)
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper))

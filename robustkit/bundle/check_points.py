@@ -136,7 +136,8 @@ class Samples:
         dtype = (
             self.evidence.dtype if self.evidence else self.answers.classifier.dtype if self.answers else torch.float32
         )
-        x = batch.x.detach().to("cpu", dtype).clamp(*threat.bounds)  # as the model was given it
+        x = batch.x.detach().to("cpu", dtype)  # as the model was given it
+        x = x.clamp(*threat.ends(x))
         y = batch.y.cpu()
         self._sum += samples_sum(x, y, ids)
         stored = dataclasses.replace(threat, levels=STORED)
@@ -152,7 +153,7 @@ class Samples:
             self.points += len(chosen.places)
             self._geometry(chosen, x, at, sample)
             worst = chosen.points[chosen.worst]
-            for what, row in wrong_pictures(self.stated.gallery, ids.tolist(), x, worst, threat.bounds):
+            for what, row in wrong_pictures(self.stated.gallery, ids.tolist(), x, worst, threat.range):
                 self.found.add(f"report.json: {what}", sample[row], "what data and points give", "another")
         if self.answers is not None:
             self.answers.check(x, y, ids, at, sample, chosen)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.per_coordinate import by_coordinate, ends_on, overall
 from robustkit.base.settings import integer
 from robustkit.checks.clean_accuracy import LOOKED_AT, clean_accuracy, some_samples
 from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
@@ -128,7 +129,10 @@ def _labels(y: Tensor, logits: Tensor) -> Tensor:
 
 
 def _input(classifier: Classifier, x: Tensor) -> Diagnostic:
-    low, high = classifier.bounds
+    if by_coordinate(*classifier.bounds):
+        text, limit = f"{float(x.min()):.4g}..{float(x.max()):.4g}", "within the range of each coordinate"
+        return diagnostic("Q02", text, limit, "pass", "inputs are finite and within the range of their coordinate")
+    low, high = overall(classifier.bounds)
     used = float(x.max() - x.min()) / (high - low)
     levels = (x - low) / (high - low) * 255
     on_grid = float(((levels - levels.round()).abs() < 1e-3).double().mean())
@@ -226,8 +230,9 @@ def _gradients(classifier: Classifier, x: Tensor, y: Tensor) -> Diagnostic:
 def _vanishes_at_edges(classifier: Classifier, x: Tensor, y: Tensor) -> bool:
     """Returns whether gradients vanish at the ends of the range only, with a quarter of the entries put at each."""
     x, place = x.clone(), torch.arange(x[0].numel(), device=x.device).view(x.shape[1:]) * 7919 % 4
-    for end, bound in enumerate(classifier.bounds):
-        x[:, place == end] = bound
+    for end, bound in enumerate(ends_on(classifier.bounds, x)):
+        there = torch.as_tensor(bound, dtype=x.dtype, device=x.device)
+        x = torch.where((place == end) & there.isfinite(), there, x)
     classifier.vanishes_at_edges = False
     there = classifier.gradient(x, y, cross_entropy).grad
     classifier.vanishes_at_edges = True

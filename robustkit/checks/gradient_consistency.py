@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from robustkit.attacks.threat import Threat
+from robustkit.attacks.threat import Threat, resized
 from robustkit.checks.diagnostic import Diagnostic, Status, check_name, diagnostic, judged
 from robustkit.checks.loss_surface import precision
 from robustkit.maths.intervals import proportion
 from robustkit.maths.losses import lead, margin
-from robustkit.maths.norms import has_room, steepest
+from robustkit.maths.norms import has_room
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.bpda import declares_substitute
 from robustkit.model.classifier import Classifier
@@ -71,7 +71,7 @@ def first_order(
     stream, nothing = Stream(seed, "first order"), torch.zeros(len(x), dtype=torch.bool, device=x.device)
     found = FirstOrder(nothing.double(), nothing.clone(), nothing.clone(), nothing.clone())
     for radius in _radii(classifier, x, threat):
-        near = replace(threat, eps=radius, target=None, levels=None)
+        near = replace(threat, eps=resized(threat.eps, radius), target=None, levels=None)
         left = (found.false | ~found.known).nonzero().flatten()
         for rows in torch.split(left, batch_size) if len(left) else ():
             seen = _look(classifier, x[rows], y[rows], ids[rows], near, stream)
@@ -84,7 +84,7 @@ def first_order(
 def _radii(classifier: Classifier, x: Tensor, threat: Threat) -> list[float]:
     radii = [SHORT * threat.radius, threat.radius]
     if declares_substitute(classifier.module):
-        low, high = threat.bounds
+        low, high = threat.range
         cube, count = COARSE * (high - low), x[0].numel()
         radii.append(cube * {"Linf": 1.0, "L2": math.sqrt(count / 3), "L1": count / 2}[threat.norm])
     return radii
@@ -95,7 +95,7 @@ def _look(classifier: Classifier, x: Tensor, y: Tensor, ids: Tensor, near: Threa
     limits, zero = near.limits(x), torch.zeros_like(ids)
     found = classifier.gradient(x, y, margin)
     movable = has_room(x, found.grad, *limits) if near.norm == "L1" else None
-    along = x.add(steepest(found.grad, near.norm, movable, 0.05), alpha=near.radius)
+    along = x.add(near.steepest(found.grad, movable, 0.05), alpha=near.radius)
     others = [near.random(x, stream, ids, zero, zero + number) for number in range(DIRECTIONS)]
     points = [near.project(point, x, *limits) for point in (along, *others)]
     start, grad = found.logits.double(), found.grad.double()

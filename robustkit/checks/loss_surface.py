@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.threat import Threat
+from robustkit.base.per_coordinate import by_coordinate, overall
 from robustkit.checks.diagnostic import Diagnostic, check_name, diagnostic
 from robustkit.maths.losses import cross_entropy, lead
 from robustkit.maths.norms import Norm
@@ -67,7 +68,9 @@ def smooth(
     if classifier.draws > 1:
         why = f"the loss surface of a stochastic model is always rough; see {check_name('Q05')}"
         return diagnostic("Q18", None, limit, "not run", why)
-    low, high = classifier.bounds
+    if by_coordinate(*classifier.bounds):
+        return diagnostic("Q18", None, limit, "not run", "made for one input range of all coordinates")
+    low, high = overall(classifier.bounds)
     count, half = x[0].numel(), WIDTH / 2 * (high - low)
     eps = 2 * half if eps is None else eps
     cube = {"Linf": half, "L2": half * math.sqrt(count / 3), "L1": half * count / 2}[norm]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robustkit.base.per_coordinate import Bounds, overall
 from robustkit.model.classifier import Classifier
 
 Known = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
@@ -40,7 +41,7 @@ class Changed:
 
 def other_constants(classifier: Classifier, x: Tensor) -> Iterator[Changed]:
     """Yields other means and standard deviations: none, the given ones by 255, the model's own, the known ones."""
-    low, high = classifier.bounds
+    low, high = overall(classifier.bounds)
     if classifier.mean is not None or classifier.std is not None:
         own = "the model seems to normalise its input itself; omit mean and std"
         yield Changed("without mean and std", own, {"mean": None, "std": None})
@@ -102,9 +103,9 @@ def other_colours(x: Tensor) -> Iterator[Changed]:
         yield Changed("with the channels reversed", bgr, apply=lambda x: x.flip(axis))
 
 
-def other_inputs(x: Tensor, bounds: tuple[float, float]) -> Iterator[Changed]:
+def other_inputs(x: Tensor, bounds: Bounds) -> Iterator[Changed]:
     """Yields other readings of the same inputs: another order of channels or axes, light and dark exchanged."""
-    ends = sum(bounds)
+    ends = sum(overall(bounds))
     inverted = "invert the data (low + high - x)"
     yield Changed("with inverted inputs", inverted, apply=lambda x: ends - x)
     yield from other_colours(x)

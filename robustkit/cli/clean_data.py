@@ -11,6 +11,7 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import parsing
+from robustkit.base.per_coordinate import one_range
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import sample_options
@@ -153,7 +154,7 @@ def find(plan: Plan, source: Dataset, train: Batch, test: Batch | None) -> Clean
     return clean(
         train,
         test,
-        bounds=read_bounds(plan.bounds) or source.bounds,
+        bounds=read_bounds(plan.bounds) or one_range("clean-data", source.bounds),
         near=plan.near,
         outlier=plan.outlier,
         probabilities=None if plan.probabilities is None else read_probabilities(plan.probabilities),

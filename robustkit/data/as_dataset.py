@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from robustkit.base.per_coordinate import Bounds
 from robustkit.data.dataset import Dataset, are_columns
 from robustkit.data.labels import INTEGERS, read_labels
 from robustkit.data.repeatability import steady
 from robustkit.data.tables import frame_numbers, from_frame, is_frame
 
 
-def as_dataset(data: Any, bounds: tuple[float, float] = (0.0, 1.0)) -> Dataset:
+def as_dataset(data: Any, bounds: Bounds = (0.0, 1.0)) -> Dataset:
     """Returns data that give the same samples every time, with integers as labels.
 
     Args:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.foreign_code import foreign
-from robustkit.base.settings import distinct, every, instance, integer, interval, plain, wrong
+from robustkit.base.per_coordinate import Bounds, bounds_of
+from robustkit.base.settings import distinct, every, instance, integer, plain, wrong
 from robustkit.data.labels import as_labels, as_tensor
 
 FIELD_NAMES = {"x": ("x", "image", "pixel_values"), "y": ("y", "label", "labels"), "id": ("id", "ids")}
@@ -27,7 +28,7 @@ class Dataset:
         name: What reports call it.
         source: A map-style data set, an iterable of samples or of batches, or a pair of arrays (x, y).
         split: Which part of the data this is, such as "test".
-        bounds: Lowest and highest legal input value.
+        bounds: Lowest and highest legal input value, numbers or arrays that broadcast to one input.
         class_names: One name per class index, where the data has them.
         labelled_by_name: Whether samples were labelled by name (folders, texts), so that indices only follow the order
             of the names and say nothing about the outputs of a model.
@@ -39,7 +40,7 @@ class Dataset:
     name: str
     source: Any
     split: str | None = None
-    bounds: tuple[float, float] = (0.0, 1.0)
+    bounds: Bounds = (0.0, 1.0)
     class_names: tuple[str, ...] | None = None
     labelled_by_name: bool = False
     notes: tuple[str, ...] = ()
@@ -49,8 +50,7 @@ class Dataset:
     def __post_init__(self) -> None:
         instance("Dataset", "name", self.name, str)
         who = f"data '{self.name}'"
-        interval(who, "bounds", self.bounds)
-        object.__setattr__(self, "bounds", tuple(self.bounds))
+        object.__setattr__(self, "bounds", tuple(bounds_of(who, "bounds", self.bounds)))
         if self.split is not None:
             instance(who, "split", self.split, str)
         if self.class_names is not None:
@@ -126,7 +126,7 @@ def batches(source: Any, batch_size: int, limit: int | None = None) -> Iterator[
     return _stream(source, batch_size, limit)
 
 
-def check_bounds(who: str, data: Any, bounds: tuple[float, float]) -> None:
+def check_bounds(who: str, data: Any, bounds: Bounds) -> None:
     """Raises ConfigurationError where data that know their bounds have others than the model."""
     if isinstance(data, Dataset) and data.bounds != bounds:
         raise ConfigurationError(

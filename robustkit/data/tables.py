@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.per_coordinate import Bounds, bounds_of, by_coordinate, overall
 from robustkit.data.class_names import TOO_LONG
 from robustkit.data.dataset import Dataset
 from robustkit.data.labels import read_labels
@@ -27,7 +28,7 @@ def is_frame(value: Any) -> bool:
 
 
 def from_frame(
-    frame: Any, label_column: str | None = None, bounds: tuple[float, float] | None = None, name: str = "table"
+    frame: Any, label_column: str | None = None, bounds: Bounds | None = None, name: str = "table"
 ) -> Dataset:
     """Returns a DataFrame as data; samples are called by its index where that is not just their number.
 
@@ -52,7 +53,7 @@ def from_frame(
 def from_columns(
     columns: Columns,
     label_column: str | None = None,
-    bounds: tuple[float, float] | None = None,
+    bounds: Bounds | None = None,
     name: str = "table",
 ) -> Dataset:
     """Returns a table as data, its features as float32 in the order of the columns.
@@ -172,9 +173,12 @@ def read_ids(values: NDArray[Any]) -> list[str | int]:
     return [int(text) for text in texts] if whole else list(texts)
 
 
-def _checked_bounds(x: Tensor, bounds: tuple[float, float] | None, name: str) -> tuple[float, float]:
+def _checked_bounds(x: Tensor, bounds: Bounds | None, name: str) -> Bounds:
     """Returns the bounds; raises ConfigurationError if values leave them, which is how attacks could go on."""
-    low, high = bounds or (0.0, 1.0)
+    bounds = bounds_of(f"data '{name}'", "bounds", bounds or (0.0, 1.0))
+    if by_coordinate(*bounds):
+        return bounds  # which the classifier holds every coordinate against
+    low, high = overall(bounds)
     if not len(x) or (float(x.min()) >= low and float(x.max()) <= high):
         return low, high
     least, most = float(x.min()), float(x.max())

@@ -71,7 +71,7 @@ class Ensemble(nn.Module):
             )
         self.rule: Rule = rule
         self.members = nn.ModuleList(Logits(member) for member in members)
-        limits = sorted({member.bounds for member in self.members})  # type: ignore[type-var]
+        limits = sorted({member.bounds for member in self.members}, key=str)
         if len(limits) > 1:
             raise ConfigurationError(
                 f"ensemble: expected members with the same input bounds, got {limits[0]} and {limits[1]}; wrap the"

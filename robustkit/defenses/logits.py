@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.per_coordinate import Bounds
 from robustkit.base.settings import integer
 from robustkit.data.labels import as_labels
 from robustkit.model.classifier import Classifier, as_classifier
@@ -36,7 +37,7 @@ class Logits(nn.Module):
         self.register_buffer("std", self._classifier.std)
 
     @property
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> Bounds:
         """Lowest and highest legal input value."""
         return self._classifier.bounds
 

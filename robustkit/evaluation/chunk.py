@@ -105,7 +105,7 @@ class Chunk:
         margins = () if run.attack.targeted else (worst.clean_margin[attacked], worst.margin[attacked])
         engine.submit(x[attacked], ids[attacked], run.attack.goal(y[attacked]), *margins)
         for rows in engine.run(drain=True):
-            engine.problem.threat.verify(rows.x_adv, rows.x, run.label)
+            engine.problem.whole.verify(rows.x_adv, rows.x, run.label)
             at = attacked[rows.position]
             logits = self.judge(rows.x_adv, ids[at])
             worst.update(index, at, y[at], logits, rows.x_adv)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
-from robustkit.attacks.threat import Eps, parse_eps, refuse_grey_levels
+from robustkit.attacks.threat import Eps, parse_eps, refuse_grey_levels, resized
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.memory import in_batches
 from robustkit.base.processes import ranks
@@ -114,7 +114,7 @@ def security_curve(
     Args:
         classifier: The model.
         data: As for `robustkit.evaluate`.
-        attacks: Their own eps is replaced by every radius.
+        attacks: Their own eps is replaced by every radius; one that differs by coordinate keeps its proportions.
         radii: In units of the input; in any order.
         batch_size: Rows the model sees at once.
         limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
@@ -138,7 +138,8 @@ def security_curve(
     for eps in ordered:
         refuse_grey_levels(eps, classifier.bounds)
     ladder = [
-        (parse_eps(eps), [dataclasses.replace(attack, eps=eps) for attack in protocol.attacks]) for eps in ordered
+        (parse_eps(eps), [dataclasses.replace(attack, eps=resized(attack.eps, eps)) for attack in protocol.attacks])
+        for eps in ordered
     ]
     here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
     dataset = sampled(join_classes(classifier, data), limit, first, seed)

@@ -23,8 +23,11 @@ def shift(x: Tensor, delta: Tensor | float) -> Tensor:
     return torch.where(further, torch.nextafter(rounded, x), rounded)
 
 
-def cube(x: Tensor, eps: float, bounds: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Returns lowest and highest points, representable in the dtype of `x`, of Linf ball and input range."""
+def cube(x: Tensor, eps: Tensor | float, bounds: tuple[Tensor | float, Tensor | float]) -> tuple[Tensor, Tensor]:
+    """Returns lowest and highest points, representable in the dtype of `x`, of Linf ball and input range.
+
+    Radius and ends may be tensors that broadcast against `x`, one value a coordinate.
+    """
     low, high = bounds
     return shift(x, -eps).clamp(min=low), shift(x, eps).clamp(max=high)
 
@@ -65,3 +68,24 @@ def project_l1(delta: Tensor, eps: float, lower: Tensor, upper: Tensor) -> Tenso
     # The sums above lose a few bits with many coordinates; scaling down never leaves the input range.
     found = found * (budget / size(found, "L1").clamp(min=max(budget, torch.finfo(torch.float64).tiny))).unsqueeze(1)
     return (torch.sign(delta).flatten(1) * found).view_as(delta)
+
+
+def project_l2_in_box(delta: Tensor, eps: float, lower: Tensor, upper: Tensor) -> Tensor:
+    """Returns the points nearest to the float64 rows of `delta` with L2 norm <= eps and lower <= delta <= upper.
+
+    The solution is clamp(s * delta, lower, upper) for the largest s <= 1 that meets the norm, which the optimality
+    conditions demand; s is found exactly by sorting the scales at which coordinates meet their end. Arguments as for
+    `project_l1`.
+    """
+    magnitude = delta.abs().flatten(1)
+    room = torch.minimum(torch.where(delta < 0, -lower, upper).flatten(1), magnitude)
+    scale, order = (room / magnitude.clamp(min=torch.finfo(torch.float64).tiny)).sort(dim=1)
+    square, ended = magnitude.gather(1, order).square(), room.gather(1, order).square()
+    moving = square.flip(1).cumsum(1).flip(1)  # of those that have not met their end
+    stopped = torch.nn.functional.pad(ended.cumsum(1)[:, :-1], (1, 0))
+    budget = (eps * (1 - 1e-12)) ** 2
+    first = (stopped + scale.square() * moving <= budget).sum(1, keepdim=True).clamp(max=scale.shape[1] - 1)
+    left = (budget - stopped.gather(1, first)).clamp(min=0)
+    longest = (left / moving.gather(1, first).clamp(min=torch.finfo(torch.float64).tiny)).sqrt().clamp(max=1.0)
+    found = torch.minimum(longest * magnitude, room).view_as(delta) * delta.sign()
+    return project_l2(found, eps)

@@ -14,7 +14,8 @@ from torch.nn.parameter import is_lazy
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
 from robustkit.base.foreign_code import foreign
-from robustkit.base.settings import ANY, distinct, integer, interval, shown
+from robustkit.base.per_coordinate import Bounds, bounds_of, by_coordinate, ends_on
+from robustkit.base.settings import ANY, distinct, integer, shown
 from robustkit.maths.losses import Loss
 from robustkit.model.frozen import frozen
 from robustkit.model.gradient import Gradient, Tally, finite
@@ -45,7 +46,8 @@ class Classifier:
 
     Args:
         model: A module (plain, scripted or compiled) or any callable from a batch to an output.
-        bounds: Lowest and highest legal input value; attacks see this space only.
+        bounds: Lowest and highest legal input value; attacks see this space only. Each a number, or a tensor, array or
+            list that broadcasts to one input, one value for each feature or channel.
         mean: Subtracted from the input before the model sees it: a number, one per channel (for the axis that is as
             long, refused where several are), or any tensor that broadcasts against the input.
         std: Divides the input after `mean` is subtracted; same forms.
@@ -72,7 +74,7 @@ class Classifier:
         self,
         model: nn.Module | Callable[[Tensor], Any],
         *,
-        bounds: tuple[float, float] = (0.0, 1.0),
+        bounds: Bounds | Sequence[Any] = (0.0, 1.0),
         mean: Constant | None = None,
         std: Constant | None = None,
         output: Output = "auto",
@@ -91,7 +93,7 @@ class Classifier:
             raise ConfigurationError(
                 f"{who}: expected a module or a function, got {type(model).__name__}; give the network itself"
             )
-        low, high = interval(who, "bounds", bounds)
+        low, high = bounds_of(who, "bounds", bounds)
         if select is not None and not isinstance(select, str) and not callable(select):
             integer(who, "select", select, ANY)
         num_classes = None if num_classes is None else integer(who, "num_classes", num_classes, 2)
@@ -104,7 +106,7 @@ class Classifier:
             )
         self.model = model
         self.module = model if isinstance(model, nn.Module) else nn.Module()
-        self.bounds = (float(low), float(high))
+        self.bounds: Bounds = (low, high) if by_coordinate(low, high) else (float(low), float(high))  # type: ignore[arg-type]
         self.output: Output = output
         self.select = select
         self.num_classes = num_classes
@@ -167,9 +169,9 @@ class Classifier:
             InvalidEvaluation: If `x` is empty, not floating point, not finite, or leaves the bounds by more than
                 a few units in the last place of float32.
         """
-        x, (low, high) = inputs(x, self.bounds), self.bounds
         # A fresh tensor: an inference-mode tensor could not take part in a gradient.
-        return x.detach().to(self.device, self.dtype, copy=True).clamp_(low, high)
+        x = inputs(x, self.bounds).detach().to(self.device, self.dtype, copy=True)
+        return x.clamp_(*ends_on(self.bounds, x))
 
     def classes(self, x: Tensor) -> int:
         """Returns the number of classes, asking the model about `x` if it is not known yet."""
@@ -261,7 +263,7 @@ class Classifier:
 
     def _past_edges(self, found: Gradient, x: Tensor, y: Tensor, loss: Loss) -> Gradient:
         """Returns the gradient a hair inside the range if it vanishes at the ends only, which is then known."""
-        low, high = self.bounds
+        low, high = ends_on(self.bounds, x)
         if x.device.type == "cpu" and not bool(((x == low) | (x == high)).any()):
             return found  # these inputs cannot tell
         self.vanishes_at_edges = False  # once: a GPU has to be waited for

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.per_coordinate import Bounds, by_coordinate, ends_on, overall
 from robustkit.base.settings import shown
 from robustkit.data.labels import as_tensor
 
 
-def inputs(given: Any, bounds: tuple[float, float]) -> Tensor:
+def inputs(given: Any, bounds: Bounds) -> Tensor:
     """Returns inputs as a tensor (N, ...).
 
     Raises:
@@ -30,7 +31,9 @@ def inputs(given: Any, bounds: tuple[float, float]) -> Tensor:
     if not bool(x.isfinite().all()):
         row = int((~x.isfinite()).flatten(1).any(dim=1).nonzero()[0])
         raise InvalidEvaluation(f"Classifier: expected finite inputs, got NaN or infinity in row {row}; clean the data")
-    low, high = bounds
+    if by_coordinate(*bounds):
+        return _within_each(x, bounds)
+    low, high = overall(bounds)
     least, most = x.min().item(), x.max().item()
     slack = 8 * torch.finfo(torch.float32).eps * max(abs(low), abs(high))
     if least < low - slack or most > high + slack:
@@ -39,6 +42,26 @@ def inputs(given: Any, bounds: tuple[float, float]) -> Tensor:
             + _range_advice(least, most)
         )
     return x
+
+
+def _within_each(x: Tensor, bounds: Bounds) -> Tensor:
+    """Returns inputs whose range differs by coordinate."""
+    low, high = (end.double() for end in ends_on(bounds, x))
+    slack = 8 * torch.finfo(torch.float32).eps * torch.maximum(_size(low), _size(high))
+    out = torch.maximum(low - slack - x, x - high - slack)
+    if bool((out > 0).any()):
+        row, *where = at = tuple((out > 0).nonzero()[0].tolist())
+        low, high, value = (float(one.expand(x.shape)[at]) for one in (low, high, x))
+        raise InvalidEvaluation(
+            f"Classifier: expected inputs within their bounds, got {value:.6g} at coordinate "
+            f"{where[0] if len(where) == 1 else tuple(where)} of row {row}, outside {low:g}..{high:g}; rescale the "
+            "inputs or correct bounds="
+        )
+    return x
+
+
+def _size(end: Tensor) -> Tensor:
+    return torch.where(end.isfinite(), end.abs(), 0.0)
 
 
 def _range_advice(least: float, most: float) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.per_coordinate import Bounds, by_coordinate, overall
 from robustkit.base.settings import wrong
 
 Constant = float | Sequence[float] | Tensor
@@ -40,14 +41,14 @@ def _numbers(name: str, value: Constant, dtype: torch.dtype, device: torch.devic
     return found
 
 
-def refuse_other_units(mean: Tensor | None, std: Tensor | None, bounds: tuple[float, float]) -> None:
+def refuse_other_units(mean: Tensor | None, std: Tensor | None, bounds: Bounds) -> None:
     """Refuses mean and std in grey levels for inputs in 0..1, and those of 0..1 for inputs in grey levels.
 
     Raises:
         ConfigurationError: Naming the values in the units of the inputs.
     """
-    low, high = bounds
-    if low < 0:
+    low, high = overall(bounds)
+    if low < 0 or by_coordinate(*bounds):
         return
     shift, scale = (0.0 if c is None else float(c.max()) for c in (mean, std))
     if high <= 1 and (shift > 1 or scale > 10):

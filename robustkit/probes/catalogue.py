@@ -73,7 +73,9 @@ def _steady(subset: Subset) -> bool:
 
 def larger_radii(subset: Subset) -> Outcome:
     """Q11 and Q12: accuracy by radius, contradictions with the evaluation, and unbounded eps."""
-    low, high = subset.threat.bounds
+    if subset.threat.per_coordinate:
+        return not_run(("Q11", "Q12"), "other radii are tried with one eps and one range for all coordinates only")
+    low, high = subset.threat.range
     width, size = high - low, subset.x[0].numel()
     whole = width * {"Linf": 1.0, "L2": math.sqrt(size), "L1": float(size)}[subset.threat.norm]
     radii = [scaled(subset.threat.eps, share) for share in (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))]
@@ -224,6 +226,8 @@ def surface(subset: Subset) -> Outcome:
     if not len(some):
         return not_run(("Q18",), "no sample is initially correct")
     threat = subset.threat
+    if threat.per_coordinate:
+        return not_run(("Q18",), "the loss surface is looked at with one eps and one range for all coordinates only")
     ids = some.ids.to(some.x.device)
     return Outcome(
         (smooth(some.classifier, some.x, some.y, ids, threat.norm, threat.radius, some.seed, some.batch_size),)

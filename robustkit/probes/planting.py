@@ -10,8 +10,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from robustkit.attacks.threat import Threat
-from robustkit.maths.norms import per_row, size
+from robustkit.attacks.threat import Threat, resized
+from robustkit.maths.norms import per_row
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
 
@@ -62,7 +62,7 @@ def plant(
         batch_size: Rows the model sees at once.
     """
     head = find_head(classifier, x)
-    smaller = replace(threat, eps=(1 - GAP) * threat.radius)
+    smaller = replace(threat, eps=resized(threat.eps, (1 - GAP) * threat.radius))
     within = draw(smaller, x, Stream(seed, "planted/inner"), id, inner, batch_size)
     (towards,) = draw(threat, x, Stream(seed, "planted/surface"), id, CANDIDATES, CANDIDATES)
     surface = on_surface(threat, x, towards)
@@ -110,12 +110,12 @@ def on_surface(threat: Threat, x: Tensor, towards: Tensor) -> Tensor:
     if threat.norm == "Linf":
         return torch.where(delta < 0, lower, upper)
     room = lower.double() - around.double(), upper.double() - around.double()
-    delta = delta / per_row(size(delta, threat.norm), delta)
+    delta = delta / per_row(threat.size(delta), delta)
     short = torch.full((len(towards),), threat.radius, dtype=torch.float64, device=x.device)
     long = short * 1e6
     for _ in range(64):
         half = (short * long).sqrt()
-        fits = size((per_row(half, delta) * delta).clamp(*room), threat.norm) <= threat.radius
+        fits = threat.size((per_row(half, delta) * delta).clamp(*room)) <= threat.radius
         short, long = torch.where(fits, half, short), torch.where(fits, long, half)
     ray = (per_row(short, delta) * delta).clamp(*room)
     return threat.project((around.double() + ray).to(x.dtype), around, lower, upper)

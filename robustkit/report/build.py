@@ -277,7 +277,7 @@ def _threat(threat: Threat, kinds: set[str]) -> ThreatModel:
         norm=threat.norm,
         eps=eps_text(threat.eps),
         eps_value=threat.radius,
-        bounds=threat.bounds,
+        bounds=threat.range,
         target=threat.target,
         exclusions=EXCLUDED,
     )

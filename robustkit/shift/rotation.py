@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.per_coordinate import one_range
 from robustkit.base.settings import between, instance, integer
 from robustkit.data.labels import as_labels
 from robustkit.maths.losses import lead
@@ -95,7 +96,7 @@ def spatial_grid(
         ]
         first, least, where = (torch.cat(column) for column in zip(*found, strict=True))
         place = places[where]
-        x_adv = torch.where((where == 0).view(-1, 1, 1, 1), x, _move(x, place, classifier.bounds[0]))
+        x_adv = torch.where((where == 0).view(-1, 1, 1, 1), x, _move(x, place, _black(classifier)))
     clean = first > 0
     return Spatial(clean, clean & (least <= 0), least, place[:, 0], place[:, 1:], x_adv, len(grid))
 
@@ -116,7 +117,7 @@ def _worst(
     at_once = max(1, batch_size // len(x))
     for start in range(1, len(places), at_once):
         some = places[start : start + at_once]
-        rows = _move(x.repeat(len(some), 1, 1, 1), some.repeat_interleave(len(x), 0), classifier.bounds[0])
+        rows = _move(x.repeat(len(some), 1, 1, 1), some.repeat_interleave(len(x), 0), _black(classifier))
         value, index = (-lead(classifier.logits(rows), y.repeat(len(some)))).view(len(some), -1).min(0)
         where = torch.where(value < least, index + start, where)
         least = torch.minimum(least, value)
@@ -134,3 +135,8 @@ def _move(x: Tensor, place: Tensor, outside: float) -> Tensor:
     row_y = torch.stack([sin * width / height, cos, -sin * width / height * right - cos * down], 1)
     matrix = torch.stack([row_x, row_y], 1)
     return warp(x - outside, matrix, padding="zeros") + outside
+
+
+def _black(classifier: Classifier) -> float:
+    """Returns the lowest legal value, which is the same for all coordinates."""
+    return one_range("rotation", classifier.bounds)[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustkit.base.errors import ConfigurationError, RobustkitError
+from robustkit.base.per_coordinate import one_range
 from robustkit.cli.shared.device import find_device
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.preprocessing import Prepared, prepare, read_bounds
@@ -78,7 +79,7 @@ class ModelAndData:
             weights_key=self.weights_key,
             input_shape=tuple(x.shape[1:]),
             num_classes=classifier.num_classes,
-            bounds=classifier.bounds,
+            bounds=one_range("composed model", classifier.bounds),
             mean=mean,
             std=std,
             output=classifier.output,

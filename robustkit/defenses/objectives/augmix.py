@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
+from robustkit.base.per_coordinate import one_range
 from robustkit.base.settings import between, integer
 from robustkit.defenses.augment.apply import Augmentation
 from robustkit.defenses.augment.steps import AugMix
@@ -59,7 +60,7 @@ class AugMixJSD(Wrapper):
 
     def views(self, classifier: Classifier, batch: Minibatch) -> list[Tensor]:
         """Returns two changed versions of the inputs, fixed by the seed of the batch and the ids."""
-        augment = Augmentation(steps=(self.step,), bounds=classifier.bounds)
+        augment = Augmentation(steps=(self.step,), bounds=one_range(self.name, classifier.bounds))
         seeds = [Stream(batch.seed, f"{self.name} view {number}").number for number in (1, 2)]
         return [augment(dataclasses.replace(batch, seed=seed)).x for seed in seeds]
 

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.threat import Eps, Threat, parse_eps
+from robustkit.base.per_coordinate import ends_on
 from robustkit.base.settings import between, integer
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.maths.norms import Norm, steepest
@@ -77,7 +78,7 @@ class Free(Objective):
         """Moves delta one step uphill and back into the ball."""
         assert x_adv.grad is not None
         delta = self._delta(batch)
-        low, high = classifier.bounds
+        low, high = ends_on(classifier.bounds, batch.x)
         moved = batch.x + delta
         # A coordinate cut off by the input range has no influence on the loss.
         grad = torch.where((moved >= low) & (moved <= high), x_adv.grad, 0)

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.threat import Eps, Threat, parse_eps
+from robustkit.base.per_coordinate import ends_on
 from robustkit.base.settings import between
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.objectives.pgd_training import PGDTraining, finer
@@ -63,7 +64,7 @@ class NFGSM(Objective):
         # The noise may be wider than the input range, which Threat refuses for inputs in an input range.
         wide = Threat(norm=self.norm, eps=self.spread * radius, bounds=(-torch.inf, torch.inf))
         zero = torch.zeros_like(batch.ids)
-        low, high = classifier.bounds
+        low, high = ends_on(classifier.bounds, batch.x)
         noisy = wide.random(batch.x, Stream(batch.seed, self.name), batch.ids, zero, zero).clamp(low, high)
         grad = classifier.gradient(noisy, batch.y, get_loss("ce")).grad
         return (noisy + self.alpha * radius * steepest(grad, self.norm, share=0.05)).clamp(low, high)

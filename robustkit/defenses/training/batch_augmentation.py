@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.per_coordinate import one_range
 from robustkit.defenses.augment.apply import Augmentation, create_augmentation
 from robustkit.defenses.base import Minibatch, Objective
 from robustkit.defenses.training.state import TrainingState
@@ -51,7 +52,7 @@ def planned_augmentation(
     """Returns the augmentation a recipe names, if any; raises where the objective cannot use its mixed labels."""
     if text is None:
         return None
-    augmentation = create_augmentation(text, classifier.bounds, classes)
+    augmentation = create_augmentation(text, one_range("augment", classifier.bounds), classes)
     if augmentation.mixes_labels and not objective.takes_mixed_labels:
         raise ConfigurationError(
             f"fit: expected an augmentation that keeps labels whole, since {objective.name} or its attack needs one"

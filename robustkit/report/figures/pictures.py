@@ -57,8 +57,8 @@ def difference(clean: ArrayLike, adversarial: ArrayLike, bounds: tuple[float, fl
 def gallery_item(example: Example, names: Sequence[str], threat: Threat) -> GalleryItem | None:
     """Returns an example as the report shows it, its classes under their names; None where it is no image."""
     before, after = example.x.numpy(), example.x_adv.numpy()
-    clean, adversarial = picture(before, threat.bounds), picture(after, threat.bounds)
-    change = difference(before, after, threat.bounds)
+    clean, adversarial = picture(before, threat.range), picture(after, threat.range)
+    change = difference(before, after, threat.range)
     if clean is None or adversarial is None or change is None:
         return None
     maps = [None if found is None else found.numpy() for found in (example.saliency, example.saliency_adv)]
