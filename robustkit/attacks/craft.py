@@ -42,7 +42,7 @@ def craft(
     if start is None:
         rows = attack.start(problem, rows)
     else:
-        start = start if problem.scaled is None else problem.scaled.of(start, rows.input)
+        start = problem.x_adv_of(rows, start)
         rows = rows.having(x_adv=problem.threat.project(start, rows.x, rows.lower, rows.upper))
     for step in range(attack.steps_per_start):
         rows = attack.step(problem, rows.having(step=torch.full_like(rows.step, step)))

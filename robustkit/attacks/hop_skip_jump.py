@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.minimum_norm import farthest, moved, reaches_goal, width
+from robustkit.attacks.minimum_norm import farthest, moved, reaches_goal
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.settings import integer
 from robustkit.maths.norms import Norm, per_row, size, steepest, where_rows
@@ -46,6 +46,7 @@ class HopSkipJump(Attack):
     name: ClassVar[str] = "hop-skip-jump"
     kind: ClassVar[str] = "black-box"
     source: ClassVar[str] = "Chen et al. 2020, arXiv 1904.02144"
+    per_coordinate: ClassVar[bool] = True
     minimal: ClassVar[bool] = True
     leaves_ball: ClassVar[bool] = True
 
@@ -61,10 +62,7 @@ class HopSkipJump(Attack):
 
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the nearest boundary in a few directions; the clean input where none of them leads across."""
-        low, high = (torch.full_like(rows.x, end) for end in problem.classifier.bounds)
-        if not math.isfinite(sum(problem.classifier.bounds)):
-            flat = rows.x.flatten(1)
-            low, high = (per_row(end, rows.x).expand_as(rows.x) for end in (flat.amin(1) - 1, flat.amax(1) + 1))
+        low, high = self._ends(problem, rows)
         shape = tuple(rows.x.shape[1:])
         x_adv, nearest = rows.x, torch.full_like(rows.distance, torch.inf)
         ends = [low + high - rows.x, low, high, (low + high) / 2]
@@ -103,6 +101,15 @@ class HopSkipJump(Attack):
             reach=torch.where(nearer, distance, rows["reach"]),
         )
 
+    def _ends(self, problem: Problem, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Returns the least and largest `x_adv` to begin from; without a range, a little outside the clean input."""
+        x = problem.inputs(rows)
+        low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device).expand_as(x) for end in problem.whole.ends(x))
+        flat, known = x.flatten(1), low.isfinite() & high.isfinite()
+        low = torch.where(known, low, per_row(flat.amin(1) - 1, x))
+        high = torch.where(known, high, per_row(flat.amax(1) + 1, x))
+        return problem.x_adv_of(rows, low), problem.x_adv_of(rows, high)
+
     def _length(self, rows: Rows, x: Tensor) -> Tensor:
         return size(x.double() - rows.x.double(), self.geometry)
 
@@ -112,7 +119,7 @@ class HopSkipJump(Attack):
     def _normal(self, problem: Problem, rows: Rows, reach: Tensor) -> Tensor:
         """Returns the estimated normal of the boundary at `x_adv`, of length 1 in the norm of the walk."""
         shape, count = tuple(rows.x.shape[1:]), rows.x[0].numel()
-        radius = torch.where(rows.step == 0, FIRST * width(problem), NEAR * reach / math.sqrt(count))
+        radius = torch.where(rows.step == 0, FIRST * problem.width(rows), NEAR * reach / math.sqrt(count))
         mean = torch.zeros_like(rows.x, dtype=torch.float64)
         signed, balance = mean.clone(), torch.zeros_like(reach)
         for number in range(self.looks):

@@ -167,6 +167,10 @@ class Problem:
         """Returns the input (N, ...) that the model sees for `x_adv`: on the levels, in the units of the inputs."""
         return self.threat.snap(x_adv, rows.x) if self.scaled is None else self.scaled.point(x_adv, rows.input)
 
+    def x_adv_of(self, rows: Rows, point: Tensor) -> Tensor:
+        """Returns the `x_adv` (N, ...) of an input, the inverse of `point`."""
+        return point if self.scaled is None else self.scaled.of(point, rows.input)
+
     def box(self, rows: Rows) -> tuple[Any, Any]:
         """Returns the least and largest legal values of `x_adv`, whatever eps is: numbers, or tensors (N, ...)."""
         return self.classifier.bounds if self.scaled is None else self.scaled.box(rows.input)

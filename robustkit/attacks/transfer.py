@@ -71,6 +71,5 @@ class Transfer(Attack):
             x_adv = craft(
                 self.maker, self.surrogate, x, rows.goal, rows.ids, problem.stream.seed, targeted=problem.targeted
             )
-        x_adv = x_adv.to(rows.x.device, rows.x.dtype)
-        x_adv = x_adv if problem.scaled is None else problem.scaled.of(x_adv, rows.input)
+        x_adv = problem.x_adv_of(rows, x_adv.to(rows.x.device, rows.x.dtype))
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper))
