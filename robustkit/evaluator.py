@@ -26,7 +26,7 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Eps, Threat
 from robustkit.attacks.transfer import Transfer
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.memory import in_batches
 from robustkit.base.processes import ranks
 from robustkit.base.settings import every, flag, function, integer, path, sizes
@@ -180,13 +180,7 @@ def _attacks(
 ) -> tuple[Protocol, Threat]:
     """Returns the attacks and their threat."""
     protocol = as_protocol(attacks, partial(count_classes, "evaluate", classifier, data), norm, eps)
-    threat = common_threat(protocol.attacks, classifier)
-    if threat.per_coordinate:
-        raise ConfigurationError(
-            "evaluate: expected one eps and one range for all coordinates, since no report can state others yet, got "
-            "arrays; use numbers here, or run the attack itself, such as PGD(eps=eps)(classifier, x, y)"
-        )
-    return protocol, threat
+    return protocol, common_threat(protocol.attacks, classifier)
 
 
 def _set_up(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from robustkit.base.errors import ConfigurationError, InvalidEvaluation, Robustk
 from robustkit.base.exit_codes import ExitCode
 from robustkit.base.per_coordinate import (
     Bounds,
+    Number,
     PerCoordinate,
     bounds_of,
     by_coordinate,
@@ -100,9 +101,19 @@ class Threat:
         return parse_eps(self.eps)
 
     @property
+    def each(self) -> Number:
+        """Eps as float64, one for each coordinate where it differs."""
+        return self.eps if isinstance(self.eps, PerCoordinate) else self.radius
+
+    @property
     def per_coordinate(self) -> bool:
         """Whether eps or the bounds differ from one coordinate to the next."""
         return by_coordinate(self.eps, *self.bounds)
+
+    @property
+    def stored(self) -> Threat | None:
+        """The same on the levels of stored images; None where it differs by coordinate, which has no levels."""
+        return None if self.per_coordinate else replace(self, levels=STORED)
 
     @property
     def range(self) -> tuple[float, float]:

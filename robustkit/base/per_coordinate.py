@@ -28,17 +28,27 @@ class PerCoordinate:
     values: tuple[float, ...]
     shape: tuple[int, ...]
 
-    @property
+    def __post_init__(self) -> None:
+        if not self.values or len(self.values) != math.prod(self.shape):
+            raise ValueError(f"expected {math.prod(self.shape)} values for shape {self.shape}, got {len(self.values)}")
+
+    @cached_property
     def least(self) -> float:
         """The smallest value."""
         return min(self.values)
 
-    @property
+    @cached_property
     def most(self) -> float:
         """The largest value."""
         return max(self.values)
 
-    @property
+    @cached_property
+    def moving(self) -> tuple[float, float]:
+        """The smallest and the largest value that is not zero; zeros where there is none."""
+        moving = [value for value in self.values if value]
+        return min(moving, default=0.0), max(moving, default=0.0)
+
+    @cached_property
     def zeros(self) -> int:
         """How many values are zero."""
         return self.values.count(0.0)
@@ -82,10 +92,9 @@ class PerCoordinate:
 
     def __str__(self) -> str:
         """Returns the range of values that are not zero, how many are, and which array it is."""
-        moving = [value for value in self.values if value]
-        low, high = f"{min(moving, default=0.0):g}", f"{max(moving, default=0.0):g}"
+        low, high = (f"{end:g}" for end in self.moving)
         fixed = f", {self.zeros} of {len(self.values)} fixed" if self.zeros else ""
-        return f"per coordinate {low if low == high else f'{low} to {high}'}{fixed}, {self.digest}"
+        return f"{low if low == high else f'{low} to {high}'} per coordinate{fixed} ({self.digest})"
 
     def __repr__(self) -> str:
         """Returns its range and which array it is."""

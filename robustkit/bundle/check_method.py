@@ -41,7 +41,7 @@ def _protocol(audit: Audit, where: str) -> Iterator[Mismatch]:
         if _folded(name) in map(_folded, PROTOCOLS):
             yield Mismatch(place, "the name of a protocol, or one that nobody takes for it", repr(name))
         return
-    eps = audit.attacks[0].params.get("eps")
+    eps = audit.threat.eps_per_coordinate or audit.attacks[0].params.get("eps")
     published = get_protocol(name, norm=audit.threat.norm, eps=eps, classes=audit.subject.num_classes)  # type: ignore[arg-type]
     added = [said for said in stated.changes if said.endswith("was added")]
     if stated.changes and stated.changes != (*published.changes, *added):

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustkit.attacks.threat import STORED
 from robustkit.base.errors import InvalidEvaluation, RobustkitError
 from robustkit.bundle.check_pictures import wrong_pictures
 from robustkit.bundle.check_predictions import Answers
@@ -140,8 +139,8 @@ class Samples:
         x = x.clamp(*threat.ends(x))
         y = batch.y.cpu()
         self._sum += samples_sum(x, y, ids)
-        stored = dataclasses.replace(threat, levels=STORED)
-        self._on_grid = self._on_grid and x.ndim > 2 and bool(stored.on_grid(x).all())
+        stored = threat.stored
+        self._on_grid = self._on_grid and stored is not None and x.ndim > 2 and bool(stored.on_grid(x).all())
         for row in np.flatnonzero(ledger["label"][at] != y.numpy()).tolist():
             self.found.add(f"{self.ledger_file}: label", sample[row], int(y[row]), int(ledger["label"][at[row]]))
         if batch.names and batch.names != sample:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,8 +58,8 @@ class Answers:
         self._scores("attacked", points[chosen.worst], y, at, sample)
         stored, ledger = None, self.evaluation.ledger
         rounded = [ledger[f"{label}/stored_prediction"][at] >= 0 for label in chosen.of]
-        if self.evaluation.on_grid or np.any(rounded):
-            grid = dataclasses.replace(self.evaluation.threat, levels=STORED)
+        grid = self.evaluation.threat.stored
+        if grid is not None and (self.evaluation.on_grid or np.any(rounded)):
             stored = self._ask(grid.snap(chosen.points, x[owner]), ids[owner])
         for label, place in chosen.of.items():
             rows = (place >= 0).nonzero().squeeze(1)

@@ -10,6 +10,7 @@ import torch
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol
+from robustkit.base.per_coordinate import PerCoordinate
 from robustkit.base.settings import Scalar
 from robustkit.data.dataset import Dataset
 from robustkit.evaluation.attack_run import AttackRun, common_threat
@@ -75,28 +76,33 @@ def known_attacks() -> dict[str, type[Attack]]:
     return {kind.implementation(): kind for kind in below(Attack) if not issubclass(kind, _Named)}
 
 
-def restore_attack(stated: AttackResult) -> Attack:
-    """Returns the attack that a report describes, or what stands for it."""
+def restore_attack(stated: AttackResult, eps: PerCoordinate | None = None) -> Attack:
+    """Returns the attack that a report describes, or what stands for it.
+
+    Args:
+        stated: The attack as the report has it.
+        eps: The radii of its audit where they differ by coordinate, of which its settings only say which they are.
+    """
     kind = known_attacks().get(stated.implementation)
-    if kind and (made := _made(kind, stated.params)):
+    given = {**stated.params, "eps": eps} if eps and stated.params.get("eps") == str(eps) else stated.params
+    if kind and (made := _made(kind, given, stated.params)):
         return made
     module, _, name = stated.implementation.rpartition(".")
     facts = {
         "__module__": module, "name": kind.name if kind else stated.name, "kind": kind.kind if kind else "unknown",
         "minimal": kind is None or kind.minimal, "source": kind.source if kind else stated.source, "stated": stated,
     }  # fmt: skip
-    common = {f.name: stated.params[f.name] for f in dataclasses.fields(Attack) if f.name in stated.params}
+    common = {f.name: given[f.name] for f in dataclasses.fields(Attack) if f.name in given}
     named: type[Attack] = type(name, (_Named,), facts)
     return named(**common)  # type: ignore[arg-type]
 
 
-def _made(kind: type[Attack], params: dict[str, Scalar]) -> Attack | None:
-    """Returns the attack with these settings, if they alone make it."""
+def _made(kind: type[Attack], given: dict[str, Any], params: dict[str, Scalar]) -> Attack | None:
+    """Returns the attack made of what is `given`, if its settings are then those of the report."""
     try:
-        settings = kind(**params).settings()  # type: ignore[arg-type]
+        settings = kind(**given).settings()
         # What was left open is stated as it was resolved, such as the step size of PGD.
-        given = {name: value for name, value in params.items() if settings[name] == value}
-        attack = kind(**given)  # type: ignore[arg-type]
+        attack = kind(**{name: value for name, value in given.items() if settings[name] == params[name]})
         return attack if attack.settings() == params else None
     except Exception:
         return None
@@ -114,8 +120,8 @@ def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evalu
         RobustkitError: If the ledger or the statements make no evaluation.
     """
     method, threat, pair = stated.method, stated.threat, stated.calibration
-    attacks = [restore_attack(result) for result in stated.attacks]
-    bare = Classifier(torch.nn.Identity(), bounds=threat.bounds)
+    attacks = [restore_attack(result, threat.eps_per_coordinate) for result in stated.attacks]
+    bare = Classifier(torch.nn.Identity(), bounds=threat.bounds_per_coordinate or threat.bounds)
     name = method.protocol.removesuffix(" (adapted)") if method.changes else method.protocol
     protocol = Protocol(name, tuple(attacks), method.changes, method.cascade)
     fingerprint = protocol.fingerprint(getattr(torch, stated.subject.dtype), versions)
@@ -138,7 +144,7 @@ def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evalu
         num_classes=stated.subject.num_classes,
         input_shape=stated.data.input_shape,
         dataset=Dataset(
-            name=stated.data.name, source=(), split=stated.data.split, bounds=threat.bounds, notes=stated.data.notes,
+            name=stated.data.name, source=(), split=stated.data.split, bounds=bare.bounds, notes=stated.data.notes,
             selection=_selection(stated),
         ),
         seed=pair.clean.seed,

@@ -75,8 +75,7 @@ def common_threat(attacks: Sequence[Attack], classifier: Classifier) -> Threat:
         )
     first, *others = (attack.threat(classifier) for attack in attacks)
     for other in others:
-        same = other.eps == first.eps or (other.radius == first.radius and not other.per_coordinate)
-        if (other.norm, other.target) != (first.norm, first.target) or not same:
+        if (other.norm, other.each, other.target) != (first.norm, first.each, first.target):
             raise ConfigurationError(
                 f"evaluate: expected attacks of one threat, got {first.norm} {first.eps} and {other.norm} {other.eps}"
                 f" (targets {first.target} and {other.target}); evaluate each threat by itself"

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from robustkit.attacks.engine import Engine
 from robustkit.attacks.rows import Rows
-from robustkit.attacks.threat import STORED
 from robustkit.data.dataset import Batch, samples_sum
 from robustkit.data.labels import as_labels
 from robustkit.evaluation.attack_run import AttackRun, Cost
@@ -46,7 +45,7 @@ class Chunk:
     ) -> None:
         self.setup, self.classifier, self.search = setup, classifier, search
         self.batch_size, self.progress = batch_size, progress
-        self.stored = dataclasses.replace(setup.threat, levels=STORED)
+        self.stored = setup.threat.stored
 
     def run(self, batch: Batch, place: int, part: Part) -> Part:
         """Returns what the attacks do to some samples.
@@ -64,7 +63,7 @@ class Chunk:
             ids, every = batch.ids.to(self.classifier.device), slice(0, len(x))
             with self.classifier.checked():
                 clean = self.judge(x, ids)
-            self.on_grid = x.ndim > 2 and bool(self.stored.on_grid(x).all())
+            self.on_grid = self.stored is not None and x.ndim > 2 and bool(self.stored.on_grid(x).all())
             part.ledger.write(part.ledger.extend(len(x), batch.names), id=batch.ids, label=y.cpu())
             part.clean_bins.add(*self._enter_outcome("clean_", y, clean))
             self._tell("clean", len(x))
@@ -151,7 +150,7 @@ class Chunk:
             steps=rows.steps.cpu(),
             queries=rows.queries.cpu(),
         )
-        if self.on_grid:
+        if self.stored is not None and self.on_grid:
             stored = self.judge(self.stored.snap(rows.x_adv, rows.x), ids)
             self.part.ledger.write(where, f"{run.label}/", stored_prediction=stored.argmax(1).cpu())
         return hit

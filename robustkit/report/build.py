@@ -15,6 +15,7 @@ import numpy as np
 
 from robustkit.attacks.threat import Threat, eps_text
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.per_coordinate import PerCoordinate, by_coordinate
 from robustkit.base.settings import every, instance, path
 from robustkit.base.settings import seed as known_seed
 from robustkit.base.version import __version__
@@ -280,6 +281,8 @@ def _threat(threat: Threat, kinds: set[str]) -> ThreatModel:
         bounds=threat.range,
         target=threat.target,
         exclusions=EXCLUDED,
+        eps_per_coordinate=threat.eps if isinstance(threat.eps, PerCoordinate) else None,
+        bounds_per_coordinate=threat.bounds if by_coordinate(*threat.bounds) else None,
     )
 
 

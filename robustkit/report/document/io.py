@@ -24,7 +24,9 @@ from robustkit.report.document.report import SCHEMA, Audit, Report
 
 _REPORT = TypeAdapter(Report)
 _AUDITS = TypeAdapter(tuple[Audit, ...])
-_LATER = ("alone", "remaining", "success_of_attacked")  # in the hash where known, so that it keeps for older reports
+# In the hash where known, so that it keeps for older reports.
+_LATER = ("alone", "remaining", "success_of_attacked")
+_PER_COORDINATE = ("eps_per_coordinate", "bounds_per_coordinate")
 _LINE = 110  # what fits on one line of the file stays on one line
 
 
@@ -118,13 +120,18 @@ def result_sha256(audits: Sequence[Audit]) -> str:
     tree = _AUDITS.dump_python(tuple(audits), mode="json", warnings="error")
     for audit in tree:
         del audit["subject"]["device"], audit["method"]["probe_seconds"]
+        _drop_unknown(audit["threat"], _PER_COORDINATE)
         for attack in audit["attacks"]:
             del attack["seconds"]
-            for name in [name for name in _LATER if attack[name] is None]:
-                del attack[name]
+            _drop_unknown(attack, _LATER)
         for shown in audit["gallery"]:  # pictures of gradients, which differ in the last bits between machines
             del shown["saliency"], shown["saliency_adversarial"]
     return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _drop_unknown(tree: dict[str, Any], names: Sequence[str]) -> None:
+    for name in [name for name in names if tree[name] is None]:
+        del tree[name]
 
 
 def _layout(tree: Any, indent: str) -> str:

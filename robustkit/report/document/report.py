@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from robustkit.base.per_coordinate import PerCoordinate
 from robustkit.base.settings import Scalar
 from robustkit.checks.diagnostic import Diagnostic as Diagnostic
 from robustkit.checks.diagnostic import Quality
@@ -18,7 +19,7 @@ from robustkit.report.document.about import About
 from robustkit.report.document.gallery import GalleryItem
 from robustkit.report.document.ledger_summaries import Confusion, Margins, RiskCoverage
 
-SCHEMA = "robustkit.report/1.4"
+SCHEMA = "robustkit.report/1.5"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,12 @@ class Data:
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """Who the attacker is, in the words of NIST AI 100-2; `eps` as typed ("8/255"), `eps_value` as used."""
+    """Who the attacker is, in the words of NIST AI 100-2; `eps` as typed ("8/255"), `eps_value` as used.
+
+    Where they differ by coordinate, `eps_value` is the largest and `bounds` the range that holds all others; the last
+    two fields have the numbers themselves, an eps of 0 where nothing may change. Changes are then measured in units of
+    the largest eps: a coordinate of half that eps counts twice. Both are None elsewhere and in reports before 1.5.
+    """
 
     goal: str
     knowledge: str
@@ -67,6 +73,8 @@ class ThreatModel:
     bounds: tuple[float, float]
     target: int | None
     exclusions: tuple[str, ...]
+    eps_per_coordinate: PerCoordinate | None = None
+    bounds_per_coordinate: tuple[float | PerCoordinate, float | PerCoordinate] | None = None
 
 
 @dataclass(frozen=True)
