@@ -9,7 +9,6 @@ from robustkit.attacks.base import Attack
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError
 from robustkit.maths.losses import Loss, get_loss
-from robustkit.maths.norms import has_room, steepest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,6 @@ class FGSM(Attack):
     def start(self, problem: Problem, rows: Rows) -> Rows:
         """Proposes the one point of the method."""
         found = problem.gradient(rows, rows.x, get_loss(self.loss, problem.targeted))
-        movable = has_room(rows.x, found.grad, rows.lower, rows.upper)
-        step = steepest(found.grad, self.norm, movable, share=0.0)
-        x_adv = rows.x + problem.threat.radius * step
+        radius = problem.threat.radius
+        x_adv = rows.x + radius * problem.steepest(rows, rows.x, found.grad, radius, share=0.0)
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper))

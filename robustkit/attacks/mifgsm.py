@@ -13,7 +13,7 @@ from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import Scalar, between, integer
 from robustkit.maths.losses import Loss, get_loss
-from robustkit.maths.norms import has_room, per_row, size, steepest
+from robustkit.maths.norms import per_row, size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class MIFGSM(Attack):
         found = problem.gradient(rows, rows.x_adv, get_loss(self.loss, problem.targeted))
         length = size(found.grad, "L1").clamp(min=torch.finfo(torch.float64).tiny)
         velocity = self.momentum * rows["velocity"] + (found.grad / per_row(length, found.grad)).to(rows.x.dtype)
-        movable = has_room(rows.x_adv, velocity, rows.lower, rows.upper) if self.norm == "L1" else None
-        x_adv = rows.x_adv + self.step_length * steepest(velocity, self.norm, movable, self.share)
+        direction = problem.steepest(rows, rows.x_adv, velocity, self.step_length, self.share)
+        x_adv = rows.x_adv + self.step_length * direction
         x_adv = problem.threat.project(x_adv, rows.x, rows.lower, rows.upper)
         return rows.having(logits=found.logits, x_adv=x_adv, velocity=velocity)

@@ -10,7 +10,6 @@ from robustkit.attacks.rows import Problem, Rows
 from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.settings import Scalar, between, integer
 from robustkit.maths.losses import Loss, get_loss
-from robustkit.maths.norms import has_room, steepest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +68,6 @@ class PGD(Attack):
     def step(self, problem: Problem, rows: Rows) -> Rows:
         """Evaluates the gradient and moves along it."""
         found = problem.gradient(rows, rows.x_adv, get_loss(self.loss, problem.targeted))
-        movable = None
-        if self.norm == "L1":
-            movable = has_room(rows.x_adv, found.grad, rows.lower, rows.upper)
-        direction = steepest(found.grad, self.norm, movable, self.share)
+        direction = problem.steepest(rows, rows.x_adv, found.grad, self.step_length, self.share)
         x_adv = rows.x_adv.add(direction, alpha=self.step_length)
         return rows.having(x_adv=problem.threat.project(x_adv, rows.x, rows.lower, rows.upper), logits=found.logits)

@@ -14,6 +14,8 @@ from robustkit.attacks.scaled import Scaled
 from robustkit.attacks.threat import Threat
 from robustkit.base.per_coordinate import overall
 from robustkit.maths.losses import Loss, mean_logits
+from robustkit.maths.norms import has_room, per_row, size, steepest
+from robustkit.maths.projection import best_in_box
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
 from robustkit.model.gradient import Gradient
@@ -202,6 +204,29 @@ class Problem:
             return found[0]
         logits, losses, grads = zip(*found, strict=True)
         return Gradient(mean_logits(logits), torch.stack(losses).mean(0), torch.stack(grads).mean(0))
+
+    def steepest(self, rows: Rows, x_adv: Tensor, grad: Tensor, length: float, share: float) -> Tensor:
+        """Returns the direction, of size 1, in which an attack moves `x_adv` (N, ...) by `length` to raise its loss.
+
+        In scaled coordinates ranges are narrow and wide side by side, and most of a step along the gradient may be cut
+        off. In L2 and L1 it leads straight to the best point of ball and range there (Frank & Wolfe 1956), and no
+        further, which is exact where the loss is linear.
+
+        Args:
+            rows: The rows.
+            x_adv: Where they are.
+            grad: Of the loss, shaped alike.
+            length: Of the step, > 0.
+            share: For L1: see `robustkit.maths.norms.steepest`; without effect in scaled coordinates.
+        """
+        norm, radius = self.threat.norm, self.threat.radius
+        if self.scaled is None or norm == "Linf":
+            movable = has_room(x_adv, grad, rows.lower, rows.upper) if norm == "L1" else None
+            return steepest(grad, norm, movable, share)
+        room = rows.lower.double() - rows.x.double(), rows.upper.double() - rows.x.double()
+        way = best_in_box(grad.double(), norm, radius, *room) - (x_adv.double() - rows.x.double())
+        moves = (size(grad, "Linf") > 0) / size(way, norm).clamp(min=max(length, torch.finfo(torch.float64).tiny))
+        return (way * per_row(moves, way)).to(x_adv)
 
     def _draw(self, rows: Rows, draw: int, look: Callable[..., T], *arguments: Any) -> T:
         """Returns what one look sees; inside a random model the numbers are those of the row, its step and the draw."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustkit.maths.norms import per_row, size
+from robustkit.maths.norms import Norm, per_row, size
+
+FAR = 1e6  # radii along a gradient; the nearest point of a ball is then the best one
 
 
 def shift(x: Tensor, delta: Tensor | float) -> Tensor:
@@ -89,3 +91,13 @@ def project_l2_in_box(delta: Tensor, eps: float, lower: Tensor, upper: Tensor) -
     longest = (left / moving.gather(1, first).clamp(min=torch.finfo(torch.float64).tiny)).sqrt().clamp(max=1.0)
     found = torch.minimum(longest * magnitude, room).view_as(delta) * delta.sign()
     return project_l2(found, eps)
+
+
+def best_in_box(grad: Tensor, norm: Norm, eps: float, lower: Tensor, upper: Tensor) -> Tensor:
+    """Returns the L2 or L1 changes of largest inner product with the float64 rows of `grad` in ball and box.
+
+    That is the point nearest to one far along the gradient. Arguments as for `project_l1`.
+    """
+    peak = grad.flatten(1).abs().amax(dim=1).clamp(min=torch.finfo(torch.float64).tiny)
+    far = grad / per_row(peak, grad) * (FAR * eps)
+    return project_l2_in_box(far, eps, lower, upper) if norm == "L2" else project_l1(far, eps, lower, upper)
