@@ -13,6 +13,8 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.base.per_coordinate import Bounds, Number, PerCoordinate, is_array, overall, per_coordinate
 from robustkit.base.settings import plain, shown
 
+_FAR = 2.0**20  # a power of two, so that proportions stay as they are to the last bit
+
 Eps = str | float | Fraction | PerCoordinate | Tensor
 
 
@@ -88,6 +90,18 @@ def _masked(radii: Any, mask: Any) -> Number:
 def resized(eps: Eps, radius: Eps) -> Eps:
     """Returns `radius`; where `eps` differs by coordinate, radii in its proportions, of which it is the largest."""
     return eps.resized(parse_eps(radius)) if isinstance(eps, PerCoordinate) else radius
+
+
+def boundless(eps: Eps) -> Eps:
+    """Returns an eps that only the input range limits; what is fixed stays so, and distances keep their unit."""
+    if not isinstance(eps, PerCoordinate):
+        return "inf"
+    return PerCoordinate(tuple(_FAR * value for value in eps.values), eps.shape)
+
+
+def unit_of(eps: Eps) -> PerCoordinate | None:
+    """Returns how eps differs by coordinate, 1 where it is largest: the unit of radii and distances; else None."""
+    return eps.resized(1.0) if isinstance(eps, PerCoordinate) else None
 
 
 def eps_text(eps: Eps) -> str:

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.radius import Eps as Eps
+from robustkit.attacks.radius import boundless as boundless
 from robustkit.attacks.radius import eps_text as eps_text
 from robustkit.attacks.radius import parse_eps as parse_eps
 from robustkit.attacks.radius import read_eps as read_eps
 from robustkit.attacks.radius import refuse_grey_levels as refuse_grey_levels
 from robustkit.attacks.radius import resized as resized
+from robustkit.attacks.radius import unit_of as unit_of
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError, suggest
 from robustkit.base.exit_codes import ExitCode
 from robustkit.base.per_coordinate import (

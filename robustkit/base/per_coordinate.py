@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation
+from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import interval, plain, shown, wrong
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ class PerCoordinate:
         """Returns the values as a float64 tensor that broadcasts against the rows of `x` (N, ...).
 
         Raises:
-            InvalidEvaluation: If it would not, or would make the rows larger.
+            ConfigurationError: If it would not, or would make the rows larger.
         """
         given, own = tuple(x.shape[1:]), self.shape
         padded = (1,) * (len(given) - len(own)) + own
         if len(own) > len(given) or any(one not in (1, all_) for one, all_ in zip(padded, given, strict=True)):
-            raise InvalidEvaluation(
+            raise ConfigurationError(
                 f"threat: expected bounds, eps and mask that broadcast to an input of shape {given}, got shape {own}; "
                 "reshape them, such as (3, 1, 1) for the channels of an image"
             )

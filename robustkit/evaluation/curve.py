@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
-from robustkit.attacks.threat import Eps, parse_eps, refuse_grey_levels, resized
+from robustkit.attacks.threat import Eps, parse_eps, refuse_grey_levels, resized, unit_of
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.memory import in_batches
+from robustkit.base.per_coordinate import PerCoordinate
 from robustkit.base.processes import ranks
 from robustkit.base.settings import every, function, sizes
 from robustkit.checks.joining import join_classes
@@ -48,6 +49,7 @@ class Curve:
             infinity if it survives.
         ids: The samples.
         label: Name of the protocol.
+        unit: Where eps differs by coordinate, in what proportions; radii are those of the largest.
     """
 
     norm: Norm
@@ -56,6 +58,7 @@ class Curve:
     broken_at: Numbers
     ids: npt.NDArray[np.int64]
     label: str
+    unit: PerCoordinate | None = None
 
     def informed(self, ledger: Ledger) -> Curve:
         """Returns the curve with every sample taken as broken where attacks in the same norm came nearer to it."""
@@ -72,12 +75,14 @@ class Distances:
         values: 0 where the sample is wrong from the start, infinity where none was found.
         ids: The samples.
         attacks: Who looked.
+        unit: Where eps differs by coordinate, in what proportions; `values` are in units of the largest.
     """
 
     norm: Norm
     values: Numbers
     ids: npt.NDArray[np.int64]
     attacks: tuple[str, ...]
+    unit: PerCoordinate | None = None
 
     def informed(self, ledger: Ledger) -> Distances:
         """Returns the distances, with the smaller ones that attacks in the same norm found in their place."""
@@ -167,6 +172,7 @@ def security_curve(
         broken_at=values,
         ids=ids,
         label=protocol.label,
+        unit=unit_of(protocol.attacks[0].eps),
     )
 
 
@@ -200,10 +206,10 @@ def minimal_distances(
     batch_size, limit, seed = sizes("distances", batch_size, limit, seed)
     attacks = as_protocol(attacks).attacks
     strangers = [attack.label for attack in attacks if not attack.minimal]
-    if strangers or len({attack.norm for attack in attacks}) != 1:
+    if strangers or len({(attack.norm, unit_of(attack.eps)) for attack in attacks}) != 1:
         raise ConfigurationError(
-            f"distances: expected minimal attacks of one norm, got {', '.join(strangers) or 'several norms'}; "
-            "for example FMN(norm='L2', eps='inf')"
+            "distances: expected minimal attacks of one norm, got "
+            f"{', '.join(strangers) or 'several norms or kinds of eps'}; for example FMN(norm='L2', eps='inf')"
         )
     here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
     dataset = sampled(join_classes(classifier, data), limit, first, seed)
@@ -222,6 +228,7 @@ def minimal_distances(
         values=values,
         ids=ids,
         attacks=tuple(attack.label for attack in attacks),
+        unit=unit_of(attacks[0].eps),
     )
 
 

@@ -157,7 +157,7 @@ def test_what_does_not_take_arrays_says_so_in_one_line():
     classifier, x, y, size, _ = problem("Linf", NARROW)
     with pytest.raises(ConfigurationError, match="one eps and one range for all coordinates, all this attack"):
         Foolbox(attack="LinfPGD", eps=size)(classifier, x, y)
-    with pytest.raises(InvalidEvaluation, match=r"broadcast to an input of shape \(12,\), got shape \(2,\)"):
+    with pytest.raises(ConfigurationError, match=r"broadcast to an input of shape \(12,\), got shape \(2,\)"):
         PGD(eps=torch.tensor([0.1, 0.2]))(classifier, x, y)
 
 

@@ -12,8 +12,10 @@ from nets import generator, linear
 
 import robustkit
 from robustkit.attacks import APGD, FAB, PGD
+from robustkit.attacks.threat import boundless
 from robustkit.model.classifier import Classifier
 from robustkit.report import load
+from robustkit.report.build import build_audit
 from robustkit.report.text.sentences import perturbation
 
 EPS = torch.tensor([0.1, 0.2, 0.3, 0.0, 0.0, 0.4], dtype=torch.float64)
@@ -111,3 +113,12 @@ def test_attacks_with_other_numbers_are_no_common_threat():
     other = PGD(eps=EPS.flip(0))
     with pytest.raises(robustkit.ConfigurationError, match="expected attacks of one threat"):
         robustkit.evaluate(MODEL, (X, Y), [ATTACKS[0], other])
+
+
+def test_distances_in_another_unit_are_refused_in_one_line(original):
+    found = robustkit.evaluate(MODEL, (X[:4], Y[:4]), ATTACKS[:1])
+    same = robustkit.minimal_distances(MODEL, (X[:4], Y[:4]), [FAB(eps=boundless(ATTACKS[0].eps), steps=3)])
+    assert build_audit(found, MODEL, name="mine", distances=same).nearest is not None
+    other = robustkit.minimal_distances(MODEL, (X[:4], Y[:4]), [FAB(eps="inf", steps=3)])
+    with pytest.raises(robustkit.ConfigurationError, match="in the unit of the evaluation, whose eps is"):
+        build_audit(found, MODEL, name="mine", distances=other)

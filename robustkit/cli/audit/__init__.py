@@ -25,7 +25,11 @@ from robustkit.cli.shared.signing import SIGN
 
 @click.command("audit", cls=Command, short_help="Measure a model and write the report.", epilog=listed())
 @model_options
-@attack_options("Instead of a protocol; may be repeated; see `robustkit attacks`.")
+@attack_options(
+    "Instead of a protocol; may be repeated; see `robustkit attacks`.",
+    eps="Perturbation radius in input units: a number, a fraction, or a .npy file with one for each value of an input.",
+)
+@click.option("--mask", type=click.Path(path_type=Path), help="A .npy file: True where an input may change.")
 @click.option(
     "--protocol", help="autoattack, autoattack-plus, autoattack-rand or fast  [default without --attack: fast]"
 )

@@ -10,10 +10,12 @@ from pathlib import Path
 from robustkit.attacks import create
 from robustkit.attacks.names import STANDARD
 from robustkit.attacks.protocols import Protocol, custom, get_protocol
+from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
 from robustkit.bundle.keys import PrivateKey
 from robustkit.cli.shared.model_and_data import ModelOptions
+from robustkit.cli.shared.radius_file import read_radius
 from robustkit.cli.shared.report_files import check_folder, check_out
 from robustkit.cli.shared.resume import check_resume
 from robustkit.cli.shared.samples import Choice
@@ -38,6 +40,7 @@ class Plan:
     model: ModelOptions
     norm: Norm
     eps: str
+    mask: Path | None
     attacks: tuple[str, ...]
     protocol: str | None
     strict: bool
@@ -91,6 +94,11 @@ class Plan:
     def key(self) -> PrivateKey | None:
         """What the report is signed with, read by the first process before any work, which may ask for a password."""
         return read_signing_key(self.sign) if self.sign and ranks().first else None
+
+    @cached_property
+    def radius(self) -> Eps:
+        """The perturbation radius, one for each value of an input where it comes from a file or has a mask."""
+        return read_radius(self.eps, self.mask)
 
     @property
     def share(self) -> tuple[int, int] | None:
@@ -151,6 +159,6 @@ class Plan:
                 raise ConfigurationError(
                     f"--attack: expected an attack, got the protocol {name}; type --protocol {name}"
                 )
-            return custom([create(spec, norm=self.norm, eps=self.eps) for spec in self.attacks])
+            return custom([create(spec, norm=self.norm, eps=self.radius) for spec in self.attacks])
         name, classes = self.protocol or DEFAULT_PROTOCOL, count_classes()
-        return get_protocol(name, norm=self.norm, eps=self.eps, classes=classes, strict=self.strict)
+        return get_protocol(name, norm=self.norm, eps=self.radius, classes=classes, strict=self.strict)

@@ -8,6 +8,7 @@ from typing import Any
 
 from robustkit.attacks import FMN, PGD, Transfer
 from robustkit.attacks.protocols import Protocol
+from robustkit.attacks.threat import boundless
 from robustkit.base.processes import ranks
 from robustkit.cli.audit.plan import Plan
 from robustkit.cli.audit.surrogate import load_surrogate
@@ -55,7 +56,7 @@ def run(plan: Plan) -> Results:
     surrogate = load_surrogate(plan, loaded)
     protocol = plan.protocol_for(loaded.count_classes)
     if surrogate:
-        protocol = protocol.plus(Transfer(surrogate=surrogate.classifier, norm=plan.norm, eps=plan.eps))
+        protocol = protocol.plus(Transfer(surrogate=surrogate.classifier, norm=plan.norm, eps=plan.radius))
         loaded = loaded.with_note(surrogate.told)
     _check_requirements(plan, loaded, protocol)
     silent = plan.quiet or not ranks().first
@@ -113,7 +114,9 @@ def _curve(plan: Plan, loaded: ModelAndData, protocol: Protocol, bar: Bar, commo
 
 
 def _distances(plan: Plan, loaded: ModelAndData, common: dict[str, Any]) -> Distances:
-    return minimal_distances(loaded.classifier, loaded.dataset, [FMN(norm=plan.norm, eps="inf")], **common)
+    return minimal_distances(
+        loaded.classifier, loaded.dataset, [FMN(norm=plan.norm, eps=boundless(plan.radius))], **common
+    )
 
 
 def _members(plan: Plan, loaded: ModelAndData, bar: Bar) -> Members | None:
@@ -124,7 +127,7 @@ def _members(plan: Plan, loaded: ModelAndData, bar: Bar) -> Members | None:
         loaded.classifier,
         some.x,
         some.y,
-        attacks=[PGD(norm=plan.norm, eps=plan.eps, steps=20, loss=loss) for loss in ("ce", "margin")],
+        attacks=[PGD(norm=plan.norm, eps=plan.radius, steps=20, loss=loss) for loss in ("ce", "margin")],
         seed=plan.seed,
         batch_size=loaded.batch_size,
         progress=lambda done, total: bar.count("attack every member", done, total),

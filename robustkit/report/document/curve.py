@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from robustkit.attacks.threat import eps_text, parse_eps
+from robustkit.attacks.threat import eps_text, parse_eps, unit_of
+from robustkit.base.errors import ConfigurationError
 from robustkit.evaluation.curve import Curve, Distances
 from robustkit.evaluation.result import Evaluation
 from robustkit.report.document.report import AccuracyCurve, CurvePoint, Nearest
@@ -37,6 +38,15 @@ def nearest_of(distances: Distances, evaluation: Evaluation) -> Nearest:
 
 
 def _informed(found: _Found, evaluation: Evaluation) -> _Found:
-    """Returns it with the nearer points that the evaluation found, so that no report contradicts itself."""
+    """Returns it with the nearer points that the evaluation found, so that no report contradicts itself.
+
+    Raises:
+        ConfigurationError: If one of them has an eps per coordinate and the other another one, or none.
+    """
+    if found.unit != unit_of(evaluation.threat.eps):
+        raise ConfigurationError(
+            f"report: expected curve and distances in the unit of the evaluation, whose eps is {evaluation.threat.eps},"
+            f" got {found.unit or 'one eps for all coordinates'}; give their attacks the same eps, in any size"
+        )
     comparable = evaluation.threat.target is None and found.norm == evaluation.threat.norm
     return found.informed(evaluation.ledger) if comparable else found
