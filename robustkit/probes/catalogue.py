@@ -73,11 +73,9 @@ def _steady(subset: Subset) -> bool:
 
 def larger_radii(subset: Subset) -> Outcome:
     """Q11 and Q12: accuracy by radius, contradictions with the evaluation, and unbounded eps."""
-    if subset.threat.per_coordinate:
-        return not_run(("Q11", "Q12"), "other radii are tried with one eps and one range for all coordinates only")
-    low, high = subset.threat.range
-    width, size = high - low, subset.x[0].numel()
-    whole = width * {"Linf": 1.0, "L2": math.sqrt(size), "L1": float(size)}[subset.threat.norm]
+    (low, high), size = subset.threat.range, subset.x[0].numel()
+    whole = (high - low) * {"Linf": 1.0, "L2": math.sqrt(size), "L1": float(size)}[subset.threat.norm]
+    whole = math.inf if subset.threat.per_coordinate else whole  # in its proportions none is sure to hold the range
     radii = [scaled(subset.threat.eps, share) for share in (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))]
     search = APGD(**subset.common, steps=STEPS)
     data = (subset.x, subset.y, subset.ids)
@@ -85,17 +83,18 @@ def larger_radii(subset: Subset) -> Outcome:
     drawn = security_curve(subset.classifier, data, [search], within, batch_size=subset.batch_size, seed=subset.seed)
     at = torch.from_numpy(drawn.broken_at).to(subset.x.device)
     early = (at <= subset.threat.radius) & subset.unbroken
-    unbounded, broken = _unbounded(subset, width)
+    unbounded, broken = _unbounded(subset)
     # What the evaluation broke at its own radius is broken, whether or not the probe saw it.
     at = torch.where(~subset.unbroken & subset.right, at.clamp(max=subset.threat.radius), at)
     broken_at = torch.where(at.isinf() & broken, whole, at).cpu().numpy()
-    radii = ["0", *drawn.radii, whole]
+    radii = ["0", *drawn.radii, *([whole] if math.isfinite(whole) else [])]
     curve = replace(
         drawn,
         radii=tuple(radii),
         accuracy=tuple(proportion(int((broken_at > parse_eps(r)).sum()), len(broken_at)) for r in radii),
         broken_at=broken_at,
-        label=f"{attack_name(search.label)} with {STEPS} steps on {len(broken_at)} samples, last with unbounded eps",
+        label=f"{attack_name(search.label)} with {STEPS} steps on {len(broken_at)} samples"
+        f"{', last with unbounded eps' if math.isfinite(whole) else ''}",
     )
     return Outcome((_falls(curve, int(early.sum()), int(subset.right.sum())), unbounded), curve)
 
@@ -122,18 +121,21 @@ def _falls(curve: Curve, early: int, right: int) -> Diagnostic:
     return diagnostic("Q11", share.value or 0.0, limit, status, message)
 
 
-def _unbounded(subset: Subset, width: float) -> tuple[Diagnostic, Tensor]:
+def _unbounded(subset: Subset) -> tuple[Diagnostic, Tensor]:
     """Returns Q12 and which samples PGD from the clean input breaks with unbounded eps.
 
     Every other sample lies within reach, too. So where the model predicts different classes for them, there is an
     adversarial example for each, and a useful gradient leads there; noise would find it by chance.
     """
-    settings = {**subset.common, "norm": "Linf", "eps": width}
+    low, high = subset.threat.ends(subset.x[:1])
+    settings = {**subset.common, "norm": "Linf", "eps": high - low}
     walk = PGD(**settings, steps=STEPS, random_start=False)
     target = subset.threat.target
     rows = subset.right if target is None else subset.right & (subset.y != target)
     limit = f"at most {100 * UNBOUNDED:g} % survive"
     broken = torch.zeros_like(rows)
+    if subset.fixed:
+        return diagnostic("Q12", None, limit, "not run", "some values are fixed: no example is known to exist"), broken
     known = len(subset.predicted) > 1 if target is None else target in subset.predicted
     if not known or not bool(rows.any()):
         if known:

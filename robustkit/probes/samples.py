@@ -71,6 +71,11 @@ class Subset:
         return [self.attacks[place] for _, place in sorted(chosen)]
 
     @property
+    def fixed(self) -> bool:
+        """Whether the attacker may not change some values at all."""
+        return bool((self.threat.weight(self.x) == 0).any())
+
+    @property
     def common(self) -> dict[str, Any]:
         """The settings that the probes' attacks share with those of the evaluation."""
         threat = self.threat

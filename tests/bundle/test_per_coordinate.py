@@ -21,7 +21,8 @@ from robustkit.report.text.sentences import perturbation
 EPS = torch.tensor([0.1, 0.2, 0.3, 0.0, 0.0, 0.4], dtype=torch.float64)
 HIGH = torch.tensor([1.0, 1.0, 2.0, 2.0, 4.0, 4.0])
 X = HIGH * torch.rand(30, 6, generator=generator(1))
-MODEL = Classifier(linear(torch.randn(3, 6, generator=generator(0))), bounds=(torch.zeros(6), HIGH))
+WEIGHT = torch.randn(3, 6, generator=generator(0))
+MODEL = Classifier(linear(WEIGHT, -WEIGHT @ HIGH / 2), bounds=(torch.zeros(6), HIGH))
 Y = MODEL.logits(X).argmax(1)
 ATTACKS = (PGD(eps=EPS, steps=5), APGD(eps=EPS, steps=5), FAB(eps=EPS, steps=3))
 
