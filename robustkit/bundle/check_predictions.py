@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustkit.attacks.threat import STORED
 from robustkit.bundle.failure_messages import Findings, Mismatch
 from robustkit.bundle.stored_points import Chosen
 from robustkit.evaluation.outcome import Judge

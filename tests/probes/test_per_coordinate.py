@@ -8,7 +8,7 @@ from nets import generator, linear
 
 from robustkit.attacks import PGD
 from robustkit.model.classifier import Classifier
-from robustkit.probes.experiments import larger_radii
+from robustkit.probes.catalogue import larger_radii
 from robustkit.probes.samples import Subset
 
 EPS = torch.tensor([0.1, 0.2, 0.3, 0.0, 0.0, 0.4], dtype=torch.float64)

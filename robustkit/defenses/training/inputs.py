@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError, one_line
+from robustkit.base.per_coordinate import Bounds, ends_on
 from robustkit.data.dataset import are_columns
 from robustkit.data.places import Located, read_inputs
 from robustkit.model.classifier import Classifier
@@ -107,17 +108,18 @@ class Inputs:
             self._reader.read(self.places[start : start + _CHECKED])
 
     def _ready(self, x: Tensor) -> Tensor:
-        classifier, (low, high) = self.classifier, self.classifier.bounds
+        classifier = self.classifier
         x = x.detach().to(classifier.device, non_blocking=True)
         x = x.float().div_(255) if x.dtype == torch.uint8 else x
-        x = x.to(classifier.dtype).clamp_(low, high)
+        x = x.to(classifier.dtype)
+        x = x.clamp_(*ends_on(classifier.bounds, x))
         return x.contiguous(memory_format=self.layout or torch.contiguous_format)
 
 
 class _Reader(torch.utils.data.Dataset[Any]):
     """Reads and checks inputs by their places; in what it returns, bytes are grey levels."""
 
-    def __init__(self, located: Located, bounds: tuple[float, float]) -> None:
+    def __init__(self, located: Located, bounds: Bounds) -> None:
         self.source, self.bounds = located.source, bounds
         self.stored = located.grey
         self.grey = located.grey or bounds == (0.0, 1.0)
