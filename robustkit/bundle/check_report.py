@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -18,13 +20,15 @@ from robustkit.bundle.failure_messages import Mismatch, compare, compare_audits
 from robustkit.bundle.page_text import said
 from robustkit.bundle.restore import derive, restore, same_versions, without_later_checks
 from robustkit.bundle.save import illustrations, pages
+from robustkit.checks.convergence import last_tenth
 from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.result import Evaluation
+from robustkit.maths.intervals import Proportion
 from robustkit.report import Report, from_json, result_sha256
 from robustkit.report.document.manifest import PAGES, Manifest, build_manifest, with_files
 from robustkit.report.document.report import SCHEMA, Audit
 from robustkit.report.text import words
-from robustkit.report.text.risks import considered
+from robustkit.report.text.risks import confident_share, considered
 
 _MANIFEST = TypeAdapter(Manifest)
 _MOST_VALUES, _MOST_BINS = 1 << 26, 10_000  # of one sample; of a calibration diagram
@@ -141,11 +145,27 @@ def check_audit(
 
 
 def _said_before(report: Report) -> Iterator[str]:
-    """Yields figures that pages of earlier versions had and pages of today name otherwise, or leave out as chance."""
+    """Yields figures that pages of earlier versions had and pages of today name otherwise, draw, or leave out."""
     for audit in report.audits:
         yield from (risk.text for risk in considered(audit))
-        yield from (words.percent(attack.attack_success.value) for attack in audit.attacks)
-        yield from (str(attack.attack_success) for attack in audit.attacks)
+        yield from (f"{words.percent(share.value)} {words.interval(share)}" for share in _proportions(audit))
+        yield from (words.percent(last_tenth(attack.loss_path)) for attack in audit.attacks if attack.loss_path)
+        yield from (words.percent(confident_share(audit, attacked).value) for attacked in (False, True))
+        for side in (audit.calibration.clean, audit.calibration.attacked):
+            means = (side.mean_confidence, side.confidence_when_right, side.confidence_when_wrong)
+            yield from map(words.percent, (*means, *(one.confidence for one in side.reliability)))
+        if risk := audit.risk_coverage:
+            yield from map(words.percent, (*risk.coverage, *risk.clean, *risk.attacked))
+
+
+def _proportions(value: Any) -> Iterator[Proportion]:
+    """Yields every proportion of a report that has samples."""
+    if isinstance(value, Proportion):
+        yield from (value,) if value.n else ()
+    elif dataclasses.is_dataclass(value):
+        yield from (found for field in dataclasses.fields(value) for found in _proportions(getattr(value, field.name)))
+    elif isinstance(value, tuple):
+        yield from (found for one in value for found in _proportions(one))
 
 
 def _percentages(page: bytes) -> set[str]:
