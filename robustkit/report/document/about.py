@@ -32,7 +32,7 @@ class SignOff:
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """The record that comes with an audit; what is None is printed as "not stated".
+    """The record that comes with an audit; what is None is left out of the page.
 
     Attributes:
         purpose: What the model is used for.

@@ -63,13 +63,8 @@ def per_class(audit: Audit, ident: str) -> Markup:
     if len(rows) > MOST_CLASSES:
         between = _Row(None, f"{len(rows) - WORST - BEST:,} classes in between are in the table")
         rows = [*rows[:WORST], between, *rows[-BEST:]]
-    description = "Pairs of bars, clean above robust accuracy, with Wilson intervals, worst class first."
-    if ranked:
-        low, high = ranked[0], ranked[-1]
-        description += (
-            f" Lowest robust accuracy: {words.shorten(low.name, 60)}, {words.percent(low.robust.value)}; "
-            f"highest: {words.shorten(high.name, 60)}, {words.percent(high.robust.value)}."
-        )
+    said = "; ".join(f"{words.shorten(row.name, 100)} {row.note}" for row in rows if row.name is not None)
+    description = f"Pairs of bars, clean above robust accuracy, with Wilson intervals, worst class first: {said}."
     return _bars(ident, rows, 8, "Clean and robust accuracy per class", description)
 
 
@@ -78,7 +73,8 @@ def slices(audit: Audit, ident: str) -> Markup:
     ranked = sentences.ranked_slices(audit)[:MOST_CLASSES]
     doubtful = sentences.doubtful(audit) is not None
     rows = [
-        _Row(f"{row.column} = {row.value}", _drop(row.clean, row.robust),
+        _Row(f"{row.column} = {row.value}",
+             f"{_drop(row.clean, row.robust)}  p {words.p_value(row.p_holm)}",
              ((row.clean, CLEAN), (row.robust, WORST_CASE)), doubtful)
         for row in ranked
     ]  # fmt: skip

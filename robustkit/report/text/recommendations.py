@@ -4,42 +4,66 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from robustkit.checks.diagnostic import check_name
 from robustkit.report.document.report import Audit, Report
-from robustkit.report.text import sentences
+from robustkit.report.text import next_commands, sentences
 from robustkit.report.text.failed_checks import failed_checks
 from robustkit.report.text.risks import found
 from robustkit.report.text.words import percent, shorten
 
 
-def actions(audit: Audit) -> list[str]:
-    """Returns what the findings suggest, most pressing first."""
-    said = []
+@dataclass(frozen=True)
+class Step:
+    """What to do next, and the command line that does it where there is one."""
+
+    text: str
+    command: str | None = None
+
+
+def steps(report: Report, audit: Audit) -> list[Step]:
+    """Returns what the findings suggest, most pressing first; every command works in the folder of the report."""
+    return [*_about_the_number(report, audit), *_about_the_model(report, audit), *_afterwards(report, audit)]
+
+
+def _about_the_number(report: Report, audit: Audit) -> Iterator[Step]:
     if failed := failed_checks(audit):
         checks = ", ".join(name for name, _ in failed)
-        said.append(f"Fix the evaluation before using any of its numbers. Failed: {checks}.")
+        yield Step(f"Fix the evaluation before using any of its numbers. Failed: {checks}.")
     if remarks := [check_name(check.id) for check in audit.diagnostics if check.status == "remark"]:
-        said.append(f"Read the remarks and repeat the run if they ask for it: {', '.join(remarks)}.")
-    if missed := [gate.rule for gate in audit.gates if gate.status == "not met"]:
-        said.append(f"Improve the model or limit its use until this holds: {'; '.join(missed[:3])}.")
+        yield Step(f"Read the remarks and repeat the run if they ask for it: {', '.join(remarks)}.")
     more = [gate for gate in audit.gates if gate.status == "undecided" and gate.needed]
-    said += [f"Evaluate about {gate.needed:,} samples to decide {shorten(gate.rule, 80)}." for gate in more[:3]]
+    for gate in sorted(more, key=lambda gate: gate.needed or 0)[-1:]:
+        text = f"Evaluate about {gate.needed:,} samples to decide {shorten(gate.rule, 80)}."
+        yield Step(text, next_commands.with_samples(report.command, gate.needed or 0))
+    if any(not row.clean.n for row in audit.per_class):
+        yield Step("Add samples of every class before relying on the total: some classes have none.")
+    for part in audit.verdict.coverage:
+        if "attacks" in part:
+            stronger = next_commands.with_protocol(report.command, "autoattack")
+            yield Step(f"Before relying on this number, also run {shorten(part, 80)}.", stronger)
+
+
+def _about_the_model(report: Report, audit: Audit) -> Iterator[Step]:
+    if missed := [gate.rule for gate in audit.gates if gate.status == "not met"]:
+        yield Step(f"Improve the model or limit its use until this holds: {'; '.join(missed[:3])}.")
+    if not audit.subject.defences and (audit.worst_case.attack_success.value or 0) > 0.5:
+        text = "Consider adversarial training: the model declares no defence, and most samples can be broken."
+        yield Step(text, next_commands.training(report.command))
     named = {risk.name for risk in found(audit)}
-    if "Classes without samples" in named:
-        said.append("Add samples of every class before relying on the total: some classes have none.")
     if "Confident errors under attack" in named:
-        said.append("Do not rely on the model's confidence to detect attacks: many wrong predictions are confident.")
+        yield Step("Do not rely on the model's confidence to detect attacks: many wrong predictions are confident.")
     ranked = sentences.ranked(audit)
     if ranked and "One class is weaker than the rest" in named:
-        said.append(f"Start with the training data of class {shorten(ranked[0].name, 40)}, the weakest one.")
-    kinds = [part for part in audit.verdict.coverage if "attacks" in part]
-    said += [f"Before relying on this number, also run {shorten(part, 80)}." for part in kinds]
-    if not audit.subject.defences and (audit.worst_case.attack_success.value or 0) > 0.5:
-        said.append("Consider adversarial training: the model declares no defence, and most samples can be broken.")
-    if not said:
-        said.append("The findings call for no action other than the repeated tests listed here.")
-    return said
+        yield Step(f"Start with the training data of class {shorten(ranked[0].name, 40)}, the weakest one.")
+
+
+def _afterwards(report: Report, audit: Audit) -> Iterator[Step]:
+    if command := gate_command(report, audit):
+        yield Step("Hold later versions to what this one reached.", command)
+    yield Step("With model and data at hand, check this report independently.", "robustkit verify . --attack-again 64")
 
 
 def triggers(report: Report, audit: Audit) -> list[str]:

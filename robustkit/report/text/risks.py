@@ -11,7 +11,7 @@ from robustkit.report.text import sentences
 from robustkit.report.text.failed_checks import failed_checks
 from robustkit.report.text.words import counts, interval, percent, shorten
 
-MOST = 5
+MOST = 3
 _LEVEL = 0.05
 _CONFIDENT = 0.1  # of the errors: fewer are no reason to distrust the confidence
 _SHORT = 40  # letters of somebody's own words inside a sentence
@@ -22,23 +22,24 @@ class Risk:
     """A short name, one sentence from the data, and the section with the evidence.
 
     `p_value` is the probability that samples show as much where there is nothing; None where the sentence is about
-    these samples alone.
+    these samples alone. `bound` is the lower confidence bound of the share that is wrong for this reason, None for what
+    puts more than a share in question.
     """
 
     name: str
     text: str
     evidence: str
     p_value: float | None = None
+    bound: float | None = None
 
 
 def risks(audit: Audit) -> list[Risk]:
-    """Returns at most five risks, the ones that weigh most on a decision first; each follows from a stated condition.
+    """Returns at most three risks, each from a stated condition.
 
-    In order: an evaluation that failed its checks, requirements not met, adversarial examples, classes without samples,
-    confident errors, a radius at which half is lost, classes and slices below the total, members that fail together,
-    too few samples.
+    First come an evaluation that failed its checks, requirements not met and classes without samples; then the largest
+    share of wrong predictions that the samples leave no doubt of.
     """
-    return found(audit)[:MOST]
+    return sorted(found(audit), key=lambda risk: -1.0 if risk.bound is None else 1 - risk.bound)[:MOST]
 
 
 def found(audit: Audit) -> list[Risk]:
@@ -96,8 +97,9 @@ def _adversarial_examples(audit: Audit) -> Iterator[Risk]:
         yield Risk(
             "Adversarial examples exist",
             f"Attacks succeeded on {percent(hit.value)} of the {sentences.noun(audit)} that were initially correct "
-            f"({counts(hit)}).",
+            f"({interval(hit)}; {counts(hit)}).",
             "attacks",
+            bound=hit.wilson[0],
         )
 
 
@@ -119,9 +121,10 @@ def _confident_errors(audit: Audit) -> Iterator[Risk]:
         yield Risk(
             "Confident errors under attack",
             f"Under attack, {percent(share.value)} of the wrong predictions have more than 90\N{NO-BREAK SPACE}% "
-            f"confidence ({counts(share)}): a confidence threshold would not catch them.",
+            f"confidence ({interval(share)}; {counts(share)}): a confidence threshold would not catch them.",
             "confidence",
             _p_above(audit, share.k, share.n, _CONFIDENT),
+            audit.calibration.attacked.confident_errors.wilson[0],
         )
 
 
@@ -130,16 +133,18 @@ def _small_radius(audit: Audit) -> Iterator[Risk]:
     if audit.nearest and (half := audit.nearest.deciles[4]) is not None and half < allowed:
         text = f"Half of the {sentences.noun(audit)} break within {half:.3g}, {percent(half / allowed)} of eps."
         inside = sum(decile is not None and decile < allowed for decile in audit.nearest.deciles)
-        yield Risk(name, text, "curve", _p_above(audit, inside * n // 10, n, 0.5))
+        broken = proportion(inside * n // 10, n)
+        yield Risk(name, text, "curve", _p_above(audit, broken.k, n, 0.5), broken.wilson[0])
     elif audit.curve:
         for point in audit.curve.points:
             k, n = point.accuracy.k, point.accuracy.n
             if n and point.eps_value < allowed:
                 text = (
                     f"At {shorten(point.eps, 20)}, {percent(point.eps_value / allowed)} of eps, robust accuracy is "
-                    f"already down to {percent(point.accuracy.value)}."
+                    f"already down to {percent(point.accuracy.value)} ({interval(point.accuracy)})."
                 )
-                yield Risk(name, text, "curve", _p_above(audit, n - k, n, 1 - (audit.clean.value or 0) / 2))
+                p_value = _p_above(audit, n - k, n, 1 - (audit.clean.value or 0) / 2)
+                yield Risk(name, text, "curve", p_value, 1 - point.accuracy.wilson[1])
 
 
 def _weak_class(audit: Audit) -> Iterator[Risk]:
@@ -156,6 +161,7 @@ def _weak_class(audit: Audit) -> Iterator[Risk]:
             f"{percent(whole.value)}.",
             "classes",
             float(hypergeom.cdf(inside[0], inside[1] + outside[1], inside[0] + outside[0], inside[1])),
+            1 - row.robust.wilson[1],
         )
 
 
@@ -170,6 +176,7 @@ def _weak_slice(audit: Audit) -> Iterator[Risk]:
             f"attack ({interval(row.robust)}; p = {row.p_holm:.2g}, Holm-corrected for all slices).",
             "slices",
             row.p_value if below else 1.0,
+            1 - row.robust.wilson[1],
         )
 
 
@@ -184,7 +191,8 @@ def _shared_failures(audit: Audit) -> Iterator[Risk]:
         broken = min(clean.k - robust.k for clean, robust in shares)
         text = f"On average, {percent(mean)} of one member's adversarial examples also break another member."
         p_value = _p_above(audit, int(mean * broken), broken, 0.5)
-        yield Risk("Ensemble members fail together", text, "ensemble", p_value)
+        bound = proportion(int(mean * broken), broken).wilson[0]
+        yield Risk("Ensemble members fail together", text, "ensemble", p_value, bound)
 
 
 def _p_above(audit: Audit, k: int, n: int, limit: float) -> float:
@@ -210,7 +218,7 @@ def _few_samples(audit: Audit) -> Iterator[Risk]:
             f"With {audit.data.n:,} samples, the interval of the accuracy under attack spans {100 * (high - low):.0f} "
             "points."
         )
-        yield Risk("Few samples", text, "data")
+        yield Risk("Few samples", text, "data", bound=0.0)
 
 
 _SOURCES = (

@@ -8,6 +8,7 @@ from robustkit.report.document.report import Audit
 
 TITLES = {
     "signoff": "Sign-off",
+    "limits": "Limitations",
     "scope": "1 Scope and intended use",
     "system": "2 System under test",
     "data": "3 Data",
@@ -16,11 +17,10 @@ TITLES = {
     "results": "6 Results",
     "gallery": "7 Examples",
     "checks": "8 Checks of the evaluation",
-    "limits": "9 Limitations",
-    "actions": "10 Recommendations and monitoring",
-    "repeat": "11 Reproduction",
-    "frameworks": "12 Mapping to frameworks",
-    "glossary": "13 Revision history and glossary",
+    "actions": "9 Requirements and monitoring",
+    "repeat": "10 Reproduction",
+    "frameworks": "11 Mapping to frameworks",
+    "glossary": "12 Revision history and glossary",
 }
 PARTS_OF_RESULTS = {
     "attacks": "Accuracy under attack",
@@ -33,7 +33,8 @@ PARTS_OF_RESULTS = {
     "confidence": "Calibration",
     "ensemble": "Ensemble members",
 }
-OF_THE_REPORT = ("signoff", "scope", "actions", "repeat", "frameworks", "glossary")
+OF_AN_AUDIT = ("system", "data", "threat", "method", "results", "gallery", "checks")
+OF_THE_REPORT = ("limits", "signoff", "scope", "actions", "repeat", "frameworks", "glossary")
 
 
 def title(key: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 from robustkit.attacks.names import STANDARD, attack_name, strength
 from robustkit.base.per_coordinate import PerCoordinate
 from robustkit.checks.diagnostic import check_name
+from robustkit.report.document.about import About
 from robustkit.report.document.report import Audit, ClassRow, Report, SliceRow, ThreatModel
 from robustkit.report.text.words import EMPTY, interval, percent, shorten
 
@@ -168,6 +170,17 @@ def doubtful(audit: Audit) -> str | None:
     }.get(audit.verdict.quality)
 
 
+_STATED = {
+    "purpose": "Intended purpose",
+    "users": "Users",
+    "harm": "Harm from errors",
+    "domain": "Operating domain",
+    "thresholds": "Decision thresholds",
+    "requirement_origin": "Origin of the requirement",
+    "auditor": "Auditor",
+    "organisation": "Organisation",
+    "party": "Party",
+}
 REQUIREMENT = {
     "met": "The confidence bound meets the requirement.",
     "not met": "The confidence bound misses the requirement.",
@@ -254,6 +267,27 @@ def limitations(audit: Audit) -> list[str]:
             "the model's predictions are not fully repeatable."
         )
     return said
+
+
+def limitations_of(report: Report) -> list[str]:
+    """Returns what the numbers of a report do not say, each once; what holds for some of its models names them."""
+    said = [limitations(audit) for audit in report.audits]
+    shared = [one for one in said[0] if all(one in others for others in said)]
+    own = [
+        f"{shorten(audit.subject.name, 60)}: {one}"
+        for audit, found in zip(report.audits, said, strict=True)
+        for one in found
+        if one not in shared
+    ]
+    return [*shared, *own]
+
+
+def stated(about: About | None) -> list[tuple[str, str]]:
+    """Returns what the people concerned said about model and audit, each with its label."""
+    said = dataclasses.asdict(about or About())
+    if said["party"]:
+        said["party"] += " party"
+    return [(label, said[field]) for field, label in _STATED.items() if said[field]]
 
 
 def comparable(report: Report) -> str:

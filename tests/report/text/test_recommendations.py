@@ -43,8 +43,9 @@ class TestMonitoring:
         said = " ".join(recommendations.triggers(report(), audit()))
         assert all(part in said for part in ("0f0f0f0f0f0f", "500 samples of digits", "Linf 8/255", "torch 2.9.1"))
 
-    def test_the_actions_follow_from_what_was_found(self):
-        said = " ".join(recommendations.actions(complete(audit(quality="unreliable"))))
+    def test_the_steps_follow_from_what_was_found(self):
+        one = complete(audit(quality="unreliable"))
+        said = " ".join(step.text for step in recommendations.steps(report(one), one))
         assert "Failed: Q12 unbounded eps check" in said
         assert "until this holds: robust_accuracy >= 0.60" in said
         assert "Evaluate about 2,400 samples to decide clean_accuracy >= 0.96" in said

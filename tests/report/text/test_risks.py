@@ -9,7 +9,7 @@ from report_pages import EXAMPLES, PAGES
 
 from robustkit.maths.intervals import proportion
 from robustkit.report import AccuracyCurve, Audit, ClassRow, CurvePoint, render_html
-from robustkit.report.text.recommendations import actions
+from robustkit.report.text.recommendations import steps
 from robustkit.report.text.risks import confident_share, considered, found, risks
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -46,19 +46,25 @@ def lucky_classes(one: Audit, count: int, worst: int) -> tuple[ClassRow, ...]:
 
 
 class TestRisks:
-    def test_at_most_five_are_named_and_each_points_to_a_section_that_is_there(self):
+    def test_at_most_three_are_named_and_each_points_to_a_section_that_is_there(self):
         one = EVERYTHING.audits[0]
         sparse = dataclasses.replace(one.per_class[0], clean=proportion(0, 0), robust=proportion(0, 0))
         single = dataclasses.replace(one.worst_case, clustered=None)  # samples without common origins show more
         many = dataclasses.replace(one, worst_case=single, per_class=(*one.per_class, sparse))
         assert len(found(many)) > 5
-        assert len(risks(many)) == 5
+        assert len(risks(many)) == 3
         for risk in risks(one):
             assert f'href="#audit-1-{risk.evidence}">Evidence: section ' in PAGE
         for risk in found(many):
             assert f'id="audit-1-{risk.evidence}"' in PAGE
         for one in (audit(), audit(quality="invalid")):
-            assert 1 <= len(risks(one)) <= 5
+            assert 1 <= len(risks(one)) <= 3
+
+    def test_what_questions_the_whole_comes_first_and_then_the_largest_lower_bound(self):
+        one = weakened(EVERYTHING.audits[0], 2)
+        bounds = [risk.bound for risk in risks(one)]
+        assert bounds[0] is None
+        assert bounds[1:] == sorted((risk.bound for risk in found(one) if risk.bound is not None), reverse=True)[:2]
 
     def test_in_doubt_the_doubt_comes_first_and_the_number_is_not_repeated(self):
         one = weakened(audit(quality="unreliable"), 0)
@@ -126,7 +132,7 @@ class TestRisks:
             (said,) = (risk for risk in risks(sparse) if risk.name == "Classes without samples")
             assert said.text == "3 of 10 classes have no sample here (7, 8, 9): nothing is known of them."
         assert "Classes without samples" not in {risk.name for risk in found(one)}
-        assert any("Add samples of every class" in action for action in actions(sparse))
+        assert any("Add samples of every class" in step.text for step in steps(report(sparse), sparse))
 
     def test_a_curve_on_a_few_samples_proves_no_small_radius(self):
         one = dataclasses.replace(audit(), nearest=None)

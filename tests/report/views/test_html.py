@@ -23,7 +23,7 @@ from robustkit.report import (
     render_markdown,
     to_json,
 )
-from robustkit.report.text import sentences, words
+from robustkit.report.text import sections, sentences, words
 
 MARKS = {"text", "rect", "path", "circle"}
 
@@ -56,6 +56,15 @@ class TestHtml:
         assert "@import" not in page
         assert re.findall(r"url\((?!#)", page) == []
         assert "default-src 'none'" in page
+
+    @each_page
+    def test_what_was_asked_found_and_is_to_do_comes_first_and_the_evidence_is_folded_below(self, page):
+        first, evidence = page.split('id="evidence"')
+        assert all(part in first for part in ("Threat model", "What to do next", "Main risks found", "Sign-off"))
+        assert "<details" not in first
+        assert " open" not in "".join(re.findall("<details[^>]*>", evidence))
+        for key in (*sections.OF_AN_AUDIT, "scope", "actions", "repeat", "frameworks", "glossary"):
+            assert re.search(f'<details class="fold[^>]*><summary><h3 id="[^"]*{key}-title">', evidence)
 
     @each_page
     def test_headings_go_down_one_level_at_a_time(self, page):

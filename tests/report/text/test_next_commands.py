@@ -1,0 +1,48 @@
+"""Command lines that follow on the one that made a report."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+import pytest
+
+from robustkit.cli.audit import command as audit
+from robustkit.cli.train import command as train
+from robustkit.report.text import next_commands
+
+TYPED = "robustkit audit cnn --data=digits --norm L2 --eps 0.5 --attack fgsm --first 9 --minimal --out 'my report'"
+
+
+def parsed(command: str, by: click.Command) -> dict:
+    """The options of a command line, as the command itself reads them."""
+    return by.make_context(str(by.name), shlex.split(command)[2:]).params
+
+
+def test_an_audit_is_repeated_by_another_protocol_into_another_folder():
+    again = next_commands.with_protocol(TYPED, "autoattack")
+    assert again == (
+        "robustkit audit cnn --data digits --norm L2 --eps 0.5 --first 9 --minimal --protocol autoattack "
+        "--out robustkit-autoattack"
+    )
+    assert parsed(again, audit)["protocol"] == "autoattack"
+
+
+def test_an_audit_is_repeated_on_more_samples():
+    again = parsed(next_commands.with_samples(TYPED, 2400), audit)
+    assert (again["limit"], again["first"], again["minimal"]) == (2400, None, True)
+
+
+def test_a_model_is_trained_under_the_threat_model_of_its_audit():
+    options = parsed(next_commands.training(TYPED), train)
+    assert {"data": "digits", "norm": "L2", "eps": "0.5", "objective": "pgd-at"}.items() <= options.items()
+
+
+@pytest.mark.parametrize("command", [None, "", "robustkit demo --seed 0", "robustkit merge a b"])
+def test_what_was_no_audit_is_not_repeated(command):
+    assert next_commands.with_protocol(command, "autoattack") is None
+    assert next_commands.training(command) is None
+
+
+def test_no_model_is_trained_on_the_samples_that_measured_it():
+    assert next_commands.training("robustkit audit cnn --data photos/val") is None
