@@ -6,11 +6,11 @@ from robustkit.base.settings import instance
 from robustkit.checks.diagnostic import check_name
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.report import Audit, Ensemble, Report
-from robustkit.report.text import sentences, words
+from robustkit.report.text import recommendations, sentences, words
 from robustkit.report.text.attack_rows import attack_rows
 from robustkit.report.text.risks import risks
 
-_ATTACKS, _CHECKS, _MEMBERS, _SLICES, _GATES = 12, 6, 8, 8, 6  # rows shown, which keeps one audit below 60 lines
+_ATTACKS, _CHECKS, _MEMBERS, _SLICES, _GATES, _STEPS = 12, 6, 8, 8, 6, 3  # shown: one audit stays below 60 lines
 _text = words.markdown
 
 
@@ -21,7 +21,7 @@ def render_markdown(report: Report) -> str:
     if len(report.audits) > 1:
         lines += [f"{sentences.comparable(report)}", ""]
     for audit in report.audits:
-        lines += _audit(audit)
+        lines += _audit(report, audit)
     lines += ["## Reproduction", ""]
     lines += [f"    {' '.join(words.visible(report.command).split())}", ""] if report.command else []
     lines += [
@@ -31,7 +31,7 @@ def render_markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _audit(audit: Audit) -> list[str]:
+def _audit(report: Report, audit: Audit) -> list[str]:
     verdict, doubt = audit.verdict, sentences.doubtful(audit)
     robust = words.percent(audit.worst_case.accuracy.value)
     sentence = _text(sentences.plain_sentence(audit), 10_000)
@@ -51,6 +51,8 @@ def _audit(audit: Audit) -> list[str]:
         sentence.replace(_text(robust), f"~~{_text(robust)}~~", 1) if doubt else sentence,
         "",
         *[f"{place}. **{risk.name}.** {_text(risk.text, 300)}" for place, risk in enumerate(risks(audit), 1)],
+        "",
+        *map(_step, recommendations.steps(report, audit)[:_STEPS]),
         "",
         _text(sentences.method(audit), 10_000),
         "",
@@ -94,6 +96,11 @@ def _audit(audit: Audit) -> list[str]:
     if len(open_checks) > _CHECKS:
         lines.append(f"- {len(open_checks) - _CHECKS} more remarks in the full report")
     return [*lines, ""] if open_checks else lines
+
+
+def _step(step: recommendations.Step) -> str:
+    command = "" if step.command is None else f" `{words.shorten(step.command, 200).replace('`', chr(39))}`"
+    return f"- **Next:** {_text(step.text, 200)}{command}"
 
 
 def _members(group: Ensemble) -> list[str]:
