@@ -74,7 +74,7 @@ def slices(audit: Audit, ident: str) -> Markup:
     doubtful = sentences.doubtful(audit) is not None
     rows = [
         _Row(f"{row.column} = {row.value}",
-             f"{_drop(row.clean, row.robust)}  p {words.p_value(row.p_holm)}",
+             f"{_drop(row.clean, row.robust)} \N{MIDDLE DOT} p {words.p_value(row.p_holm)}",
              ((row.clean, CLEAN), (row.robust, WORST_CASE)), doubtful)
         for row in ranked
     ]  # fmt: skip
