@@ -42,8 +42,10 @@ def _about_the_number(report: Report, audit: Audit) -> Iterator[Step]:
         yield Step("Add samples of every class before relying on the total: some classes have none.")
     for part in audit.verdict.coverage:
         if "attacks" in part:
-            stronger = next_commands.with_protocol(report.command, "autoattack")
-            yield Step(f"Before relying on this number, also run {shorten(part, 80)}.", stronger)
+            # The protocol has a black-box attack; a transfer needs a surrogate, which nobody but the reader has.
+            stronger = next_commands.with_protocol(report.command, "autoattack") if "black-box" in part else None
+            surrogate = " (audit --surrogate MODEL)" if "transfer" in part else ""
+            yield Step(f"Before relying on this number, also run {shorten(part, 80)}{surrogate}.", stronger)
 
 
 def _about_the_model(report: Report, audit: Audit) -> Iterator[Step]:
