@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from robustkit.report.document.ledger_summaries import Margins, RiskCoverage
-from robustkit.report.document.report import Audit
+from robustkit.report.document.report import Audit, CurvePoint
 from robustkit.report.figures.svg import ATTACK, CLEAN, GAP, INK, QUARTERS, WIDTH, WORST_CASE, Anchor, Plot, Sheet
 from robustkit.report.text import words
 
@@ -21,8 +21,9 @@ def accuracy_curve(audit: Audit, ident: str) -> Markup | None:
     curve = audit.curve
     if curve is None or not curve.points:
         return None
-    radii = [point.eps_value for point in curve.points]
-    shares = [audit.clean, *(point.accuracy for point in curve.points)]
+    points = _where_samples_are_left(curve.points, audit.threat.eps_value)
+    radii = [point.eps_value for point in points]
+    shares = [audit.clean, *(point.accuracy for point in points)]
     values = [share.value or 0.0 for share in shares]
     logarithmic = radii[-1] > _WIDE * radii[0] > 0
 
@@ -48,11 +49,20 @@ def accuracy_curve(audit: Audit, ident: str) -> Markup | None:
     plot.line(line[:2], WORST_CASE, 2, "4 4" if logarithmic else None)  # dashed where 0 is not in its place
     plot.dots(line[1:], WORST_CASE)
     plot.square(*line[0], CLEAN, 8)
-    radii_under(plot, [*zip(xs, ["0", *(point.eps for point in curve.points)], strict=True)])
+    radii_under(plot, [*zip(xs, ["0", *(point.eps for point in points)], strict=True)])
     scale = ", logarithmic scale" if logarithmic else ""
+    scale += ", no sample left beyond" if len(points) < len(curve.points) else ""
     sheet.text(_LEFT + _SIDE / 2, 309, f"eps ({curve.norm}){scale}", anchor="middle")
     said = "; ".join(f"{point.eps}: {words.percent(point.accuracy.value)}" for point in curve.points)
     return sheet.svg("Robust accuracy vs eps", f"Clean {words.percent(audit.clean.value)}; {said}.")
+
+
+def _where_samples_are_left(points: Sequence[CurvePoint], eps: float) -> Sequence[CurvePoint]:
+    """Returns the points up to the first one, at `eps` or beyond, at which every sample is broken."""
+    for number, point in enumerate(points, 1):
+        if point.eps_value >= eps and not point.accuracy.k:
+            return points[:number]
+    return points
 
 
 def radii_under(plot: Plot, radii: Sequence[tuple[float, str]]) -> None:
