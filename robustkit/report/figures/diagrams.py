@@ -33,8 +33,9 @@ def convergence(attacks: Sequence[AttackResult], ident: str) -> Markup | None:
     for number, attack in enumerate(shown):
         path, top = attack.loss_path, number * each
         sheet.text(0, top + 11, words.shorten(attack_name(attack.name), 32), size=12, colour=INK)
-        moved = f"{len(path):,} steps, {words.percent(last_tenth(path))} in the last tenth"
-        sheet.text(WIDTH, top + 11, moved, anchor="end")
+        moved = last_tenth(path)
+        told = "nothing moved" if moved is None else f"{words.percent(moved)} in the last tenth"
+        sheet.text(WIDTH, top + 11, f"{len(path):,} steps, {told}", anchor="end")
         low, high, last = min(path), max(path), len(path) - 1
         air = 0.08 * (high - low or 1)
         panel = sheet.plot(3, top + 20, WIDTH - 10, 38, x=(0, last), y=(low - air, high + air))

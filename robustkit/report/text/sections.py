@@ -27,9 +27,9 @@ PARTS_OF_RESULTS = {
     "curve": "Robustness curve (accuracy vs eps)",
     "classes": "Accuracy by class",
     "slices": "Accuracy by data slice",
-    "confusion": "Confusion matrix under attack",
     "margins": "Margin distribution",
     "convergence": "Attack convergence",
+    "confusion": "Confusion matrix under attack",
     "confidence": "Calibration",
     "ensemble": "Ensemble members",
 }
