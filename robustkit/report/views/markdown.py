@@ -47,12 +47,11 @@ def _audit(report: Report, audit: Audit) -> list[str]:
         + _text(sentences.basis(audit), 200),
         f"- **Attacks:** {_text(sentences.attacks_with_strength(audit), 600)}",
         f"- **Not tested:** {'; '.join(map(_text, verdict.coverage)) or 'no gaps stated'}",
+        f"- **Next:** {' '.join(map(_step, recommendations.steps(report, audit)[:_STEPS]))}",
         "",
         sentence.replace(_text(robust), f"~~{_text(robust)}~~", 1) if doubt else sentence,
         "",
         *[f"{place}. **{risk.name}.** {_text(risk.text, 300)}" for place, risk in enumerate(risks(audit), 1)],
-        "",
-        *map(_step, recommendations.steps(report, audit)[:_STEPS]),
         "",
         _text(sentences.method(audit), 10_000),
         "",
@@ -100,7 +99,7 @@ def _audit(report: Report, audit: Audit) -> list[str]:
 
 def _step(step: recommendations.Step) -> str:
     command = "" if step.command is None else f" `{words.shorten(step.command, 200).replace('`', chr(39))}`"
-    return f"- **Next:** {_text(step.text, 200)}{command}"
+    return f"{_text(step.text, 200)}{command}"
 
 
 def _members(group: Ensemble) -> list[str]:

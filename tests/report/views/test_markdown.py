@@ -30,7 +30,7 @@ class TestMarkdown:
 
     def test_it_says_what_to_do_next_with_the_commands_of_the_page(self):
         text = render_markdown(EXAMPLES["every part"])
-        assert "- **Next:** Evaluate about 2,400 samples to decide clean" in text
+        assert "Evaluate about 2,400 samples to decide clean" in text
         assert "`robustkit audit digits.toml --seed 7 --limit 2400 --out robustkit-2400-samples`" in text
 
     def test_names_cannot_break_the_table_become_markup_or_call_somebody(self):
