@@ -7,6 +7,7 @@ raises the major number of `SCHEMA`, adding a field or rewording a text the mino
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Literal
 
 from robustkit.base.per_coordinate import PerCoordinate
@@ -320,3 +321,8 @@ class Report:
     artefacts: tuple[Artefact, ...]
     result_sha256: str
     about: About | None = None
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows; that view is loaded when it is asked for, for the document knows no view."""
+        card: str = import_module("robustkit.report.views.notebook").report_card(self)
+        return card

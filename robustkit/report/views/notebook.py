@@ -33,6 +33,3 @@ def _audit(audit: Audit) -> str:
         [("clean accuracy", audit.clean, False), ("robust accuracy", audit.worst_case.accuracy, True)],
         doubt,
     )
-
-
-Report._repr_html_ = report_card  # type: ignore[attr-defined] # the document does not know its views
