@@ -65,7 +65,8 @@ class Commands(click.Group):
 def cli() -> None:
     """Attack, defend and audit any PyTorch classifier.
 
-    Begin with `robustkit demo`, then `robustkit audit --help`.
+    Begin with `robustkit demo`, then `robustkit audit --help`. With --json every command answers in JSON, with
+    --config FILE it takes its options from a TOML file.
     """
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 
@@ -28,13 +29,31 @@ def command(name: str | None) -> None:
     """
     from robustkit.attacks import ATTACKS, KNOWN
 
+    plugins, faults = ({}, ()) if name else KNOWN.plugins()
+    chosen = {name: KNOWN.find(name)} if name else dict(sorted({**ATTACKS, **plugins}.items()))
+    answer(attacks=[_described(each, kind) for each, kind in chosen.items()])
     if name:
-        _explain(name, KNOWN.find(name))
-        return
-    plugins, faults = KNOWN.plugins()
-    _list(sorted({**ATTACKS, **plugins}.items()))
+        _explain(name, chosen[name])
+    else:
+        _list([*chosen.items()])
     for fault in faults:
         say(f"robustkit: {fault}", err=True)
+
+
+def _described(name: str, kind: type[Attack]) -> dict[str, Any]:
+    """Returns an attack as JSON has it."""
+    description, settings = _paragraphs(kind), _settings(kind)
+    return {
+        "name": name,
+        "kind": kind.kind,
+        "norms": kind.norms,
+        "source": kind.source,
+        "description": "\n\n".join(description),
+        "settings": [
+            {"name": setting, "default": default, "description": _meaning(kind, setting)}
+            for setting, default in settings.items()
+        ],
+    }
 
 
 def _list(every: list[tuple[str, type[Attack]]]) -> None:
@@ -48,7 +67,7 @@ def _list(every: list[tuple[str, type[Attack]]]) -> None:
         table = terminal.plain_table("", "", left=[""])
         table.show_header, table.columns[0].width = False, width
         table.add_row(Text(name, style="bold"), Text((kind.__doc__ or "").splitlines()[0]))
-        settings = [f"{name}={default}" for name, default in _settings(kind).items()]
+        settings = [f"{name}={_shown(default)}" for name, default in _settings(kind).items()]
         table.add_row("", Text(f"{kind.kind}; {', '.join(kind.norms)}; {', '.join(settings)}", style="dim"))
         table.add_row("", Text(kind.source, style="dim"))
         console.print(table)
@@ -62,37 +81,45 @@ def _explain(name: str, kind: type[Attack]) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from robustkit.attacks import Attack
     from robustkit.cli.shared import terminal
-    from robustkit.cli.shared.docstrings import of_setting
 
     console = terminal.out()
-    text = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")[0]
-    summary, *others = (" ".join(part.split()) for part in re.split(r"\n\n|\n(?=- )", text))
+    summary, *others = _paragraphs(kind)
     console.print(Text(f"{name}: {summary}\n", style="bold"))
     for paragraph in others:
         console.print(Text(f"{paragraph}\n"))
     console.print(Text(f"{kind.kind}; {', '.join(kind.norms)}; {kind.source}\n", style="dim"))
     for setting, default in _settings(kind).items():
-        console.print(Text(f"  {setting}={default}"))
-        console.print(
-            Padding(
-                Text(of_setting(kind.__doc__, setting) or of_setting(Attack.__doc__, setting), style="dim"),
-                (0, 0, 0, 6),
-            )
-        )
+        console.print(Text(f"  {setting}={_shown(default)}"))
+        console.print(Padding(Text(_meaning(kind, setting), style="dim"), (0, 0, 0, 6)))
     example = next(iter(_settings(kind).items()), None)
-    console.print(f"\n  --attack {name}" + (f":{example[0]}={example[1]}" if example else ""), markup=False)
+    console.print(f"\n  --attack {name}" + (f":{example[0]}={_shown(example[1])}" if example else ""), markup=False)
 
 
-def _settings(kind: type[Attack]) -> dict[str, str]:
-    """Returns the settings of an attack with their defaults, its own before those of all attacks."""
+def _paragraphs(kind: type[Attack]) -> list[str]:
+    text = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")[0]
+    return [" ".join(part.split()) for part in re.split(r"\n\n|\n(?=- )", text)]
+
+
+def _meaning(kind: type[Attack], setting: str) -> str:
+    from robustkit.attacks import Attack
+    from robustkit.cli.shared.docstrings import of_setting
+
+    return of_setting(kind.__doc__, setting) or of_setting(Attack.__doc__, setting)
+
+
+def _shown(default: Any) -> str:
+    return "auto" if default is None else str(default)
+
+
+def _settings(kind: type[Attack]) -> dict[str, Any]:
+    """Returns the settings of an attack with their defaults, None for auto, its own before those of all attacks."""
     from robustkit.attacks import Noise  # has no settings of its own
 
     shared = [field.name for field in dataclasses.fields(Noise)]
     fields = sorted(dataclasses.fields(kind), key=lambda field: field.name in shared)
     return {
-        field.name: "auto" if field.default is None else str(field.default)
+        field.name: field.default
         for field in fields
         if field.name not in COMMON and field.default not in (dataclasses.MISSING, ())
     }

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
-from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.echo import say_file
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
@@ -55,17 +56,21 @@ def command(model: ModelOptions, method: str, fit_share: float, samples: Choice,
     headings = ("", "accuracy, 95 % interval", "ECE", "NLL", "Brier", "mean confidence")
     table = terminal.plain_table(*headings, left=["", "accuracy, 95 % interval"])
     after = Classifier(calibrated, bounds=classifier.bounds, output="logits")
+    judged = {}
     for name, one in (("before", classifier), (method, after)):
         logits, y = held_out(one, judge.x, judge.y, loaded.batch_size)
-        found = measure(*columns(one.probabilities(logits).cpu().numpy(), y.cpu().numpy(), one.one_vs_rest), seed=seed)
+        judged[name] = found = measure(
+            *columns(one.probabilities(logits).cpu().numpy(), y.cpu().numpy(), one.one_vs_rest), seed=seed
+        )
         figures = (f"{value:.3f}" for value in (found.ece.value, found.nll.value, found.brier.value))
         table.add_row(name, terminal.accuracy(found.accuracy), *figures, f"{found.mean_confidence:.3f}")
     settings = calibrated.settings()
     write_composition(out, Composition(kind=method, settings=settings, parts=(loaded.part(fit.x),)))
+    answer(method=method, settings=settings, fitted_on=len(fit), before=judged["before"], after=judged[method])
     console = terminal.out()
     terminal.print_titled(console, f"{loaded.spec} on {len(judge)} samples, calibrated on {len(fit)} others", table)
     if method == "temperature":
         console.print(f"  temperature {settings['temperature']:#.4g}")
     if calibrated.note:
         console.print(f"  {calibrated.note}", soft_wrap=True)
-    say(f"  model {out}")
+    say_file(out, "model")

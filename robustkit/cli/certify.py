@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
-from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.echo import say_file
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.option_types import NUMBERS
 from robustkit.cli.shared.options import model_options, sample_options
@@ -111,8 +112,8 @@ def command(**options: Any) -> None:
             add(csv_line((row.id, row.label, row.prediction, row.radius, row.votes, right, f"{row.seconds:.3f}")))
             bar.count("certify", len(rows), count_samples(loaded.dataset), f"radius {row.radius:.3f}")
     print_radii(plan, loaded.spec, rows)
-    say(f"  table {plan.out}")
-    say(f"  model {write_model(plan, loaded)}")
+    say_file(plan.out, "table")
+    say_file(write_model(plan, loaded), "model")
 
 
 def write_model(plan: Plan, loaded: ModelAndData) -> Path:
@@ -156,16 +157,19 @@ def print_radii(plan: Plan, name: str, rows: list[Row]) -> None:
     radii = torch.tensor([row.radius for row in rows], dtype=torch.float64)
     certificates = Certificates(predictions, radii, torch.tensor([row.votes for row in rows]))
     shares = certified_accuracy(certificates, torch.tensor([row.label for row in rows]), plan.radii)
+    most = largest_radius(plan.n, plan.sigma, plan.alpha)
+    abstained = int((predictions == ABSTAIN).sum())
+    reached = [(radius, share if radius <= most else None) for radius, share in zip(plan.radii, shares, strict=True)]
+    answer(sigma=plan.sigma, n=plan.n, alpha=plan.alpha, samples=len(rows), abstained=abstained, largest_radius=most)
+    answer(certified=[{"radius": radius, "accuracy": share} for radius, share in reached])
+    console = terminal.out()
     table = terminal.plain_table("L2 radius", "certified accuracy, 95 % interval", "samples")
     table.columns[1].justify = "left"
-    most = largest_radius(plan.n, plan.sigma, plan.alpha)
-    for radius, share in zip(plan.radii, shares, strict=True):
-        if radius <= most:
+    for radius, share in reached:
+        if share:
             table.add_row(f"{radius:g}", terminal.accuracy(share), terminal.counts(share))
         else:
             table.add_row(f"{radius:g}", f"not reachable with n = {plan.n}")
-    console = terminal.out()
     terminal.print_titled(console, f"{name} on {len(rows)} samples, sigma {plan.sigma:g}, n {plan.n}", table)
-    abstained = int((predictions == ABSTAIN).sum())
     console.print(f"  abstained from {abstained}; each certificate may be wrong with probability {plan.alpha:g}")
     console.print(f"  n = {plan.n} noisy copies can prove no more than {most:.3g}, where all of them agree")

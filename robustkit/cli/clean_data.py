@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ import click
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import parsing
 from robustkit.base.per_coordinate import one_range
+from robustkit.cli.shared.answer import answer, answer_file
 from robustkit.cli.shared.command import Command
-from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.echo import say, say_file
 from robustkit.cli.shared.options import sample_options
 from robustkit.cli.shared.preprocessing import BOUNDS, read_bounds
 from robustkit.cli.shared.report_files import check_folder
@@ -186,16 +188,18 @@ def write_findings(folder: Path, found: Cleaning) -> None:
     """Writes cleaning.json and cleaning.csv, and says where."""
     from robustkit.base.write_file import write_atomically
 
-    write_atomically(folder / "cleaning.json", found.to_json())
-    write_atomically(folder / "cleaning.csv", found.to_csv())
-    say(f"  report {folder / 'cleaning.json'}\n  table {folder / 'cleaning.csv'}")
+    text = found.to_json()
+    answer(json.loads(text))
+    say_file(write_atomically(folder / "cleaning.json", text), "report")
+    say_file(write_atomically(folder / "cleaning.csv", found.to_csv()), "table")
 
 
 def write_kept(out: Path, train: Batch, keep: Any) -> None:
     """Writes the samples that are kept, and says how many."""
     from robustkit.base.write_file import write_atomically
 
-    write_atomically(out, packed(train, keep))
+    answer(kept=int(keep.sum()))
+    answer_file(write_atomically(out, packed(train, keep)))
     say(f"  kept {int(keep.sum())} of {len(keep)} samples in {out}")
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
-from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.echo import say_file
 
 
 @click.command("compare", cls=Command, short_help="What changed between two audits of the same samples.")
@@ -58,6 +59,7 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
         }
     for name, text in pages.items():
         write_atomically(out / name, text)
+    answer(found)
     console = terminal.out()
     title = f"{found.before.name} -> {found.after.name}, the same {found.n:,} samples of {found.data}"
     columns = ("", "before", "after", "points", "95 % interval", "lost", "won", "p")
@@ -70,5 +72,5 @@ def command(first: Path, second: Path, before: str | None, after: str | None, se
     terminal.print_titled(console, title, table)
     for line in (headline(found), *found.caveats):
         console.print(Text(f"  {line}"))
-    say(f"  page {out / 'compare.html'}")
+    say_file(out / "compare.html", "page")
     return ExitCode.UNRELIABLE if found.before.doubt or found.after.doubt else ExitCode.OK

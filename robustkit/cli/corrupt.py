@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
-from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.echo import say_file
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
@@ -80,8 +81,9 @@ def command(**options: Any) -> None:
     shift = run(plan, loaded)
     pages = {"shift.json": shift.to_json(baseline), "shift.csv": shift.to_csv()}
     print_shift(shift, loaded.spec, baseline)
+    answer(shift.to_dict(baseline))
     for name, text in pages.items():
-        say(f"  {write_atomically(plan.out / name, text)}")
+        say_file(write_atomically(plan.out / name, text), "file")
 
 
 def run(plan: Plan, loaded: ModelAndData) -> Shift:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
@@ -46,14 +47,14 @@ def command(
 
     loaded = model.load().only(samples, seed).in_eval_mode()
     accuracy = expect_clean_accuracy(loaded.classifier, loaded.dataset, loaded.batch_size, expected_clean_accuracy)
-    tuned = model.load_tuning(tuning)
+    tuned, versions = model.load_tuning(tuning), environment()
     found = [
         *accuracy,
         *checkup(loaded.classifier, loaded.dataset, tuned, loaded.batch_size, expected_clean_accuracy),
     ]
+    answer(model=loaded.spec, data=loaded.dataset.name, diagnostics=found, environment=versions)
     console = terminal.out()
     console.print(diagnostics_table(found))
-    versions = environment()
     console.print(
         f"\nrobustkit {versions['robustkit']}, python {versions['python']}, torch {versions['torch']}, "
         f"device {loaded.classifier.device}, {loaded.classifier.model_dtype}",

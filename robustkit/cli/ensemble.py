@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.answer import answer
+from robustkit.cli.shared.command import Command
+from robustkit.cli.shared.echo import say, say_file
 from robustkit.cli.shared.members import Members
 from robustkit.cli.shared.model_and_data import SeveralModels
 from robustkit.cli.shared.options import attack_options, sample_options, several_models_options
@@ -158,7 +160,8 @@ def command(**options: Any) -> None:
     print_ensemble(title, members, settings.get("weights"), found)
     named = (strength(label, attack.settings()) for label, attack in zip(labels(attacks), attacks, strict=True))
     say(f"  attacks: {', '.join(named)}; not a standard protocol, so audit the file that is written")
-    say(f"  model {plan.out}")
+    answer(found)
+    say_file(plan.out, "model")
 
 
 def trained(plan: Plan, bar: Bar) -> SeveralModels:

@@ -10,6 +10,7 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.cli.shared.answer import answer, answer_file
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import REQUIRE
@@ -62,6 +63,7 @@ def command(
     elif not any(audit.gates for audit in audits):
         raise ConfigurationError('gate: expected --require, got none; for example --require "robust_accuracy>=0.45"')
     write_outputs(dataclasses.replace(report, audits=audits), path, earlier, **outputs)
+    answer(audits=[{"name": one.subject.name, "verdict": one.verdict, "gates": one.gates} for one in audits])
     if outputs["markdown"] != "-":
         for audit in audits:
             print_gates(terminal.out(), audit)
@@ -79,13 +81,13 @@ def write_outputs(
     from robustkit.report.exports.sarif import render_sarif
 
     if junit:
-        write_atomically(junit, render_junit(report))
+        answer_file(write_atomically(junit, render_junit(report)))
     if sarif:
-        write_atomically(sarif, render_sarif(report, path))
+        answer_file(write_atomically(sarif, render_sarif(report, path)))
     if markdown == "-":
         say(render_gates(report, earlier), nl=False)
     elif markdown:
-        write_atomically(markdown, render_gates(report, earlier))
+        answer_file(write_atomically(markdown, render_gates(report, earlier)))
 
 
 def report_path(source: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.option_types import FRACTION, TIME
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 HALF_WIDTH = 0.02
 EXPECTED = (0.5, 0.3, 0.1)
 DISCORDANCES = (0.05, 0.1, 0.2)
+Row = dict[str, Any]  # of a table, by the names in the JSON
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,19 @@ def command(**options: Any) -> None:
     question = Question(**options)
     check(question)
     measured = probe_cost(question)
-    console, sizes = terminal.out(), list[int]()
+    console, found = terminal.out(), dict[str, list[Row]]()
     if question.wants_interval:
-        sizes += print_interval(console, question)
-    for requirement in question.requirements:
-        sizes += print_requirement(console, question, requirement)
+        found["interval"] = print_interval(console, question)
+    if question.requirements:
+        each = [print_requirement(console, question, requirement) for requirement in question.requirements]
+        found["requirements"] = [row for rows in each for row in rows]
     if question.difference is not None:
-        sizes += print_difference(console, question, question.difference)
+        found["difference"] = print_difference(console, question, question.difference)
     if measured:
-        print_cost(console, measured, sorted({*sizes}), f"{question.protocol}, {question.norm} {question.eps}")
+        sizes = sorted({row["samples"] for rows in found.values() for row in rows if row["samples"]})
+        what = f"{question.protocol}, {question.norm} {question.eps}"
+        found["cost"] = print_cost(console, measured, sizes, what)
+    answer(found)
 
 
 def check(question: Question) -> None:
@@ -125,67 +131,73 @@ def probe_cost(question: Question) -> Probe | None:
     return probe(loaded.classifier, loaded.dataset, protocol, seconds=question.probe, batch_size=loaded.batch_size)
 
 
-def print_interval(console: Console, question: Question) -> list[int]:
-    """Prints how many samples give an interval of the wanted width, and returns their numbers."""
+def print_interval(console: Console, question: Question) -> list[Row]:
+    """Prints how many samples give an interval of the wanted width, and returns the rows."""
     from robustkit.cli.shared.terminal import plain_table, print_titled
     from robustkit.maths.sample_size import samples_for_half_width
 
     half = HALF_WIDTH if question.half_width is None else question.half_width
     classes = question.per_class
     table = plain_table("expected", "Wilson", "Clopper-Pearson", *([f"{classes} classes"] if classes else []))
-    sizes = []
+    rows = []
     for share in question.expected:
         wilson = samples_for_half_width(half, share)
         exact = samples_for_half_width(half, share, "clopper-pearson")
-        sizes.append(wilson * (classes or 1))
-        table.add_row(_percent(share), f"{wilson:,}", f"{exact:,}", *([f"{sizes[-1]:,}"] if classes else []))
+        rows.append(row := {"expected": share, "wilson": wilson, "clopper_pearson": exact})
+        row["samples"] = wilson * (classes or 1)
+        table.add_row(_percent(share), f"{wilson:,}", f"{exact:,}", *([f"{row['samples']:,}"] if classes else []))
     print_titled(console, f"Samples for an interval of {_percent(half)} to either side, 95 %", table)
-    return sizes
+    return rows
 
 
-def print_requirement(console: Console, question: Question, requirement: Requirement) -> list[int]:
-    """Prints how many samples decide a requirement, and returns their numbers."""
+def print_requirement(console: Console, question: Question, requirement: Requirement) -> list[Row]:
+    """Prints how many samples decide a requirement, and returns the rows."""
     from robustkit.cli.shared.terminal import plain_table, print_titled
     from robustkit.maths.sample_size import samples_to_decide
 
     table = plain_table("expected", "samples", "answer")
-    sizes = []
+    rows = []
     for share in question.expected:
         needed = samples_to_decide(share, requirement.limit, requirement.at_least)
-        answer = "met" if (share > requirement.limit) == requirement.at_least else "not met"
-        sizes += [needed] if needed else []
-        table.add_row(_percent(share), f"{needed:,}" if needed else "no number", answer if needed else "undecided")
+        met = "met" if (share > requirement.limit) == requirement.at_least else "not met"
+        decision = met if needed else "undecided"
+        rows.append({"rule": requirement.rule, "expected": share, "samples": needed, "decision": decision})
+        table.add_row(_percent(share), f"{needed:,}" if needed else "no number", decision)
     print_titled(console, f"Samples that decide {requirement.rule}, if the accuracy is as expected", table)
-    return sizes
+    return rows
 
 
-def print_difference(console: Console, question: Question, difference: float) -> list[int]:
-    """Prints how many samples tell two models apart, and returns their numbers."""
+def print_difference(console: Console, question: Question, difference: float) -> list[Row]:
+    """Prints how many samples tell two models apart, and returns the rows."""
     from robustkit.cli.shared.terminal import plain_table, print_titled
     from robustkit.maths.sample_size import samples_for_mcnemar
 
     table = plain_table("only one is correct on", "samples")
-    sizes = []
+    rows = []
     for share in question.discordance or [share for share in DISCORDANCES if share >= difference]:
-        sizes.append(samples_for_mcnemar(difference, share, question.power))
-        table.add_row(_percent(share), f"{sizes[-1]:,}")
+        samples = samples_for_mcnemar(difference, share, question.power)
+        rows.append({"discordance": share, "samples": samples})
+        table.add_row(_percent(share), f"{samples:,}")
     title = f"Samples to see a difference of {_percent(difference)} with power {_percent(question.power)}"
     print_titled(console, title, table)
-    return sizes
+    return rows
 
 
-def print_cost(console: Console, measured: Probe, sizes: list[int], what: str) -> None:
-    """Prints what so many samples cost, judging by those that were measured."""
+def print_cost(console: Console, measured: Probe, sizes: list[int], what: str) -> list[Row]:
+    """Prints what so many samples cost, judging by those that were measured, and returns the rows."""
     from robustkit.cli.shared.terminal import plain_table, print_titled
     from robustkit.report.text import words
 
     table = plain_table("samples", "forward passes", "backward passes", "time")
+    rows = []
     for n in sizes:
         forwards, backwards, time = measured.forecast(n)
+        rows.append({"samples": n, "forward_passes": forwards, "backward_passes": backwards, "seconds": time})
         table.add_row(f"{n:,}", f"{forwards:,}", f"{backwards:,}", words.duration(time))
     title = f"Cost of {what} on this machine, from {measured.n} samples in {measured.seconds:.1f} s"
     print_titled(console, title, table)
     console.print(f"  robust so far {measured.robust}; larger batches take less time a sample", style="dim")
+    return rows
 
 
 def _percent(share: float) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from robustkit.base.errors import ConfigurationError
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
-from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.echo import say, say_file
 from robustkit.cli.shared.report_files import as_stated
 
 if TYPE_CHECKING:
@@ -64,13 +65,14 @@ def command(
 
     path = report_path(source)
     report = load(path)
+    answer(report=report)
     if sections:
         from robustkit.report.custom_sections import SECTIONS
 
         with as_stated(path):
             page = render_html(report, [SECTIONS.find(name) for name in sections])
         name = "report-extended.html"
-        say(write_atomically(html or (Path(out) if out else _place(path, name)) / name, page))
+        say_file(write_atomically(html or (Path(out) if out else _place(path, name)) / name, page))
         return
     if formats:
         files = {name: text for kind in formats for name, text in _rendered(kind, report, path).items()}
@@ -82,17 +84,17 @@ def command(
             say(next(iter(files.values())), nl=False)
             return
         for name, text in files.items():
-            say(write_atomically((Path(out) if out else _place(path, name)) / name, text))
+            say_file(write_atomically((Path(out) if out else _place(path, name)) / name, text))
         return
     if html or not markdown:
         (page,) = _rendered("html", report, path).values()
-        say(write_atomically(html or path.with_suffix(".html"), page), err=markdown == "-")
+        say_file(write_atomically(html or path.with_suffix(".html"), page), err=markdown == "-")
     if markdown:
         (page,) = _rendered("markdown", report, path).values()
         if markdown == "-":
             say(page, nl=False)
         else:
-            say(write_atomically(markdown, page))
+            say_file(write_atomically(markdown, page))
 
 
 def _place(path: Path, name: str) -> Path:

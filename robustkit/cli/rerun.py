@@ -9,6 +9,7 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.command_line import without
 from robustkit.cli.shared.echo import say
@@ -44,13 +45,15 @@ def command(source: Path, out: Path, yes: bool) -> int:
         wrong = "a report with its ledger beside it" if not ledgers else "another folder than that of REPORT for --out"
         raise ConfigurationError(f"rerun: expected {wrong}, got '{folder}'; give one")
     words = [*without(words, ["--out"]), "--out", str(out)]
-    say(f"  {shlex.join(['robustkit', *words])}")
+    said = shlex.join(["robustkit", *words])
+    say(f"  {said}", err=not yes)
     if not yes:
         click.confirm("  run this? It may run code that the model and the data name", abort=True, err=True)
     code = run(words)
     if code in (ExitCode.USAGE, ExitCode.INTERNAL, ExitCode.INTERRUPTED):
         return code
     other = [name for name in ledgers if _content(folder / name) != _content(out / name)]
+    answer(command=said, same=not other, different=other)
     if other:
         say(f"  not the same: {', '.join(other)}; `robustkit compare {shlex.join([str(folder), str(out)])}` says where")
         return ExitCode.NOT_MET

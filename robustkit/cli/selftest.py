@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.model_and_data import ModelOptions
@@ -78,12 +79,35 @@ def command(
     title = "Linear models, whose minimal adversarial perturbation is known"
     terminal.print_titled(console, title, findings_table(found))
     failed = [f"{name} {item.attack.norm}" for name, item in found if item.verdict != "pass"]
+    answer(
+        linear_models=[
+            {
+                "name": name,
+                "norm": item.attack.norm,
+                "required": item.required,
+                "reach": item.reach,
+                "outside": item.outside,
+                "inside": item.inside,
+                "verdict": item.verdict,
+            }
+            for name, item in found
+        ]
+    )
     if loaded and planted:
         title = f"{loaded.spec} on {loaded.dataset.name}, {norm} {eps}: one planted adversarial example per sample"
+        answer(
+            planted={
+                "by_attack": planted.by_attack,
+                "together": planted.success,
+                "random_search": planted.random,
+                "check": planted.diagnostic,
+            }
+        )
         console.print()
         terminal.print_titled(console, title, planted_table(planted))
         if planted.verdict != "pass":
             failed.append(f"planted adversarial examples in {loaded.spec} ({planted.diagnostic.message})")
+    answer(failed=failed)
     if not failed:
         return ExitCode.OK
     say(f"robustkit: selftest: not passed: {', '.join(failed)}", err=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from robustkit.base.exit_codes import ExitCode, listed
-from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.answer import answer
+from robustkit.cli.shared.echo import say, say_file
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.options import sample_options, training_options
 from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, recipe_of
@@ -92,7 +93,8 @@ def command(**options: Any) -> ExitCode:
     if ranks().first:
         name = f"{plan.objective} training of {loaded.spec}, {plan.norm} {plan.eps}"
         terminal.out().print(training_text(training, name))
-        say(f"  weights {plan.out / 'weights.safetensors'}")
+        answer(training)
+        say_file(plan.out / "weights.safetensors", "weights")
         for finding in fatal:
             say(f"robustkit: {finding}", err=True)
     return ExitCode.UNRELIABLE if fatal else ExitCode.OK

@@ -10,6 +10,7 @@ import click
 
 from robustkit.base.exit_codes import ExitCode
 from robustkit.base.printable import printable
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.earlier_run import Recorded
 from robustkit.cli.shared.echo import say
@@ -73,9 +74,10 @@ def command(
         loaded = load_recorded(model, manifest, folder)
         batch_size = model.values["batch_size"]
         result = check(folder, loaded, batch_size=batch_size, attack_again=attack_again, seed=seed, **expected)
+    reasons = [missing for missing in loaded if isinstance(missing, str)]
+    answer(result, holds=result.holds, not_loaded=reasons)
     console = terminal.out()
     terminal.print_titled(console, bundle.resolve().name, verification_table(result))
-    reasons = [missing for missing in loaded if isinstance(missing, str)]
     for note in verification_notes(result, reasons):
         console.print(note, soft_wrap=True)
     if not result.holds:

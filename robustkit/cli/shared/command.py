@@ -1,4 +1,4 @@
-"""What every command has: options in groups, the most used first, and a file that may hold them."""
+"""What every command has: options in groups, the most used first, and a file that may hold them, an answer as JSON."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import click
 
 from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.base.toml_file import read_toml
+from robustkit.cli.shared.answer import answering
 from robustkit.cli.shared.command_line import without
 from robustkit.cli.shared.option_types import Typed
 
-FEW = 12  # options that need no groups
+FEW = 13  # options that need no groups
 FIRST = ("--data", "--weights", "--norm", "--eps", "--protocol", "--objective", "--epochs", "--out")
 REST = "Other options"
 TEXT = (click.types.StringParamType, Typed)  # what may stand as a list, its items parted by commas
@@ -24,8 +25,10 @@ GROUPS = {
     "Attacks": "attack strict surrogate surrogate-weights surrogate-weights-key surrogate-mean surrogate-std curve "
     "minimal probes",
     "Report": "require expected-clean-accuracy about archive sign no-evidence",
-    "Run": "device batch-size seed until time-limit shard resume config quiet help",
+    "Run": "device batch-size seed until time-limit shard resume config json quiet help",
 }
+JSON = "Print the answer as one JSON document instead."
+_AS_JSON = "robustkit.json"
 
 
 class Command(click.Command):
@@ -35,6 +38,7 @@ class Command(click.Command):
         super().__init__(*args, **settings)
         help = 'TOML file of options by their names, such as eps = "4/255"; what is typed goes before it.'
         self.params.append(click.Option(["--config"], metavar="FILE", expose_value=False, help=help))
+        self.params.append(click.Option(["--json"], is_flag=True, expose_value=False, callback=_remember, help=JSON))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Takes the words of the command line, and those that a file stands for.
@@ -47,6 +51,16 @@ class Command(click.Command):
             args = [*self._words(ctx, Path(file), typed), *without(args, ["--config"])]
             ctx.find_root().obj = [self.name, *args]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; with --json what it answers is printed as a whole."""
+        if not ctx.meta.get(_AS_JSON):
+            return super().invoke(ctx)
+        for name in ("markdown", "out"):
+            if ctx.params.get(name) == "-":
+                raise ConfigurationError(f"--json: expected standard output for itself, got --{name} -; name a file")
+        with answering():
+            return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the options by group, or as they come where they are few."""
@@ -71,6 +85,10 @@ class Command(click.Command):
                 )
             words = [*_spelled(known[name], name, value, file)]
             yield from () if known[name].name in typed else words
+
+
+def _remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[_AS_JSON] = value
 
 
 def _given(values: dict[str, Any], param: click.Parameter) -> bool:

@@ -8,9 +8,12 @@ import click
 
 
 def typed() -> list[str]:
-    """Returns the words after the name of the program, as if nothing had been interrupted."""
+    """Returns the words after the name of the program that say what is done.
+
+    Neither whether it had been interrupted nor how the answer is printed is among them.
+    """
     words: list[str] = click.get_current_context().find_root().obj
-    return [word for word in words if word != "--resume"]
+    return [word for word in words if word not in ("--resume", "--json")]
 
 
 def without(words: Sequence[str], options: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from robustkit.cli.shared.answer import as_json
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.terminal import Safe, percent
 
@@ -93,7 +94,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno == logging.INFO:
-            say(record.getMessage())
+            say(record.getMessage(), err=as_json())
 
 
 def accuracies(epoch: Epoch) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import parsing
 from robustkit.base.write_file import clear_drafts
+from robustkit.cli.shared.answer import answer
 
 if TYPE_CHECKING:
     from robustkit.bundle.keys import PrivateKey
@@ -77,9 +78,14 @@ def write_report(
     about: About | None = None,
     sign: PrivateKey | None = None,
 ) -> None:
-    """Writes report and evidence into `folder`; arguments as for `build_report` and `save_bundle`."""
+    """Writes report and evidence into `folder`, and answers with the report.
+
+    Arguments as for `build_report` and `save_bundle`.
+    """
     from robustkit.bundle import save_bundle
+    from robustkit.report import load
     from robustkit.report.build import build_report
 
     report = build_report(audits, title=title, command=command, seed=seed, about=about)
     save_bundle(report, evaluations, folder, loads=loads, files=files, archive=archive, sign=sign)
+    answer(folder=folder, report=load(folder / "report.json"))  # which lists the files of the evidence, too

@@ -14,6 +14,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
 from robustkit.base.foreign_file import content, parsing
 from robustkit.base.write_file import write_atomically
+from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command_line import typed, without
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.old_spellings import current
@@ -43,6 +44,7 @@ def write_shard(folder: Path, evaluation: Evaluation, shard: str) -> ExitCode:
     note = {"shard": shard, "arguments": without(typed(), _OWN)}
     write_atomically(folder / NAME, json.dumps({**note, "sha256": _sha256(note)}, indent=2) + "\n")
     done, total = len(evaluation.ledger), evaluation.total
+    answer(folder=folder, shard=shard, samples=done, total=total)
     say(f"  shard {shard} {folder}, {done} of {total} samples; put all of them together with robustkit merge")
     return ExitCode.OK
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robustkit.base.printable import printable
+from robustkit.cli.shared.answer import as_json
 
 if TYPE_CHECKING:
     from robustkit.maths.intervals import Proportion
@@ -28,8 +29,8 @@ class Safe(Console):
 
 
 def out() -> Console:
-    """Returns standard output; results are printed there and nothing else."""
-    return Safe(highlight=False, soft_wrap=False, markup=False)
+    """Returns standard output; results are printed there and nothing else; none where JSON is asked for."""
+    return Safe(quiet=as_json(), highlight=False, soft_wrap=False, markup=False)
 
 
 def plain_table(*columns: str, left: Sequence[str] = (), narrow: bool = False) -> Table:
