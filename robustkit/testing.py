@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from robustkit.attacks.protocols import Protocol, as_protocol, get_protocol
 from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.settings import every, sizes
+from robustkit.base.settings import path as known_path
 from robustkit.checks.joining import join_classes
 from robustkit.data.as_dataset import as_dataset
 from robustkit.data.labels import names_of_classes
@@ -20,6 +22,7 @@ from robustkit.evaluator import evaluate
 from robustkit.maths.norms import Norm
 from robustkit.model.classifier import Classifier, as_classifier
 from robustkit.report.build import build_audit
+from robustkit.report.compare.baseline import check_comparable, fallen, read_baseline
 from robustkit.report.document.report import Audit
 from robustkit.report.requirements.gates import Requirement, check_names, judged
 from robustkit.report.requirements.measures import names
@@ -31,6 +34,7 @@ def assert_robust(
     model: Classifier | nn.Module | Callable[[Tensor], Any],
     data: Any,
     *requirements: str,
+    baseline: str | Path | None = None,
     eps: Eps = "8/255",
     norm: Norm = "Linf",
     attacks: Sequence[Attack] | Protocol | None = None,
@@ -47,7 +51,9 @@ def assert_robust(
     Args:
         model: The model; a bare module takes inputs in 0..1 and returns class scores.
         data: As for `robustkit.evaluate`.
-        requirements: Such as "robust_accuracy>=0.45" or "ece<=5%", at least one.
+        requirements: Such as "robust_accuracy>=0.45" or "ece<=5%", at least one where there is no baseline.
+        baseline: An earlier audit of the same samples by the same attacks, its folder or report.json: robust accuracy
+            must not be significantly below its own (McNemar's test at 5 %). Or a JSON list of more requirements.
         eps: Perturbation radius of the protocol, in input units.
         norm: Norm of the protocol.
         attacks: Instead of the protocol "fast", with an eps and norm of their own.
@@ -58,17 +64,23 @@ def assert_robust(
 
     Raises:
         AssertionError: A requirement is not met, or undecided; the message has counts, bound and the sample size
-            that would decide it.
-        InvalidEvaluation: The evaluation is invalid or unreliable, whatever the numbers.
-        ConfigurationError: A requirement cannot be read or names no figure of this audit.
+            that would decide it. Or robust accuracy fell below the baseline's.
+        InvalidEvaluation: The evaluation, or that of the baseline, is invalid or unreliable, whatever the numbers.
+        ConfigurationError: A requirement cannot be read or names no figure of this audit, or the baseline is of other
+            samples or attacks.
     """
     __tracebackhide__ = True  # pytest then shows the line of the test, not ours
     classifier = as_classifier(model)
     batch_size, limit, seed = sizes("assert_robust", batch_size, limit, seed)
     every("assert_robust", "requirements", requirements, str)
     rules = [Requirement.parse(text) for text in requirements]
-    if not rules:
-        raise ConfigurationError("assert_robust: expected a requirement, got none; such as 'robust_accuracy>=0.45'")
+    mark = None if baseline is None else read_baseline(known_path("assert_robust", "baseline", baseline))
+    if isinstance(mark, tuple):
+        rules, mark = [*rules, *mark], None
+    if not rules and mark is None:
+        raise ConfigurationError(
+            "assert_robust: expected a requirement, got none; such as 'robust_accuracy>=0.45', or give a baseline"
+        )
     data = as_dataset(data, classifier.bounds)
     classes, data = count_classes("assert_robust", classifier, data), join_classes(classifier, data)
     fast = get_protocol("fast", norm=norm, eps=eps, classes=classes)
@@ -79,12 +91,13 @@ def assert_robust(
     found = evaluate(classifier, data, protocol, **settings)
     audit = judged(build_audit(found, classifier, name=type(classifier.model).__name__), rules)
     _check_reliable(audit)
-    missed = [gate for gate in audit.gates if gate.status != "met"]
+    missed = [f"{gate.rule} is {gate.status}: {gate.message}" for gate in audit.gates if gate.status != "met"]
+    if mark is not None:
+        check_comparable(mark.audit, audit)
+        missed += [fall for fall in (fallen(mark.ledger, found.ledger),) if fall]
     if missed:
         about = f"{audit.subject.name}, {audit.data.n:,} samples, {audit.threat.norm} {audit.threat.eps}"
-        raise AssertionError(
-            "\n".join([about, *(f"  {gate.rule} is {gate.status}: {gate.message}" for gate in missed)])
-        )
+        raise AssertionError("\n  ".join([about, *missed]))
     return audit
 
 

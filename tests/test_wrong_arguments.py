@@ -623,6 +623,7 @@ ROWS: dict[str, Row] = {
         right=given(model=CLASSIFIER, data=(X, Y), requirement="robust_accuracy>=0", attacks=WEAK),
         model=MODEL, data=DATA,
         requirement=(None, 3, "", "robust_acuracy>=0.5", "robust_accuracy", "robust_accuracy>=x"),
+        baseline=(*FOLDER, "no-such"),
         eps=EPS, norm=NORM, attacks=ATTACKS[1:], limit=COUNT, batch_size=(*COUNT, None), seed=SEED,
     ),
     "report.About": row(purpose=(3, ["x"]), party=("me", 3), signoff=(3, "me")),

@@ -139,8 +139,7 @@ def compare(
             f"({same}); audit both with the same data, --limit and --seed"
         )
     a, b = first.ledger, second.ledger
-    order = {id: row for row, id in enumerate(b["id"].tolist())}
-    at = np.array([order[id] for id in a["id"].tolist()], dtype=np.int64)
+    at = rows_as_in(a, b)
     common = [attack for attack in a.attacks if attack in b.attacks]
     counted = [_counted(part) for part in (first, second)]
     alike = [attack for attack in common if counted[0][attack] == counted[1][attack]]
@@ -156,7 +155,9 @@ def compare(
         data_sha256=one.sha256,
         n=len(a),
         caveats=tuple(_caveats(first, second, common, [attack for attack in common if attack not in alike])),
-        rows=tuple(Change(name, _share(x), _share(y), _paired(x, y), remaining) for name, x, y, remaining in pairs),
+        rows=tuple(
+            Change(name, _share(x), _share(y), paired_outcomes(x, y), remaining) for name, x, y, remaining in pairs
+        ),
         classes=_classes(first.audit, a["label"], (a.right, b.right[at]), (a.robust, b.robust[at])),
         figures=tuple(_figures(a, b, at, seed)),
         lost=tuple(ids[a.robust & ~b.robust[at]].tolist()),
@@ -214,8 +215,8 @@ def _caveats(first: OpenedAudit, second: OpenedAudit, common: Sequence[str], unl
     for side, names in zip(("before", "after"), alone, strict=True):
         if names:
             said.append(f"Only {side} was attacked by {_named(names)}: the worst cases are over different attacks.")
-    settings = [{attack.name: attack.params for attack in audit.attacks} for audit in (a, b)]
-    other = [name for name in common if _fixed(settings[0][name]) != _fixed(settings[1][name])]
+    settings = [attack_settings(audit) for audit in (a, b)]
+    other = [name for name in common if settings[0][name] != settings[1][name]]
     if other:
         said.append(f"The settings of {_named(other)} differ between the two.")
     if a.method.cascade or b.method.cascade:
@@ -241,16 +242,23 @@ def _named(labels: Sequence[str]) -> str:
     return ", ".join(map(attack_name, labels))
 
 
-def _fixed(params: dict[str, Any]) -> dict[str, Any]:
-    """The settings that both sides should share; a surrogate is a different model by nature."""
-    return {key: value for key, value in params.items() if key != "surrogate"}
+def attack_settings(audit: Audit) -> dict[str, dict[str, Any]]:
+    """Returns by attack the settings that both sides should share; a surrogate is a different model by nature."""
+    return {one.name: {key: value for key, value in one.params.items() if key != "surrogate"} for one in audit.attacks}
 
 
 def _share(hits: Mask) -> Proportion:
     return proportion(int(hits.sum()), len(hits))
 
 
-def _paired(before: Mask, after: Mask) -> Paired:
+def rows_as_in(a: Ledger, b: Ledger) -> npt.NDArray[np.int64]:
+    """Returns where in `b` the samples of `a` stand, in the order of `a`."""
+    order = {id: row for row, id in enumerate(b["id"].tolist())}
+    return np.array([order[id] for id in a["id"].tolist()], dtype=np.int64)
+
+
+def paired_outcomes(before: Mask, after: Mask) -> Paired:
+    """Returns the paired difference of two outcomes of the same samples."""
     return paired((before & after).sum(), (before & ~after).sum(), (~before & after).sum(), len(before))
 
 
@@ -260,7 +268,10 @@ def _classes(
     """Returns the classes that have samples, the one that lost most robust accuracy first."""
     known = [index for index in range(len(audit.subject.class_names)) if (labels == index).any()]
     parts = [(labels == index, audit.subject.class_names[index]) for index in known]
-    tables = [(name, _paired(clean[0][at], clean[1][at]), _paired(robust[0][at], robust[1][at])) for at, name in parts]
+    tables = [
+        (name, paired_outcomes(clean[0][at], clean[1][at]), paired_outcomes(robust[0][at], robust[1][at]))
+        for at, name in parts
+    ]
     adjusted = holm([table[2].p_value for table in tables])
     rows = [ClassChange(*table, p) for table, p in zip(tables, adjusted, strict=True)]
     return tuple(sorted(rows, key=lambda row: row.robust.difference or 0.0))
