@@ -9,9 +9,11 @@ import functools
 import inspect
 import itertools
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -101,6 +103,13 @@ def saved() -> str:
 def weights_file() -> str:
     torch.save(net().state_dict(), HERE[0] / "w.pt")
     return "w.pt"
+
+
+def logged(**arguments):
+    """Calls `log_report` where MLflow stands in for itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "mlflow", MagicMock())
+        return robustkit.report.log_report(**arguments)
 
 
 @functools.cache
@@ -570,6 +579,10 @@ ROWS: dict[str, Row] = {
         right=lambda: {"text": robustkit.report.to_json(report())}, text=(None, 3, "", "{}", "[]", "no json", "{" * 3),
     ),
     "report.load": row(right=lambda: {"path": saved() + "/report.json"}, path=(None, 3, "no-such.json", "", ["x"])),
+    "report.log_report": row(
+        logged, right=lambda: {"report": saved() + "/report.json", "tracker": "mlflow"},
+        report=(None, 3, "no-such.json", "", ["x"]), tracker=(None, 3, "mlfow"), name=(3, "other"),
+    ),
     "report.picture": row(right=given(x=X[0].numpy(), bounds=(0, 1)), x=(None, "x"), bounds=BOUNDS),
     "report.read_about": row(right=lambda: {"path": about_file()}, path=(None, 3, "no-such.toml", "", ["x"])),
     "report.render_html": row(right=given(report=Lazy(report)), report=(None, 3, "report"), own=(3, [3], "s")),

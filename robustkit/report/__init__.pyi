@@ -28,6 +28,7 @@ from .document.report import (
     Verdict,
     WorstCase,
 )
+from .exports.tracking import log_report
 from .figures.pictures import difference, picture
 from .views.html import render_html
 from .views.markdown import render_markdown
@@ -68,6 +69,7 @@ __all__ = [
     "difference",
     "from_json",
     "load",
+    "log_report",
     "picture",
     "read_about",
     "render_html",
