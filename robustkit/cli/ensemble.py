@@ -11,7 +11,6 @@ import click
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.answer import answer
-from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say, say_file
 from robustkit.cli.shared.members import Members
 from robustkit.cli.shared.model_and_data import SeveralModels
