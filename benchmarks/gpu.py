@@ -29,8 +29,8 @@ from torch.nn.functional import cross_entropy
 
 from robustkit import Classifier, evaluate
 from robustkit.attacks import APGD, FAB, FGSM, PGD, Square
+from robustkit.attacks.all_steps import craft
 from robustkit.attacks.base import Attack
-from robustkit.attacks.craft import craft
 from robustkit.data.dataset import batches
 from robustkit.defenses import PGDTraining, fit
 from robustkit.loading.data import load_data

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from robustkit import Classifier
 from robustkit.attacks import APGD, PGD
+from robustkit.attacks.all_steps import craft
 from robustkit.attacks.base import Attack
-from robustkit.attacks.craft import craft
 from robustkit.model.small_models import create
 
 EPS, STEPS, SIZE = 8 / 255, 40, 2 / 255

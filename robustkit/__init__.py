@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         testing,
     )
     from robustkit.attacks import Threat
-    from robustkit.attacks.call import attack
+    from robustkit.attacks.attack_by_name import attack
     from robustkit.bundle import load_bundle, save_bundle, verify
     from robustkit.evaluation import Evaluation, Ledger, merge_evaluations, minimal_distances, security_curve
     from robustkit.evaluator import evaluate
@@ -74,7 +74,7 @@ _HOMES = {
     "Evaluation": "evaluation",
     "Ledger": "evaluation",
     "Threat": "attacks",
-    "attack": "attacks.call",
+    "attack": "attacks.attack_by_name",
     "evaluate": "evaluator",
     "load_bundle": "bundle",
     "merge_evaluations": "evaluation",

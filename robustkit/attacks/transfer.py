@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from robustkit.attacks.all_steps import craft
 from robustkit.attacks.base import Attack
-from robustkit.attacks.craft import craft
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import ConfigurationError

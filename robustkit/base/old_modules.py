@@ -29,7 +29,7 @@ MOVED = {
     "corruptions.filters": "shift.corruptions.filters",
     "corruptions.noise": "shift.corruptions.noise",
     "corruptions.weather": "shift.corruptions.weather",
-    "craft": "attacks.craft",
+    "craft": "attacks.all_steps",
     "curve": "evaluation.curve",
     "datasets": "loading.data",
     "defense": "defenses.base",

@@ -15,7 +15,7 @@ from robustkit.bundle.attack_again import check_again, pick
 from robustkit.bundle.check_method import untold
 from robustkit.bundle.check_points import Samples
 from robustkit.bundle.check_predictions import RULE, Answers, check_subject
-from robustkit.bundle.check_report import check_audit, read_ledger
+from robustkit.bundle.check_report import check_figures, read_ledger
 from robustkit.bundle.check_selection import Unknown, check_selection, check_source
 from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.restore import measured_on_the_way
@@ -63,7 +63,7 @@ class AuditCheck:
         if isinstance(ledger, Mismatch):
             notes.made("summaries", f"figures from {part.ledger}", [ledger])
             return
-        evaluation, wrong = check_audit(self.stated, ledger, self.report, part.ledger, self._where)
+        evaluation, wrong = check_figures(self.stated, ledger, self.report, part.ledger, self._where)
         notes.made("summaries", f"figures from {part.ledger}, {len(ledger):,} samples", wrong)
         if evaluation is None:
             return

@@ -16,8 +16,8 @@ from robustkit.bundle.check_predictions import Answers
 from robustkit.bundle.failure_messages import Findings, Mismatch, same_number
 from robustkit.bundle.stored_points import Chosen
 from robustkit.data.as_dataset import as_dataset
-from robustkit.data.classes import real_names
 from robustkit.data.dataset import Batch, Dataset, batches, samples_sha256, samples_sum
+from robustkit.data.join_classes import real_names
 from robustkit.data.labels import as_labels
 from robustkit.data.remapped_labels import joined
 from robustkit.data.sampling import indexed, narrowed

@@ -116,7 +116,7 @@ def check_pages(folder: Path, report: Report) -> tuple[list[Mismatch], bool]:
     return found, False
 
 
-def check_audit(
+def check_figures(
     stated: Audit, ledger: Ledger, report: Report, file: str, where: str
 ) -> tuple[Evaluation | None, list[Mismatch]]:
     """Returns the evaluation behind an audit, if there is one, and what does not follow from its ledger.

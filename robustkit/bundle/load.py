@@ -9,7 +9,7 @@ import torch
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.settings import path as known_path
-from robustkit.bundle.check_report import check_audit, read_ledger, read_report
+from robustkit.bundle.check_report import check_figures, read_ledger, read_report
 from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.open_bundle import check_files, opened
 from robustkit.evaluation.evidence import WORST, Evidence, StoredEvidence, column_of
@@ -63,7 +63,7 @@ def _evaluation(bundle: str | Path, folder: Path, report: Report, stated: Audit,
     ledger = read_ledger(folder, part.ledger)
     if not isinstance(ledger, Ledger):
         raise _refused(bundle, ledger)
-    evaluation, wrong = check_audit(stated, ledger, report, part.ledger, f"report.json: audits[{number}]")
+    evaluation, wrong = check_figures(stated, ledger, report, part.ledger, f"report.json: audits[{number}]")
     if wrong or evaluation is None:
         raise _refused(bundle, wrong[0])
     kept = _points(folder / part.adversarials, ledger.attacks) if part.adversarials else None

@@ -10,8 +10,8 @@ from typing import Any
 from robustkit.base.settings import every, instance
 from robustkit.checks.first_pass import ROWS, count_outputs
 from robustkit.data.as_dataset import as_dataset
-from robustkit.data.classes import ClassMap
 from robustkit.data.dataset import Dataset, batches
+from robustkit.data.join_classes import ClassMap
 from robustkit.data.remapped_labels import joined
 from robustkit.model.classifier import Classifier, as_classifier
 
@@ -21,8 +21,8 @@ def join_classes(
 ) -> Dataset:
     """Returns the data with labels that are outputs of the model, as they are where nobody named a class.
 
-    Names that data and model both have decide; see `robustkit.data.classes.join` for what does otherwise. Samples keep
-    the ids that they have in the whole data, and the notes of the data say what was done.
+    Names that data and model both have decide; see `robustkit.data.join_classes.join` for what does otherwise. Samples
+    keep the ids that they have in the whole data, and the notes of the data say what was done.
 
     Args:
         classifier: The model; without `num_classes` it is asked about the first samples.

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.data.class_matching import Classes
-from robustkit.data.classes import ClassMap, join, select
 from robustkit.data.dataset import Dataset, _fields, _holds_samples, are_columns, batches
+from robustkit.data.join_classes import ClassMap, join, select
 from robustkit.data.labels import as_labels, as_tensor
 
 _LEFT_OUT = -1
@@ -34,7 +34,7 @@ def joined(
         dataset: The data; without class names its classes are called by their numbers.
         count: How many outputs the model has.
         names: What they are called, in order, if that is known.
-        class_map: As for `robustkit.data.classes.join`.
+        class_map: As for `robustkit.data.join_classes.join`.
         selected: Only these classes of the data, by name or index.
 
     Raises:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustkit.attacks.all_steps import craft
 from robustkit.attacks.base import Attack
-from robustkit.attacks.craft import craft
 from robustkit.base.errors import ConfigurationError
 from robustkit.data.labels import as_labels
 from robustkit.defenses.ensemble import Ensemble

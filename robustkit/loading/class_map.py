@@ -10,7 +10,7 @@ from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import content, parsing
 from robustkit.data.class_matching import READINGS
-from robustkit.data.classes import ClassMap
+from robustkit.data.join_classes import ClassMap
 
 _SHOWN = 60  # characters of an option that a message repeats
 

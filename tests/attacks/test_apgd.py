@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from robustkit.attacks import APGD, PGD
+from robustkit.attacks.all_steps import craft
 from robustkit.attacks.apgd_l1 import advance, direction, radius
-from robustkit.attacks.craft import craft
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.attacks.threat import Threat
 from robustkit.maths.losses import Loss

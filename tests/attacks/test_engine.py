@@ -13,8 +13,8 @@ from torch import nn
 
 from robustkit import evaluate
 from robustkit.attacks import FGSM, PGD, Noise
+from robustkit.attacks.all_steps import craft
 from robustkit.attacks.base import Attack
-from robustkit.attacks.craft import craft
 from robustkit.attacks.engine import WAVE, Engine
 from robustkit.attacks.fit_memory import Splitter
 from robustkit.attacks.rows import Rows

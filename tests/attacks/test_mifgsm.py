@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from robustkit.attacks import FGSM, MIFGSM, PGD, create
-from robustkit.attacks.craft import craft
+from robustkit.attacks.all_steps import craft
 from robustkit.base.errors import ConfigurationError
 from robustkit.model.classifier import Classifier
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from robustkit.attacks import PGD
-from robustkit.attacks.craft import craft
+from robustkit.attacks.all_steps import craft
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.dataset import batches
 from robustkit.defenses.ensemble import RULES, TIE, Ensemble, fit_weights, fresh_copies, snapshots

@@ -166,7 +166,7 @@ class ModelOptions:
     def _names(self) -> tuple[str, ...] | None:
         """Returns what the user says the outputs are called."""
         from robustkit.cli.shared.option_types import NAMES
-        from robustkit.data.classes import refuse_repeated
+        from robustkit.data.join_classes import refuse_repeated
 
         names = None if self.class_names is None else NAMES.read("--class-names", self.class_names)
         refuse_repeated(names or (), "in --class-names")
@@ -176,7 +176,7 @@ class ModelOptions:
         """Returns the data with the outputs of the model as labels; one without names for its outputs takes theirs."""
         from robustkit.checks.joining import join_classes
         from robustkit.cli.shared.option_types import NAMES
-        from robustkit.data.classes import real_names
+        from robustkit.data.join_classes import real_names
         from robustkit.loading.class_map import read_class_map
 
         class_map = None if self.class_map is None else read_class_map(self.class_map)
@@ -312,7 +312,7 @@ class SeveralModels:
 
 def refuse_other_order(who: str, classifier: Classifier, first: Classifier) -> None:
     """Raises ConfigurationError if two models call outputs with the same number by different names."""
-    from robustkit.data.classes import same_order
+    from robustkit.data.join_classes import same_order
 
     if not same_order(classifier.class_names, first.class_names):
         raise ConfigurationError(

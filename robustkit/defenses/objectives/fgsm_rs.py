@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from robustkit.attacks.craft import craft
+from robustkit.attacks.all_steps import craft
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.settings import between

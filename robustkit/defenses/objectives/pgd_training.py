@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from robustkit.attacks.all_steps import craft
 from robustkit.attacks.base import Attack
-from robustkit.attacks.craft import craft
 from robustkit.attacks.pgd import PGD
 from robustkit.base.settings import between
 from robustkit.defenses.base import Minibatch, Objective

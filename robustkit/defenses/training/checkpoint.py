@@ -1,4 +1,7 @@
-"""The state of a run in one safetensors file: tensors by name, everything else as JSON in its header, and a hash."""
+"""The state of a run in one safetensors file: tensors by name, everything else as JSON in its header, and a hash.
+
+What goes into it is said in `state.py`, where it lies and how a run resumes from it in `run_folder.py`.
+"""
 
 from __future__ import annotations
 

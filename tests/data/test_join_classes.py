@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.data.class_matching import Classes
 from robustkit.data.class_names import sorted_names
-from robustkit.data.classes import join, real_names, same_order, select
 from robustkit.data.dataset import Dataset, batches
+from robustkit.data.join_classes import join, real_names, same_order, select
 from robustkit.data.remapped_labels import joined, relabelled
 from robustkit.data.sampling import shuffled
 
