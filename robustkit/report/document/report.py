@@ -7,7 +7,6 @@ raises the major number of `SCHEMA`, adding a field or rewording a text the mino
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Literal
 
 from robustkit.base.per_coordinate import PerCoordinate
@@ -323,6 +322,7 @@ class Report:
     about: About | None = None
 
     def _repr_html_(self) -> str:
-        """Returns what a notebook shows; that view is loaded when it is asked for, for the document knows no view."""
-        card: str = import_module("robustkit.report.views.notebook").report_card(self)
-        return card
+        """Returns what a notebook shows: a view, loaded when it is asked for, for the document knows none."""
+        from robustkit.report import report_card
+
+        return report_card(self)
