@@ -67,7 +67,7 @@ def test_only_a_significant_fall_is_one(baseline):
     robust = int(before.robust.sum())
     assert [after(0), after(5)] == [None, None]
     said = after(6)
-    assert said.startswith(f"robust accuracy is significantly below the baseline's: {robust - 6} of 60 robust after")
+    assert said.startswith(f"robust accuracy is significantly below the baseline's: {robust - 6} of 60 right under")
     assert "(6 lost, 0 gained), -10.0 points" in said
 
 

@@ -95,11 +95,11 @@ def test_a_file_in_steps_that_cannot_be_written_is_one_line(tmp_path):
         add("x")
 
 
-def test_files_are_written_here_or_inside_the_draft_of_a_bundle():
+def test_files_are_written_here_inside_the_draft_of_a_bundle_or_for_a_while():
     package = Path(robustkit.__file__).parent
     writing = r"write_text\(|write_bytes\(|open\([^)]*\"[rb]*[wxa]b?\"|save_file\(|torch\.save\("
     found = {str(p.relative_to(package)) for p in package.rglob("*.py") if re.search(writing, _code(p))}
-    assert found == {"base/write_file.py", "bundle/save.py", "evaluation/evidence.py"}
+    assert found == {"base/write_file.py", "bundle/save.py", "evaluation/evidence.py", "data/spooled.py"}
 
 
 def _code(path: Path) -> str:

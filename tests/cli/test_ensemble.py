@@ -19,6 +19,7 @@ TWO = ["--weights", "a.safetensors", "--weights", "b.safetensors", "--classes", 
 QUICK = ["--eps", "0.15", "--attack", "pgd:steps=4"]
 
 
+@pytest.mark.slow
 def test_ensemble_of_snapshots_is_written_shown_and_audited(two_weights, capsys):
     assert run(["ensemble", "cnn", *TWO, *DATA, *QUICK, "--rule", "hard_vote", "--out", "deep/er/two.json"]) == 0
     out = capsys.readouterr().out

@@ -128,7 +128,6 @@ def test_divergence_is_one_line(folder, capsys):
     assert "expected a finite loss, got nan in epoch" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("usual_signals")
 def test_a_warm_up_of_a_paper_is_the_same_share_of_a_shorter_run(folder, capsys):
     said = "awp+trades begins after 0 of 2 epochs, in proportion to the 10 of 200 in its paper"
     assert run(["train", "mlp", *QUICK, "--objective", "awp+trades"]) == 0
@@ -141,6 +140,7 @@ def test_a_warm_up_of_a_paper_is_the_same_share_of_a_shorter_run(folder, capsys)
     assert [create_objective("awp+trades", epochs=epochs).warmup for epochs in (10, 100, 200, 300)] == [0, 5, 10, 10]
 
 
+@pytest.mark.usefixtures("usual_signals")
 def test_an_interrupt_keeps_the_last_batch_and_says_how_to_go_on(folder, monkeypatch, capsys):
     words, train_on, batches = ["train", "mlp", *QUICK, "--quiet"], TrainingState.train_on, []
 

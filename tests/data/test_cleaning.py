@@ -209,6 +209,7 @@ def folder(in_folder, planted):
     return in_folder
 
 
+@pytest.mark.slow
 def test_the_command_shows_and_writes_what_was_found_and_drops_only_what_was_asked(folder, planted, capsys):
     line = ["clean-data", "--data", "train.npz", "--test-data", "test.npz"]
     assert run([*line, "--drop", "nan,range,leak", "--out", "clean.npz"]) == 0

@@ -62,6 +62,7 @@ def test_shards_in_any_order_merge_to_the_report_and_ledger_of_one_process(alone
     assert same(merge_evaluations(shards[::-1]), alone)
 
 
+@pytest.mark.slow
 def test_a_cascade_merges_too():
     protocol = Protocol("mine", tuple(ATTACKS))
     shards = [run(attacks=protocol, shard=(index, 2), limit=40) for index in range(2)]

@@ -123,6 +123,7 @@ def test_losses_that_need_three_classes_are_checked_where_there_are():
     assert check_attack(APGD(loss="dlr", steps=40)).outside.n == 8
 
 
+@pytest.mark.slow
 def test_a_target_is_left_out_and_a_radius_of_zero_refused():
     assert check_attack(PGD(target=3, restarts=3)) == check_attack(PGD(restarts=3))
     with pytest.raises(ConfigurationError, match="expected an attack with eps > 0"):

@@ -81,7 +81,7 @@ class TestTheWhole:
         pytest.param(APGD(norm="L1", eps=2.0, steps=20), marks=pytest.mark.slow),
         pytest.param(PGD(eps=EPS, steps=20, target=3), marks=pytest.mark.slow),
         PGD(eps=0.0),
-        PGD(eps="16/255", levels=17, steps=5),
+        pytest.param(PGD(eps="16/255", levels=17, steps=5), marks=pytest.mark.slow),
     ], ids=["L2", "L1", "targeted", "eps 0", "levels"])  # fmt: skip
     def test_every_threat_can_be_probed(self, attack):
         found = by_id(audited(digits_cnn(), [attack], n=20, probes=8))

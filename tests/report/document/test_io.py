@@ -98,7 +98,7 @@ class TestJson:
         with pytest.raises(ConfigurationError, match="expected a report of schema"):
             from_json(text)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def test_whatever_one_value_is_replaced_by_the_answer_is_a_report_or_one_line(self, data):
         values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.just([])

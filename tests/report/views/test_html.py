@@ -193,6 +193,7 @@ class TestHtml:
         assert "unseen" in page
         assert "unseen" not in figure
 
+    @pytest.mark.slow
     def test_large_pictures_keep_the_page_below_three_megabytes(self):
         one = audit(shape=(3, 224, 224), gallery=6)
         page = render_html(report(dataclasses.replace(one, gallery=one.gallery * 5)))
