@@ -109,6 +109,7 @@ def test_a_row_without_a_gradient_stays_where_it_is(norm):
     assert last_point(MIFGSM(norm=norm, eps=0.2), flat, X, torch.zeros(30).long()).equal(X)
 
 
+@pytest.mark.slow
 def test_it_lies_between_fgsm_and_pgd_in_strength():
     x, y = digits(150)
     order = [FGSM(eps=0.1), MIFGSM(eps=0.1), PGD(eps=0.1, steps=40, restarts=3)]

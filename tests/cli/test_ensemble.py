@@ -46,6 +46,7 @@ def test_ensemble_of_snapshots_is_written_shown_and_audited(two_weights, capsys)
     assert "| | Accuracy | Under attack | breaks 1 | breaks 2 |" in page
 
 
+@pytest.mark.slow
 def test_members_are_trained_independently_by_one_command(two_weights, capsys):
     command = ["ensemble", "mlp", "--train", "2", "--epochs", "2", "--data", "digits", *QUICK, "--limit", "50"]
     assert run([*command, "--out", "out/both.json"]) == 0

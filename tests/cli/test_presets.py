@@ -136,6 +136,7 @@ def test_the_same_eps_as_a_decimal_is_taken_as_meant(case):
     assert run([*words, "--eps", "0.0157"]) in (0, 3)
 
 
+@pytest.mark.slow
 def test_a_surrogate_has_its_own_mean_and_its_clean_accuracy_is_told(case, capsys):
     torch.save(digits_cnn().state_dict(), "cnn.pt")
     words = ["audit", "nets_of_mine:cnn", "--weights", "cnn.pt", "--data", "digits.npz", *QUICK]

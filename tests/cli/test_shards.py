@@ -136,6 +136,7 @@ def test_what_cannot_be_shared_is_refused(folder, capsys, words, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_shards_merge_whether_an_option_was_typed_by_its_old_name_or_its_new_one(folder, capsys):
     for shard, name in (("1/2", "--draws"), ("2/2", "--eot-samples")):
         assert audit("--shard", shard, name, "1", "--limit", "16") == 0

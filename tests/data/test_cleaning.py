@@ -183,6 +183,7 @@ def test_test_data_of_another_shape_are_refused():
         clean(train, other)
 
 
+@pytest.mark.slow
 def test_near_copies_are_never_on_both_sides_of_a_fold(planted, monkeypatch):
     train, test, where, originals = planted
     seen = {}

@@ -128,6 +128,7 @@ def test_the_module_is_the_mean_probability_over_fixed_noise():
     torch.testing.assert_close(Smoothed(net, 1e-9)(x).exp(), net(x).softmax(1))
 
 
+@pytest.mark.slow
 def test_certified_accuracy_is_never_above_the_empirical_one_at_the_same_radius():
     x, y = digits(30)
     smoothed = Smoothed(noisy_net(0.25), 0.25, draws=8)

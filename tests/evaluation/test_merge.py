@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from nets import digits, digits_cnn
-from quick import quick
 
 from robustkit import Classifier, evaluate, merge_evaluations
 from robustkit.attacks import FGSM, PGD, Noise, Square
@@ -103,7 +102,8 @@ def killed_after(pieces):
     return progress
 
 
-@pytest.mark.parametrize("pieces", quick(4, slow=(1,)))
+@pytest.mark.slow
+@pytest.mark.parametrize("pieces", [1, 4])
 def test_a_run_that_breaks_goes_on_where_it_was(alone, tmp_path, pieces):
     with pytest.raises(Killed):
         run(folder=tmp_path, progress=killed_after(pieces))

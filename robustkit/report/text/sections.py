@@ -1,4 +1,7 @@
-"""The sections of the page: one name, number and address for headings, contents, risks and the mapping."""
+"""The sections of the page: one name, number and address for headings, contents, risks and the mapping.
+
+What a section shows stands in `report/templates/`, in the file of its key.
+"""
 
 from __future__ import annotations
 

@@ -235,6 +235,7 @@ def mine(in_folder: Path) -> Path:
     return in_folder
 
 
+@pytest.mark.slow
 def test_a_model_without_gradients_is_audited_and_compared_as_documented(mine, capsys):
     common = ["--data", "digits.npz", "--eps", "0.1", "--attack", "square:queries=50"]
     common += ["--surrogate", "mine_to_compare:original", "--probes", "0"]
