@@ -20,8 +20,7 @@ from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
 
 if TYPE_CHECKING:
-    from robustkit.base.errors import ConfigurationError
-from robustkit.cli.shared.model_and_data import ModelAndData
+    from robustkit.cli.shared.model_and_data import ModelAndData
 
 
 @dataclass(frozen=True)
