@@ -31,7 +31,7 @@ def command(name: str | None) -> None:
 
     plugins, faults = ({}, ()) if name else KNOWN.plugins()
     chosen = {name: KNOWN.find(name)} if name else dict(sorted({**ATTACKS, **plugins}.items()))
-    answer(attacks=[_described(each, kind) for each, kind in chosen.items()])
+    answer(lambda: {"attacks": [_described(each, kind) for each, kind in chosen.items()]})
     if name:
         _explain(name, chosen[name])
     else:

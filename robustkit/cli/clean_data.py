@@ -189,7 +189,7 @@ def write_findings(folder: Path, found: Cleaning) -> None:
     from robustkit.base.write_file import write_atomically
 
     text = found.to_json()
-    answer(json.loads(text))
+    answer(lambda: json.loads(text))
     say_file(write_atomically(folder / "cleaning.json", text), "report")
     say_file(write_atomically(folder / "cleaning.csv", found.to_csv()), "table")
 

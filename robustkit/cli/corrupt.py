@@ -81,7 +81,7 @@ def command(**options: Any) -> None:
     shift = run(plan, loaded)
     pages = {"shift.json": shift.to_json(baseline), "shift.csv": shift.to_csv()}
     print_shift(shift, loaded.spec, baseline)
-    answer(shift.to_dict(baseline))
+    answer(lambda: shift.to_dict(baseline))
     for name, text in pages.items():
         say_file(write_atomically(plan.out / name, text), "file")
 

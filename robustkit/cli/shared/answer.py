@@ -23,9 +23,12 @@ def as_json() -> bool:
 
 
 def answer(value: Any = None, /, **more: Any) -> None:
-    """Adds the fields of a dataclass or a mapping, and more by name, to the document, if one is asked for."""
+    """Adds the fields of a dataclass or a mapping, and more by name, to the document, if one is asked for.
+
+    A function is called only then, for what takes a while to put together.
+    """
     if (parts := _parts.get()) is not None:
-        parts.update({**(plain(value) or {}), **plain(more)})
+        parts.update({**(plain(value() if callable(value) else value) or {}), **plain(more)})
 
 
 def answer_file(path: str | Path) -> None:
