@@ -30,6 +30,15 @@ def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
     return nn.Sequential(nn.Flatten(), layer)
 
 
+def uneven(n: int) -> tuple[Classifier, Tensor, Tensor, Tensor, Tensor]:
+    """Returns a linear model, inputs and labels it gets right, radii and upper ends, these two one per coordinate."""
+    eps = torch.tensor([0.1, 0.2, 0.3, 0.0, 0.0, 0.4], dtype=torch.float64)
+    high = torch.tensor([1.0, 1.0, 2.0, 2.0, 4.0, 4.0])
+    x, weight = high * torch.rand(n, 6, generator=generator(1)), torch.randn(3, 6, generator=generator(0))
+    classifier = Classifier(linear(weight, -weight @ high / 2), bounds=(torch.zeros(6), high))
+    return classifier, x, classifier.logits(x).argmax(1), eps, high
+
+
 def smooth_cnn(classes: int = 4, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
     """Returns an untrained CNN with BatchNorm and a smooth activation for images (1, 6, 6), in train mode.
 

@@ -6,11 +6,11 @@ import math
 from fractions import Fraction
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.per_coordinate import Bounds, Number, PerCoordinate, is_array, overall, per_coordinate
+from robustkit.base.per_coordinate import Bounds, Number, PerCoordinate, as_array, is_array, overall, per_coordinate
 from robustkit.base.settings import plain, shown
 
 _FAR = 2.0**20  # a power of two, so that proportions stay as they are to the last bit
@@ -73,18 +73,15 @@ def _masked(radii: Any, mask: Any) -> Number:
             f"threat: expected mask to hold True where an input may change and False elsewhere, got {shown(mask)};"
             " compare it with 0, or give eps one radius per coordinate"
         )
+    each = as_array(radii if isinstance(radii, PerCoordinate) else parse_eps(radii))
     try:
-        each = torch.tensor(parse_eps(radii), dtype=torch.float64)
-        if isinstance(radii, PerCoordinate):
-            each = torch.tensor(radii.values, dtype=torch.float64).view(radii.shape)
-        at = torch.tensor(may.values if isinstance(may, PerCoordinate) else may, dtype=torch.float64)
-        at = at.view(may.shape) if isinstance(may, PerCoordinate) else at
-        return per_coordinate("eps", "the radii", torch.where(at.bool(), each, 0.0))
-    except RuntimeError:
+        masked = np.where(as_array(may) > 0, each, 0.0)
+    except ValueError:
         raise ConfigurationError(
             f"threat: expected a mask that broadcasts with eps, got {shown(mask)} and {radii}; give both the shape of "
             "one input"
         ) from None
+    return per_coordinate("eps", "the radii", masked)
 
 
 def resized(eps: Eps, radius: Eps) -> Eps:

@@ -149,7 +149,7 @@ def bounds_of(who: str, setting: str, value: Any) -> Bounds:
     if not isinstance(low, PerCoordinate) and not isinstance(high, PerCoordinate):
         return interval(who, setting, (low, high))
     try:
-        ends = np.broadcast_arrays(*(_array(end) for end in (low, high)))
+        ends = np.broadcast_arrays(*(as_array(end) for end in (low, high)))
         fine = bool((ends[0] <= ends[1]).all() and (ends[0] < np.inf).all() and (ends[1] > -np.inf).all())
         fine = fine and bool((ends[0] < ends[1]).any())
     except (TypeError, ValueError):
@@ -162,14 +162,15 @@ def bounds_of(who: str, setting: str, value: Any) -> Bounds:
     return low, high
 
 
-def _array(end: Any) -> Any:
+def as_array(number: Any) -> Any:
+    """Returns a number, or one for each coordinate, as a float64 array; raises TypeError where it is neither."""
     import numpy as np
 
-    if isinstance(end, PerCoordinate):
-        return np.asarray(end.values).reshape(end.shape)
-    if isinstance(end, bool | str | bytes):
+    if isinstance(number, PerCoordinate):
+        return np.asarray(number.values).reshape(number.shape)
+    if isinstance(number, bool | str | bytes):
         raise TypeError
-    return np.asarray(end, dtype=np.float64)
+    return np.asarray(number, dtype=np.float64)
 
 
 def _said(end: Any) -> str:

@@ -8,22 +8,16 @@ import shutil
 import pytest
 import torch
 from bundles import Forger, quick, write
-from nets import generator, linear
+from nets import uneven
 
 import robustkit
 from robustkit.attacks import APGD, FAB, PGD
 from robustkit.attacks.threat import boundless
-from robustkit.model.classifier import Classifier
 from robustkit.report import load
 from robustkit.report.build import build_audit
 from robustkit.report.text.sentences import perturbation
 
-EPS = torch.tensor([0.1, 0.2, 0.3, 0.0, 0.0, 0.4], dtype=torch.float64)
-HIGH = torch.tensor([1.0, 1.0, 2.0, 2.0, 4.0, 4.0])
-X = HIGH * torch.rand(30, 6, generator=generator(1))
-WEIGHT = torch.randn(3, 6, generator=generator(0))
-MODEL = Classifier(linear(WEIGHT, -WEIGHT @ HIGH / 2), bounds=(torch.zeros(6), HIGH))
-Y = MODEL.logits(X).argmax(1)
+MODEL, X, Y, EPS, HIGH = uneven(30)
 ATTACKS = (PGD(eps=EPS, steps=5), APGD(eps=EPS, steps=5), FAB(eps=EPS, steps=3))
 
 

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nets import generator, linear
+from nets import uneven
 
 from robustkit.attacks import PGD
-from robustkit.model.classifier import Classifier
 from robustkit.probes.catalogue import larger_radii
 from robustkit.probes.samples import Subset
 
-EPS = torch.tensor([0.1, 0.2, 0.3, 0.0, 0.0, 0.4], dtype=torch.float64)
-HIGH = torch.tensor([1.0, 1.0, 2.0, 2.0, 4.0, 4.0])
-X = HIGH * torch.rand(12, 6, generator=generator(1))
-WEIGHT = torch.randn(3, 6, generator=generator(0))
-MODEL = Classifier(linear(WEIGHT, -WEIGHT @ HIGH / 2), bounds=(torch.zeros(6), HIGH))
-Y = MODEL.logits(X).argmax(1)
+MODEL, X, Y, EPS, _ = uneven(12)
 
 
 @pytest.mark.parametrize(("eps", "unbounded"), [(EPS, "not run"), (EPS + 0.1, "pass"), (0.2, "pass")])

@@ -65,9 +65,9 @@ def fallen(before: Ledger, after: Ledger) -> str | None:
     if found.b <= found.c or found.p_value >= ALPHA:
         return None
     low, high = (f"{100 * end:+.1f}" for end in found.interval)
-    lost = 100 * (found.difference or 0.0)
+    points = 100 * (found.difference or 0.0)
     return (
         f"robust accuracy is significantly below the baseline's: {int(now.sum())} of {found.n} right under"
         f" every attack after {int(then.sum())} ({found.b} lost, {found.c} gained),"
-        f" {lost:+.1f} points (95 % interval {low} to {high}), p = {words.p_value(found.p_value)}"
+        f" {points:+.1f} points (95 % interval {low} to {high}), p = {words.p_value(found.p_value)}"
     )

@@ -46,3 +46,8 @@ def test_what_was_no_audit_is_not_repeated(command):
 
 def test_no_model_is_trained_on_the_samples_that_measured_it():
     assert next_commands.training("robustkit audit cnn --data photos/val") is None
+
+
+def test_every_option_of_an_audit_without_a_value_is_known():
+    flags = {name for one in audit.params if isinstance(one, click.Option) and one.is_flag for name in one.opts}
+    assert flags - {"--json"} == {*next_commands._FLAGS}  # --json is not recorded
