@@ -175,7 +175,7 @@ class Isotonic(Calibrator):
     honest: Tensor
 
     def mapped(self, logits: Tensor) -> Tensor:
-        """Returns log-probabilities (N, K)."""
+        """Returns log-probabilities (N, K), or the logits as they are where the curve is the diagonal."""
         with torch.no_grad():
             p = logits.double().softmax(dim=1)
             given, honest = self.given.double(), self.honest.double()  # the module may have been cast
@@ -188,6 +188,7 @@ class Isotonic(Calibrator):
             ahead = scores.gather(1, leader)
             below = torch.nextafter(ahead, torch.full_like(ahead, -torch.inf))
             scores = torch.minimum(scores, below).scatter(1, leader, ahead)
+            scores = torch.where((given == honest).all(), logits, scores)  # the diagonal changes no bit
         return scores + (logits - logits.detach())
 
     @classmethod
