@@ -2,7 +2,21 @@
 
 from nets import smooth_cnn
 
-from robustkit.attacks import APGD, DDN, FAB, FGSM, FMN, MIFGSM, PGD, Foolbox, HopSkipJump, Noise, Square, Transfer
+from robustkit.attacks import (
+    APGD,
+    DDN,
+    FAB,
+    FGSM,
+    FMN,
+    MIFGSM,
+    PGD,
+    Foolbox,
+    HopSkipJump,
+    Noise,
+    Square,
+    SquarePGD,
+    Transfer,
+)
 from robustkit.attacks.base import Attack
 from robustkit.model.classifier import Classifier
 
@@ -14,6 +28,7 @@ ROWS: list[Attack] = [
     *(APGD(norm=norm, eps=0.2, steps=8) for norm in APGD.norms),
     *(APGD(norm=norm, eps=0.2, steps=8, loss="dlr", targets=2) for norm in ("Linf", "L1")),
     *(Square(norm=norm, eps=0.2, queries=20) for norm in Square.norms),
+    *(SquarePGD(norm=norm, eps=0.2, queries=5, steps=5, restarts=2) for norm in SquarePGD.norms),
     *(FAB(norm=norm, eps=0.2, steps=3, restarts=3) for norm in FAB.norms),
     FAB(eps=0.2, steps=3, targets=2, restarts=2),
     *(FMN(norm=norm, eps=0.2, steps=8, restarts=3) for norm in FMN.norms),

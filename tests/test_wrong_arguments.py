@@ -264,6 +264,7 @@ ROWS: dict[str, Row] = {
     "attacks.Square": row(
         **COMMON, queries=COUNT, p_init=(*SHARE, 0, None), rescale_schedule=FLAG, loss=LOSS, trial=(-1, 2.5, True, None)
     ),
+    "attacks.SquarePGD": row(**COMMON, queries=COUNT, steps=COUNT, loss=LOSS, share=(*SHARE, 0, None)),
     "attacks.Transfer": row(right=given(surrogate=CLASSIFIER), **COMMON, surrogate=(3, "cnn"),
         attack=(3, "pgd", attacks.PGD)),
     "attacks.create": row(

@@ -17,6 +17,7 @@ from robustkit.attacks.mifgsm import MIFGSM
 from robustkit.attacks.noise import Noise
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.square import Square
+from robustkit.attacks.square_pgd import SquarePGD
 from robustkit.attacks.threat import Threat
 from robustkit.attacks.transfer import Transfer
 from robustkit.base.errors import ConfigurationError
@@ -39,6 +40,7 @@ __all__ = [
     "HopSkipJump",
     "Noise",
     "Square",
+    "SquarePGD",
     "Threat",
     "Transfer",
     "create",

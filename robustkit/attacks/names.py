@@ -28,17 +28,18 @@ _NAMES = {
     "noise": "Random noise",
     "pgd": "PGD",
     "square": "Square",
+    "square-pgd": "Square-PGD",
     "transfer": "Transfer",
 }
 
 
 def attack_name(label: str) -> str:
-    """Returns "APGD-CE (long, near-boundary samples)" for "apgd-ce-close"; labels of unknown attacks are kept."""
+    """Returns "APGD-CE (near-boundary samples)" for "apgd-ce-close"; labels of unknown attacks are kept."""
     kind, bracket, settings = label.partition("(")
     attack = kind.removesuffix(NEAR_BOUNDARY)
     if attack not in _NAMES:
         return label
-    notes = ["long, near-boundary samples"] if attack != kind else []
+    notes = ["near-boundary samples"] if attack != kind else []
     notes += [settings.removesuffix(")").replace(",", ", ")] if bracket else []
     return f"{_NAMES[attack]} ({'; '.join(notes)})" if notes else _NAMES[attack]
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustkit.attacks import APGD, FAB, FGSM, Noise, Square, create
-from robustkit.attacks.base import CLOSE, Adversarial, Attack
+from robustkit.attacks import APGD, FAB, FGSM, Noise, Square, SquarePGD, create
+from robustkit.attacks.base import Adversarial, Attack
 from robustkit.attacks.names import STANDARD, attack_name
 from robustkit.attacks.threat import Eps, parse_eps, read_eps
 from robustkit.base.errors import ConfigurationError
@@ -252,19 +252,23 @@ def _rand(norm: Norm, eps: Eps, classes: int) -> Parts:
 
 
 def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
-    # Short attacks that may start again find nearly all that long ones do, and come close to the rest: long ones follow
-    # on close samples alone. FAB-T finds what hides from the losses of APGD, and three targets find what nine do
-    # (docs/log.md). The last three are alarms for masked gradients: they should find nothing nor come much nearer, and
-    # Square goes on only where it has caught up or nearly arrived.
+    # Two short attacks come near all that long ones break, so what costs more follows on samples in reach alone, the
+    # less of their lead is left the more of it (docs/log.md). Square-PGD finds what hides from gradients near the clean
+    # input. The last three are alarms for masked gradients: they should find nothing nor come much nearer, and Square
+    # goes on only where it has caught up or nearly arrived.
     common: dict[str, Any] = {"norm": norm, "eps": eps}
-    few = min(3, classes - 1)
+    few, all_ = min(3, classes - 1), min(TARGETS, classes - 1)
     return (
-        APGD(**common, steps=40, restarts=3),
-        APGD(**common, steps=40, loss="dlr", targets=min(TARGETS, classes - 1), restarts=2),
-        FAB(**common, targets=few),
-        APGD(**common, restarts=5, close=CLOSE),
-        FAB(**common, targets=few, restarts=3, close=CLOSE),
-        Square(**common, trial=1000),
+        APGD(**common, steps=20, loss="margin"),
+        APGD(**common, steps=20),
+        APGD(**common, steps=20, loss="dlr", targets=few, close=0.6),
+        APGD(**common, steps=20, loss="dlr", targets=all_, close=0.35),
+        FAB(**common, steps=30, targets=few, close=0.35),
+        APGD(**common, steps=40, restarts=4, close=0.2),
+        SquarePGD(**common, restarts=2),
+        SquarePGD(**common, restarts=9, close=0.35),
+        SquarePGD(**common, queries=400, restarts=4, close=0.15),
+        Square(**common, trial=300),
         FGSM(**common),
         Noise(**common),
     ), ()

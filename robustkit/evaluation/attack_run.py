@@ -34,9 +34,12 @@ class AttackRun:
 
     @property
     def group(self) -> str:
-        """The kind of the attack; a white-box attack of a single step is a kind of its own, `single`."""
+        """The kind of the attack, `single` for a white-box attack of one step, `black-box` for a hybrid.
+
+        A hybrid begins with a random search, so that what it alone breaks says what a black-box attack's says.
+        """
         single = self.attack.kind == "white-box" and self.attack.steps_per_start == 0
-        return "single" if single else self.attack.kind
+        return "single" if single else "black-box" if self.attack.kind == "hybrid" else self.attack.kind
 
 
 class Cost:

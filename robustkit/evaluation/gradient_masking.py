@@ -20,7 +20,7 @@ CHANGED = (0.002, 0.01)  # shares of outcomes that another attack may change bef
 NEARER = 0.7  # of the logit margin that gradient attacks leave; black-box attacks rarely get below it
 _WEAKER = (
     ("Q13", "single", "a single step"),
-    ("Q15", "black-box", "a black-box attack"),
+    ("Q15", "black-box", "a random search"),
     ("Q16", "control", "random noise"),
     ("Q19", "transfer", "a transfer attack"),
 )
@@ -80,7 +80,7 @@ def _smaller_margin(ledger: Ledger, blind: list[str], strong: list[str]) -> Diag
     )
     share = proportion(int((margin > NEARER * rival).sum()), len(margin))
     status = judged(share, 0.1, 0.2)
-    message = f"on {share.k} of {share.n} unbroken samples a black-box attack left < 70 % of the white-box logit margin"
+    message = f"on {share.k} of {share.n} unbroken samples a random search left < 70 % of the white-box logit margin"
     if status != "pass":
         message += f": gradients are masked under this threat model; {_STRONGER['Q19']}"
     return diagnostic(

@@ -9,7 +9,7 @@ from robustkit.attacks.names import accuracy_name, attack_name, measured_alone, 
 
 
 @pytest.mark.parametrize(("label", "name"), [
-    ("apgd-ce-close", "APGD-CE (long, near-boundary samples)"), ("fab-t-close", "FAB-T (long, near-boundary samples)"),
+    ("apgd-ce-close", "APGD-CE (near-boundary samples)"), ("fab-t-close", "FAB-T (near-boundary samples)"),
     ("noise", "Random noise"), ("pgd(steps=5)", "PGD (steps=5)"), ("mine", "mine"), ("mine-close", "mine-close"),
 ])  # fmt: skip
 def test_a_label_has_a_plain_name(label, name):
@@ -29,7 +29,7 @@ def test_an_attack_is_told_with_its_strength(attack, said):
 
 def test_a_note_on_the_name_stays_before_the_strength():
     named = strength("apgd-ce-close", {"steps": 100, "restarts": 5})
-    assert named == "APGD-CE (long, near-boundary samples; 100 steps, 5 restarts)"
+    assert named == "APGD-CE (near-boundary samples; 100 steps, 5 restarts)"
 
 
 @pytest.mark.parametrize(("place", "cascade", "settings", "alone"), [

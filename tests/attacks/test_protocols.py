@@ -151,18 +151,19 @@ class TestCascade:
 def test_the_fast_protocol_stays_with_what_is_nearly_broken():
     (x, y), net = digits(60), digits_cnn()
     found = robustkit.evaluate(net, (x, y), get_protocol("fast", norm="Linf", eps=EPS, classes=10))
-    labels = ["apgd-ce", "apgd-t", "fab-t", "apgd-ce-close", "fab-t-close", "square", "fgsm", "noise"]
-    assert list(found.ledger.attacks) == labels
-    nearest = np.max([found.ledger[f"{label}/margin"] for label in labels[:3]], axis=0)
-    left = found.ledger.right & (nearest < 0)
+    attacks = found.protocol.attacks
     clean = margin(net(x).double(), y)[0].detach().numpy()
-    far = left & (nearest < 0.1 * clean)
-    assert 0 < far.sum() < left.sum()
-    for label in labels[3:5]:
+    nearest, stayed = np.full(len(clean), -np.inf), 0
+    for attack, label in zip(attacks, found.ledger.attacks, strict=True):
         steps = found.ledger[f"{label}/steps"]
-        assert (steps[far] == 1).all()
-        assert (steps[left & ~far] > 90).all()
-    assert (found.ledger["square/queries"][far] == 1000).any()
+        attacked = steps > 0
+        if attack.close is not None:
+            far = attacked & (nearest < attack.close * clean)
+            assert (steps[far] == 1).all()
+            assert (steps[attacked & ~far] >= min(attack.steps, 10)).all()
+            stayed += (attacked & ~far).sum()
+        nearest = np.fmax(nearest, found.ledger[f"{label}/margin"])
+    assert stayed > 0
+    assert (found.ledger["square/queries"][found.ledger.robust] == 300).any()
     told = sentences.method(build_audit(found, Classifier(net, num_classes=10), name="cnn"))
-    second = "APGD-CE (long, near-boundary samples), FAB-T (long, near-boundary samples)"
-    assert f"Second pass on near-boundary samples only: {second}." in told
+    assert "On near-boundary samples only: APGD-T (near-boundary samples; close=0.6, targets=3), APGD-T" in told

@@ -98,7 +98,7 @@ def method(audit: Audit) -> str:
             "it and those before it broke. Only that of the first attack is its own."
         )
     if near := [attack_name(attack.name) for attack in audit.attacks if attack.params.get("close") is not None]:
-        said.append(f"Second pass on near-boundary samples only: {', '.join(shorten(name, 60) for name in near)}.")
+        said.append(f"On near-boundary samples only: {', '.join(shorten(name, 60) for name in near)}.")
     if how.draws > 1:
         said.append(f"The model is stochastic: each prediction is the mean of {how.draws} EOT samples.")
     if worst.anytime is not None:
