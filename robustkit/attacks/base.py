@@ -74,9 +74,9 @@ class Attack(ABC):
         eot: EOT samples of a random model that every look at it averages, >= 1.
         levels: Look only at points on a grid of so many levels per coordinate, 256 for stored images.
         mask: Booleans that broadcast to one input, True where it may change; kept as an eps of 0 where it may not.
-        close: In an evaluation, give every sample up after one look unless the attacks before left it less than this
-            share of its clean logit margin, in (0, 1); by default none is given up. Not with a target, and without
-            effect where the nearest point is looked for.
+        close: In an evaluation, do not begin a sample unless the attacks before left it less than this share of its
+            clean logit margin, in (0, 1); by default all are begun. Not with a target, and without effect where the
+            nearest point is looked for.
 
     Raises:
         ConfigurationError: If a field is invalid.

@@ -70,6 +70,7 @@ class Engine:
         self.age = np.zeros(0, dtype=np.int64)  # steps of each live row since its start, known without asking the GPU
         self.waiting: deque[Rows] = deque()  # samples not yet begun
         self.again: deque[Rows] = deque()  # samples whose next wave is due
+        self.given_up: deque[Rows] = deque()  # samples that are not begun
         self.submitted = 0
         # Looking at the rows of a GPU makes the CPU wait for it, so there it is done every few steps only.
         self.at_hand = classifier.device.type == "cpu"
@@ -94,25 +95,29 @@ class Engine:
         device = self.classifier.device
         unknown = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=device)
         clean, rival = (unknown if known is None else known.to(device, torch.float64) for known in (clean, rival))
-        close = None if self.nearest else self.attack.close
-        far = torch.zeros_like(rival).bool() if close is None else rival.isfinite() & (rival < close * clean)
         position = torch.arange(self.submitted, self.submitted + len(x), device=device)
         self.submitted += len(x)
         x = x.to(device, self.classifier.dtype)
         rows = Rows(
             x=x, ids=ids.to(device, torch.int64), goal=goal.to(device), position=position,
-            clean=clean, rival=rival, quits=far,
+            clean=clean, rival=rival, quits=torch.zeros_like(rival).bool(),
         )  # fmt: skip
+        if self.attack.close is not None and not self.nearest:
+            rows = self._give_up(rows, rival.isfinite() & (rival < self.attack.close * clean))
         if self.problem.scaled is not None:
-            rows = rows.having(x=torch.zeros_like(x), input=x)
-        self.waiting.extend(rows.take(slice(i, i + self.split.size)) for i in range(0, len(x), self.split.size))
+            rows = rows.having(x=torch.zeros_like(rows.x), input=rows.x)
+        self.waiting.extend(rows.take(slice(i, i + self.split.size)) for i in range(0, len(rows), self.split.size))
 
     def run(self, drain: bool = False) -> Iterator[Rows]:
         """Yields finished samples as they come: `x, x_adv, position, broken, margin, steps, queries`.
 
+        Of a sample given up from the start, `x_adv` is `x`, and `margin` what it was known to be there.
+
         Args:
             drain: Run until nothing is left; otherwise stop when the waiting rows no longer fill the batch.
         """
+        while self.given_up:
+            yield self.given_up.popleft()
         while True:
             work = len(self.age) + sum(map(len, self.waiting)) + sum(map(len, self.again))
             if work == 0 or (work < self.split.size and not drain):
@@ -135,6 +140,15 @@ class Engine:
     def path_sums(self) -> Tensor:
         """Returns the sums over all samples of which `loss_path` gives the means."""
         return self.path.sums()
+
+    def _give_up(self, rows: Rows, far: Tensor) -> Rows:
+        """Returns the other samples, and keeps those that are `far` (N,) from being begun."""
+        gone, none = rows.take(far), torch.zeros_like(rows.position[far])
+        if len(gone):
+            self.path.leave(gone.clean)
+            same = gone.having(x_adv=gone.x, broken=none.bool(), margin=gone.clean, steps=none, queries=none)
+            self.given_up.append(same.keep(*_RESULT))
+        return rows.take(~far)
 
     def _admit(self) -> None:
         """Lets waiting samples in once a quarter of the batch is free, first those whose next wave is due."""

@@ -36,6 +36,10 @@ class LossPath:
         if len(self.waiting) == TOGETHER:
             self._add()
 
+    def leave(self, margins: Tensor) -> None:
+        """Notes samples that are not begun, by the margins (N,) they are left with."""
+        self.path[1][0] += margins.clamp(min=-FAR).sum()
+
     def sums(self) -> Tensor:
         """Returns the sums, of float64."""
         if self.waiting:

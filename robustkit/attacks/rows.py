@@ -248,7 +248,7 @@ class RowWise(Protocol):
 
     @property
     def close(self) -> float | None:
-        """Share of its clean margin below which a sample is worth more than one look."""
+        """Share of its clean margin below which a sample is begun."""
 
     @property
     def starts(self) -> int:

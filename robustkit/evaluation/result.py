@@ -109,8 +109,7 @@ class Evaluation(Setup, Part):
     def attacked(self, attack: str) -> Mask:
         """Returns which samples an attack, given by its label, went after.
 
-        In a cascade those that no earlier attack broke; of an attack on near-boundary samples, those it did not give up
-        after one look.
+        In a cascade those that no earlier attack broke; of an attack on near-boundary samples, those it began.
         """
         ledger, run = self.ledger, self._run(attack)
         given: Mask = ledger.right & (ledger[f"{attack}/prediction"] >= 0)

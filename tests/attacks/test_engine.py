@@ -258,7 +258,7 @@ def test_queries_of_each_row_are_its_own():
 
 @pytest.mark.parametrize("look_every", [1, 8])
 @pytest.mark.parametrize("attack", [PGD(eps=0.04, steps=6, restarts=11), PGD(eps=0.04, steps=12)])
-def test_only_close_samples_get_more_than_one_look(attack, look_every):
+def test_only_close_samples_are_begun(attack, look_every):
     clean, rival = torch.full((N,), -1.0), torch.linspace(-0.3, -0.01, N)
     rows = []
     for close, known_before in ((None, (clean, rival)), (0.1, (clean, rival)), (0.1, ())):
@@ -275,7 +275,10 @@ def test_only_close_samples_get_more_than_one_look(attack, look_every):
         whole = getattr(all_of_them, name)
         assert getattr(some, name)[close].equal(whole[close])
         assert getattr(unknown, name).equal(whole)
-    assert (some.steps[~close] == 1).all()
+    assert some.x_adv[~close].equal(X[~close])
+    assert (some.margin[~close] == -1).all()
+    assert not some.steps[~close].any()
+    assert not some.queries[~close].any()
     assert not some.broken.any()
 
 

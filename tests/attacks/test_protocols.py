@@ -156,10 +156,10 @@ def test_the_fast_protocol_stays_with_what_is_nearly_broken():
     nearest, stayed = np.full(len(clean), -np.inf), 0
     for attack, label in zip(attacks, found.ledger.attacks, strict=True):
         steps = found.ledger[f"{label}/steps"]
-        attacked = steps > 0
+        attacked = found.ledger[f"{label}/prediction"] >= 0
         if attack.close is not None:
             far = attacked & (nearest < attack.close * clean)
-            assert (steps[far] == 1).all()
+            assert not steps[far].any()
             assert (steps[attacked & ~far] >= min(attack.steps, 10)).all()
             stayed += (attacked & ~far).sum()
         nearest = np.fmax(nearest, found.ledger[f"{label}/margin"])
