@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
@@ -25,11 +24,10 @@ from torch import Tensor, nn
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Eps, Threat
-from robustkit.attacks.transfer import Transfer
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.memory import in_batches
 from robustkit.base.processes import ranks
-from robustkit.base.settings import every, flag, function, integer, path, sizes
+from robustkit.base.settings import flag, function, integer, sizes
 from robustkit.checks.clean_accuracy import expect_clean_accuracy, some_samples
 from robustkit.checks.diagnostic import Diagnostic, check_name
 from robustkit.checks.doctor import examine
@@ -45,13 +43,14 @@ from robustkit.evaluation.class_count import count_classes
 from robustkit.evaluation.early_stopping import EarlyStopping
 from robustkit.evaluation.merge import finished as finish
 from robustkit.evaluation.part import Part, Setup
+from robustkit.evaluation.part_files import check_folders
+from robustkit.evaluation.part_settings import settings_of
 from robustkit.evaluation.progress import Progress
 from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.schedule import Meter, Share, cut, placed
 from robustkit.maths.norms import Norm
 from robustkit.model.accelerate import faster
 from robustkit.model.classifier import Classifier, as_classifier
-from robustkit.model.weights import weights_sha256
 from robustkit.probes.run import Probes
 
 logger = logging.getLogger("robustkit")
@@ -118,7 +117,7 @@ def evaluate(
     _check(classifier, data, examples, progress, (accelerate, evidence), folder, finished)
     dataset = sampled(join_classes(classifier, data), limit, first, seed)
     here, stopping, size = ranks(), EarlyStopping(until, budget), count_samples(dataset)
-    share = Share(shard, here, stopping, folder is not None)
+    share = Share(shard, here, stopping)
     probe = Probes(classifier, seed, probes, tuning, later=share.by_hand)
     meter = Meter(progress if here.first else None, 1 + len(protocol.attacks), probe.visits(size))
     dataset = shuffled(dataset, seed) if stopping.early else dataset
@@ -126,9 +125,9 @@ def evaluate(
     found = _examined(classifier, dataset, head, batch_size, expected_clean_accuracy)
     given = {"limit": limit, "first": first, "batch size": batch_size, "examples": examples, "evidence": evidence}
     setup, search = _set_up(classifier, protocol, threat, dataset, head, seed, stopping.early, size, accelerate, given)
-    parts = Parts(setup, Part.empty(setup, examples, evidence), folder, finished)
+    parts = Parts(setup, Part.empty(setup, examples, evidence), folder, finished, meter.begun)
     chunk, known = Chunk(setup, classifier, search, batch_size, meter.tell), here.told(parts.take_over)
-    meter.begin(parts.taken, size if stopping.early else share.rows(size, batch_size, known))
+    meter.begin(parts.taken, share.rows(size, batch_size, known))
     with parts.kept():
         for place, batch in placed(chain([head], stream)):
             if share.mine(place in known):
@@ -137,7 +136,7 @@ def evaluate(
                 parts.check(_hash(classifier, batch))
             probe.offer(batch, place)
     whole = finish(setup, parts.whole(here), found=tuple(found), total=place + len(batch), stopped=stopping.reason)
-    return dataclasses.replace(probe.run(whole, chunk.batch_size, meter), seconds=meter.seconds)
+    return dataclasses.replace(probe.run(whole, chunk.batch_size, meter, folder, finished), seconds=meter.seconds)
 
 
 def _examined(
@@ -170,9 +169,7 @@ def _check(
         flag("evaluate", name, value)
     if progress is not None:
         function("evaluate", "progress", progress)
-    if folder is not None:
-        path("evaluate", "folder", folder)
-    every("evaluate", "finished", finished, str, os.PathLike)
+    check_folders("evaluate", folder, finished)
 
 
 def _attacks(
@@ -219,16 +216,9 @@ def _set_up(
 
 def _settings(setup: Setup, classifier: Classifier, head: Batch) -> dict[str, str]:
     """Returns what decides the results of every part, as text."""
-    surrogates = [attack.surrogate for attack in setup.protocol.attacks if isinstance(attack, Transfer)]
-    constants = [None if c is None else c.flatten().tolist() for c in (classifier.mean, classifier.std)]
     return {
         "seed": str(setup.seed),
-        "protocol": f"{setup.protocol.label} {setup.fingerprint}",
-        "model": f"{type(classifier.model).__name__} {weights_sha256(classifier.module)}",
-        "surrogates": " ".join(weights_sha256(other.module) for other in surrogates if other),
-        "input": f"{classifier.bounds}, mean {constants[0]}, std {constants[1]}",
-        "output": classifier.output,
-        "draws": str(classifier.draws),
+        **settings_of(classifier, setup.protocol),
         "data": f"{setup.dataset.name} {setup.dataset.split}, {setup.planned} samples",
         "first samples": samples_sha256(_hash(classifier, head.rows(0, ROWS))),
         "accelerated": str(setup.accelerated),

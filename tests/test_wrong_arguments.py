@@ -463,12 +463,16 @@ ROWS: dict[str, Row] = {
     "evaluation.minimal_distances": row(
         right=given(classifier=CLASSIFIER, data=(X, Y), attacks=[attacks.FMN(norm="L2", eps="inf", steps=1)]),
         **{**EVALUATE, "attacks": (None, 3, [], "fmm", [attacks.PGD()], [attacks.FMN], [3])},
+        folder=FOLDER,
+        finished=(3, "here", [3]),
     ),
     "evaluation.security_curve": row(
         right=given(classifier=CLASSIFIER, data=(X, Y), attacks=WEAK, radii=["1/255"]),
         **{**EVALUATE, "attacks": ATTACKS[:-2]},
         radii=(None, 3, [], "8/255", [NAN], [-1], ["x"], [0.1, 0.1], [True], [None]),
         progress=FUNCTION,
+        folder=FOLDER,
+        finished=(3, "here", [3]),
     ),
     "loading.load_data": row(
         right=given(spec="digits"), spec=(None, 3, "", "digitz", "no.such:data", ["digits"]), root=(3, ["x"]),

@@ -14,20 +14,19 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.base.foreign_file import parsing
 from robustkit.base.processes import Ranks
 from robustkit.base.signals import held
 from robustkit.base.write_file import clear_drafts
-from robustkit.defenses.training.checkpoint import Facts, Tensors, read, under, write
+from robustkit.defenses.training.checkpoint import Facts, Tensors, under
 from robustkit.evaluation.evidence import Evidence
 from robustkit.evaluation.gallery import Example, Gallery
 from robustkit.evaluation.ledger import Ledger
 from robustkit.evaluation.merge import joined
 from robustkit.evaluation.part import Part, Setup
+from robustkit.evaluation.part_files import PartFiles, unpacking
 from robustkit.maths.calibration import ClasswiseBins
 from robustkit.maths.exact_sums import ExactSums
 
-EVERY = 5.0  # seconds between two writings
 _MANY = 64  # parts that are held before they are put together
 _SHOWN = ("x", "x_adv", "saliency", "saliency_adv")
 _FILES = "part-*.safetensors"
@@ -91,19 +90,24 @@ class Parts:
         empty: A part without samples.
         folder: Where this process writes.
         finished: Folders with parts that are taken over.
+        begun: Reading of `time.monotonic` when the run began.
     """
 
     def __init__(
-        self, setup: Setup, empty: Part, folder: str | Path | None = None, finished: Sequence[str | Path] = ()
+        self,
+        setup: Setup,
+        empty: Part,
+        folder: str | Path | None,
+        finished: Sequence[str | Path],
+        begun: float,
     ) -> None:
-        self.setup, self.empty = setup, empty
-        self.folder = None if folder is None else Path(folder)
-        self.finished = [Path(place) for place in finished]
+        self.early, self.empty = setup.early, empty
+        self.files = PartFiles(setup.settings, folder, finished)
+        self.then = begun  # when the last part was finished
         self.taken: list[Part] = []
         self.checked = 0
         self.held = [empty]
         self.waiting: list[Part] = []
-        self.written = time.monotonic()
 
     def take_over(self) -> set[int]:
         """Takes the finished parts over and returns the places of their samples in the data.
@@ -113,32 +117,31 @@ class Parts:
         Raises:
             ConfigurationError: If they belong to another evaluation.
         """
-        if self.folder:
-            clear_drafts(self.folder)
-        if self.folder and self.folder not in self.finished:
-            for path in self.folder.glob(_FILES):
-                path.unlink()
-        self.taken = [self._read(path) for place in self.finished for path in sorted(place.glob(_FILES))]
+        self.taken = [self._unpacked(*found) for found in self.files.read()]
         self.held += self.taken
-        return {int(place) for part in self.taken for place in part.places}
+        known = {int(place) for part in self.taken for place in part.places}
+        if self.early and known != set(range(len(known))):
+            raise ConfigurationError(
+                "evaluate: expected all finished parts of a run that may stop early, got some; begin anew"
+            )
+        return known
 
     def add(self, part: Part) -> Part:
-        """Notes a finished part, writes all that wait every few seconds, and returns the part."""
+        """Notes a finished part and the time it took, writes all that wait every few seconds, and returns the part."""
+        now = time.monotonic()
+        part, self.then = dataclasses.replace(part, seconds=now - self.then), now
         self.held = [*self.held, part] if len(self.held) < _MANY else [joined([*self.held, part])]
-        if self.folder:
+        if self.files.folder:
             self.waiting.append(part)
-            if time.monotonic() - self.written >= EVERY:
+            if self.files.due:
                 self.write()
         return part
 
     def write(self) -> None:
         """Writes all that wait into one new file, whole or not at all."""
-        self.written = time.monotonic()
-        if self.folder and self.waiting:
+        if self.waiting:
             part = joined(self.waiting)
-            tensors, facts = pack(part)
-            path = self.folder / f"part-{part.places[0]:09d}.safetensors"
-            write(path, tensors, {"settings": self.setup.settings, "part": facts})
+            self.files.write(int(part.places[0]), *pack(part))
             self.waiting = []
 
     @contextmanager
@@ -170,18 +173,9 @@ class Parts:
         rest = unpack(*here.told(lambda: pack(dataclasses.replace(whole, evidence=None))), self.empty)
         return whole if here.first else joined([self.empty, rest])
 
-    def _read(self, path: Path) -> Part:
-        tensors, facts = read(path)
-        with parsing(f"evaluate: '{path}'", "a finished part of an evaluation", "begin anew, or leave its folder out"):
-            return self._unpacked(path, tensors, facts)
-
     def _unpacked(self, path: Path, tensors: Tensors, facts: Facts) -> Part:
-        for name, there in facts["settings"].items():
-            if (here := self.setup.settings.get(name)) != there:
-                raise ConfigurationError(
-                    f"evaluate: expected {name} {there!r} as in '{path}', got {here!r}; repeat it, or begin anew"
-                )
-        return unpack(tensors, facts["part"], self.empty)
+        with unpacking(path):
+            return unpack(tensors, facts, self.empty)
 
 
 def discard(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from robustkit.data.labels import as_labels
 from robustkit.data.sampling import sampled
 from robustkit.evaluation.class_count import count_classes
 from robustkit.evaluation.ledger import Ledger
+from robustkit.evaluation.part_files import Pieces, check_folders
+from robustkit.evaluation.part_settings import settings_of
 from robustkit.evaluation.progress import Progress
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.maths.norms import Norm
@@ -109,6 +112,8 @@ def security_curve(
     first: int | None = None,
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
+    folder: str | Path | None = None,
+    finished: Sequence[str | Path] = (),
 ) -> Curve:
     """Returns robust accuracy at every radius (Biggio & Roli 2018, arXiv 1712.03141, section 3.3).
 
@@ -126,15 +131,18 @@ def security_curve(
         first: Only the first so many samples instead.
         seed: Of all random numbers, and of the draw.
         progress: Called after every attack on a batch.
+        folder: Write what is finished there, every few seconds and at the end. Processes share it.
+        finished: Folders with finished parts to take over: `folder` to resume.
 
     Raises:
-        ConfigurationError: If there is no radius, or two are equal.
+        ConfigurationError: If there is no radius, two are equal, or finished parts are those of another curve.
     """
     classifier = as_classifier(classifier)
     check_bounds("curve", data, classifier.bounds)
     batch_size, limit, seed = sizes("curve", batch_size, limit, seed)
     if progress is not None:
         function("curve", "progress", progress)
+    check_folders("curve", folder, finished)
     protocol = as_protocol(attacks, partial(count_classes, "curve", classifier, data))
     every("curve", "radii", radii, str, int, float, Fraction)
     ordered = tuple(sorted(radii, key=parse_eps))
@@ -143,27 +151,19 @@ def security_curve(
     for eps in ordered:
         refuse_grey_levels(eps, classifier.bounds)
     ladder = [
-        (parse_eps(eps), [dataclasses.replace(attack, eps=resized(attack.eps, eps)) for attack in protocol.attacks])
+        (parse_eps(eps), dataclasses.replace(attack, eps=resized(attack.eps, eps)))
         for eps in ordered
+        for attack in protocol.attacks
     ]
     here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
     dataset = sampled(join_classes(classifier, data), limit, first, seed)
-    for turn, batch in enumerate(batches(dataset, CHUNK * batch_size)):
-        if turn % here.count != here.rank:
-            continue
-        broken_at = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
-        for radius, rungs in ladder:
-            for attack in rungs:
-                at = broken_at.isinf().nonzero().squeeze(1)
-                if len(at):
-                    done = attack(
-                        classifier, batch.x[at], batch.y[at], ids=batch.ids[at], seed=seed, batch_size=batch_size
-                    )
-                    broken_at[at[done.success.cpu()]] = radius
-                if progress and here.first:
-                    robust = int(broken_at.isinf().sum())
-                    progress(Progress(f"{attack.label} at {attack.eps}", 0, None, robust, len(batch)))
-        found[turn] = batch.ids, broken_at
+    sizes_of = {"radii": ", ".join(map(str, ordered)), "seed": str(seed), "batch size": str(batch_size)}
+    pieces = Pieces("curve", lambda: settings_of(classifier, protocol) | sizes_of, folder, finished, here)
+    tell = progress if here.first else None
+    with pieces.kept():
+        for turn, batch in enumerate(batches(dataset, CHUNK * batch_size)):
+            if turn % here.count == here.rank:
+                found[turn] = batch.ids, _climbed(classifier, ladder, batch, turn, pieces, seed, batch_size, tell)
     ids, values = (torch.cat(column).numpy() for column in zip(*here.shared(found), strict=True))
     return Curve(
         norm=protocol.attacks[0].norm,
@@ -186,6 +186,8 @@ def minimal_distances(
     limit: int | None = None,
     first: int | None = None,
     seed: int = 0,
+    folder: str | Path | None = None,
+    finished: Sequence[str | Path] = (),
 ) -> Distances:
     """Returns for every sample the size of the minimal adversarial perturbation that any of the attacks finds.
 
@@ -197,14 +199,18 @@ def minimal_distances(
         limit: Only so many samples, drawn with every class in proportion; see `robustkit.data.sampled`.
         first: Only the first so many samples instead.
         seed: Of all random numbers, and of the draw.
+        folder: Write what is finished there, every few seconds and at the end. Processes share it.
+        finished: Folders with finished parts to take over: `folder` to resume.
 
     Raises:
-        ConfigurationError: If an attack is not minimal or the norms differ.
+        ConfigurationError: If an attack is not minimal, the norms differ, or finished parts are of other distances.
     """
     classifier = as_classifier(classifier)
     check_bounds("distances", data, classifier.bounds)
     batch_size, limit, seed = sizes("distances", batch_size, limit, seed)
-    attacks = as_protocol(attacks).attacks
+    check_folders("distances", folder, finished)
+    protocol = as_protocol(attacks)
+    attacks = protocol.attacks
     strangers = [attack.label for attack in attacks if not attack.minimal]
     if strangers or len({(attack.norm, unit_of(attack.eps)) for attack in attacks}) != 1:
         raise ConfigurationError(
@@ -213,15 +219,12 @@ def minimal_distances(
         )
     here, found = ranks(), dict[int, tuple[Tensor, Tensor]]()
     dataset = sampled(join_classes(classifier, data), limit, first, seed)
-    for turn, batch in enumerate(batches(dataset, CHUNK * batch_size)):
-        if turn % here.count != here.rank:
-            continue
-        nearest = torch.where(_right(classifier, batch), torch.inf, 0.0).double()
-        at = nearest.isinf().nonzero().squeeze(1)
-        for attack in attacks if len(at) else ():
-            done = attack(classifier, batch.x[at], batch.y[at], ids=batch.ids[at], seed=seed, batch_size=batch_size)
-            nearest[at] = torch.minimum(nearest[at], done.distance.where(done.success, torch.inf).cpu())
-        found[turn] = batch.ids, nearest
+    sizes_of = {"seed": str(seed), "batch size": str(batch_size)}
+    pieces = Pieces("distances", lambda: settings_of(classifier, protocol) | sizes_of, folder, finished, here)
+    with pieces.kept():
+        for turn, batch in enumerate(batches(dataset, CHUNK * batch_size)):
+            if turn % here.count == here.rank:
+                found[turn] = batch.ids, _approached(classifier, attacks, batch, turn, pieces, seed, batch_size)
     ids, values = (torch.cat(column).numpy() for column in zip(*here.shared(found), strict=True))
     return Distances(
         norm=attacks[0].norm,
@@ -230,6 +233,57 @@ def minimal_distances(
         attacks=tuple(attack.label for attack in attacks),
         unit=unit_of(attacks[0].eps),
     )
+
+
+def _climbed(
+    classifier: Classifier,
+    ladder: Sequence[tuple[float, Attack]],
+    batch: Batch,
+    turn: int,
+    pieces: Pieces,
+    seed: int,
+    batch_size: int,
+    progress: Callable[[Progress], None] | None,
+) -> Tensor:
+    """Returns the smallest radius at which every sample is broken, having noted it after every attack."""
+    broken_at, done = _begun(classifier, batch, turn, pieces)
+    for rung, (radius, attack) in enumerate(ladder[done:], done + 1):
+        at = broken_at.isinf().nonzero().squeeze(1)
+        if len(at):
+            found = attack(classifier, batch.x[at], batch.y[at], ids=batch.ids[at], seed=seed, batch_size=batch_size)
+            broken_at[at[found.success.cpu()]] = radius
+        pieces.add(turn, {"values": broken_at.clone()}, {"done": rung})
+        if progress:
+            robust = int(broken_at.isinf().sum())
+            progress(Progress(f"{attack.label} at {attack.eps}", 0, None, robust, len(batch)))
+    return broken_at
+
+
+def _approached(
+    classifier: Classifier,
+    attacks: Sequence[Attack],
+    batch: Batch,
+    turn: int,
+    pieces: Pieces,
+    seed: int,
+    batch_size: int,
+) -> Tensor:
+    """Returns the smallest distance at which every sample is broken, having noted it after every attack."""
+    nearest, done = _begun(classifier, batch, turn, pieces)
+    at = (nearest > 0).nonzero().squeeze(1)
+    for number, attack in enumerate(attacks[done:] if len(at) else (), done + 1):
+        found = attack(classifier, batch.x[at], batch.y[at], ids=batch.ids[at], seed=seed, batch_size=batch_size)
+        nearest[at] = torch.minimum(nearest[at], found.distance.where(found.success, torch.inf).cpu())
+        pieces.add(turn, {"values": nearest.clone()}, {"done": number})
+    return nearest
+
+
+def _begun(classifier: Classifier, batch: Batch, turn: int, pieces: Pieces) -> tuple[Tensor, int]:
+    """Returns what is known of every sample, at first 0 of those that are wrong, and after how many attacks."""
+    if found := pieces.known(turn, batch):
+        tensors, facts = found
+        return tensors["values"], facts["done"]
+    return torch.where(_right(classifier, batch), torch.inf, 0.0).double(), 0
 
 
 def _accuracy(broken_at: Numbers, radii: Sequence[Eps]) -> tuple[Proportion, ...]:

@@ -39,7 +39,7 @@ class EarlyStopping:
         """Whether there is anything that could stop it."""
         return self.until is not None or self.budget is not None
 
-    def next(self, robust: int, seen: int, first: int, most: int) -> int:
+    def next(self, robust: int, seen: int, first: int, most: int, earlier: float = 0) -> int:
         """Returns how many samples to take, 0 to stop.
 
         Args:
@@ -47,6 +47,7 @@ class EarlyStopping:
             seen: Of how many.
             first: How many to begin with, at least 1.
             most: The largest number to take at once.
+            earlier: Seconds that a run took from which this one resumes.
         """
         if not seen:
             return first
@@ -57,7 +58,7 @@ class EarlyStopping:
                 self.reason = f"the interval of the robust accuracy came within {100 * self.until:g} points"
                 return 0
         if self.budget is not None:
-            elapsed = time.perf_counter() - self._start
+            elapsed = earlier + time.perf_counter() - self._start
             take = min(take, int((self.budget - elapsed) / elapsed * seen))
             if take < 1:
                 self.reason = f"the time limit of {self.budget:g} s was reached"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +13,14 @@ from torch import Tensor
 
 from robustkit.attacks.all_steps import craft
 from robustkit.attacks.base import Attack
+from robustkit.attacks.protocols import custom
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.processes import Ranks
+from robustkit.data.dataset import Batch
 from robustkit.data.labels import as_labels
 from robustkit.defenses.ensemble import Ensemble
+from robustkit.evaluation.part_files import Pieces
+from robustkit.evaluation.part_settings import settings_of
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.model.classifier import Classifier
 
@@ -47,6 +54,8 @@ def transfer(
     seed: int = 0,
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
+    folder: str | Path | None = None,
+    finished: Sequence[str | Path] = (),
 ) -> Transfer:
     """Returns clean accuracy, accuracy on each other's adversarial points and disagreement of some models.
 
@@ -62,9 +71,11 @@ def transfer(
         seed: Seed of the attacks.
         batch_size: Rows a model sees at once.
         progress: Called with how many samples of how many have been attacked, each once for every model.
+        folder: Write what is finished there, every few seconds and at the end.
+        finished: Folders with finished parts to take over: `folder` to resume.
 
     Raises:
-        ConfigurationError: If there is no model or no attack.
+        ConfigurationError: If there is no model or no attack, or finished parts are those of others.
         InvalidEvaluation: If the inputs leave the bounds or labels are no classes.
     """
     if not models or not attacks:
@@ -74,18 +85,25 @@ def transfer(
     members = list(models.values())
     clean: list[list[Tensor]] = [[] for _ in members]
     held: list[list[list[Tensor]]] = [[[] for _ in members] for _ in members]
-    for ids in torch.split(torch.arange(len(x)), batch_size):
-        batch, labels = x[ids.to(x.device)], as_labels(y)[ids.to(y.device)]
-        answers = [_answers(judge, batch) for judge in members]
-        for j, answer in enumerate(answers):
-            clean[j].append(answer)
-        for i, maker in enumerate(members):
-            points = _points(maker, batch, labels, attacks, ids, seed)
-            for j, judge in enumerate(members):
-                right = [_answers(judge, point) == labels.cpu() for point in points]
-                held[i][j].append(torch.stack([answers[j] == labels.cpu(), *right]).all(dim=0))
-            if progress:
-                progress(int(ids[0]) * len(members) + (i + 1) * len(ids), len(x) * len(members))
+    pieces = Pieces("members", partial(_settings, members, attacks, seed, batch_size), folder, finished, Ranks())
+    with pieces.kept():
+        for turn, ids in enumerate(torch.split(torch.arange(len(x)), batch_size)):
+            batch, labels = x[ids.to(x.device)], as_labels(y)[ids.to(y.device)]
+            answers = [_answers(judge, batch) for judge in members]
+            for j, answer in enumerate(answers):
+                clean[j].append(answer)
+            for i, maker in enumerate(members):
+                number = turn * len(members) + i
+                if known := pieces.known(number, Batch(batch, labels, ids)):
+                    right = known[0]["right"]
+                else:
+                    points = _points(maker, batch, labels, attacks, ids, seed)
+                    right = torch.stack([_right(judge, points, labels.cpu()) for judge in members])
+                    pieces.add(number, {"right": right})
+                for j, answer in enumerate(answers):
+                    held[i][j].append((answer == labels.cpu()) & right[j])
+                if progress:
+                    progress(int(ids[0]) * len(members) + (i + 1) * len(ids), len(x) * len(members))
     said, truth = [torch.cat(parts) for parts in clean], as_labels(y).cpu()
     robust = [[torch.cat(parts) for parts in row] for row in held]
     broken = [(answer == truth) & ~robust[i][i] for i, answer in enumerate(said)]
@@ -117,6 +135,14 @@ def members_of(ensemble: Classifier, x: Tensor, y: Tensor, attacks: Sequence[Att
     return transfer(members, x, y, attacks, **settings)
 
 
+def _settings(members: Sequence[Classifier], attacks: Sequence[Attack], seed: int, batch_size: int) -> dict[str, str]:
+    """Returns all that decides the results, as text."""
+    named = {"seed": str(seed), "batch size": str(batch_size)}
+    for number, member in enumerate(members):
+        named |= {f"{name} {number}": text for name, text in settings_of(member, custom(attacks)).items()}
+    return named
+
+
 def _points(maker: Classifier, x: Tensor, y: Tensor, attacks: Sequence[Attack], ids: Tensor, seed: int) -> list[Tensor]:
     points = []
     for attack in attacks:
@@ -126,6 +152,11 @@ def _points(maker: Classifier, x: Tensor, y: Tensor, attacks: Sequence[Attack], 
             goal = attack.goal(as_labels(y, maker.classes(inputs[:4]))).to(maker.device)
             points.append(craft(attack, maker, inputs, goal, ids, seed))
     return points
+
+
+def _right(judge: Classifier, points: Sequence[Tensor], labels: Tensor) -> Tensor:
+    """Returns which samples are right on all of their points."""
+    return torch.stack([_answers(judge, point) == labels for point in points]).all(dim=0)
 
 
 def _answers(judge: Classifier, x: Tensor) -> Tensor:

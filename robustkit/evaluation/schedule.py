@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -38,6 +38,7 @@ class Meter:
         self.total: int | None = None  # visits
         self.begun = time.monotonic()
         self.robust = self.seen = 0
+        self.earlier = 0.0  # seconds that a run took from which this one resumes
 
     @property
     def seconds(self) -> float:
@@ -58,6 +59,7 @@ class Meter:
         """Notes what is done already and how many samples are still to do, if known."""
         for part in kept:
             self.add(part)
+            self.earlier += part.seconds
         self.total = None if rows is None else (self.seen + rows) * self.stages + self.extra
 
     def add(self, part: Part) -> None:
@@ -75,16 +77,15 @@ class Share:
         shard: A share of all pieces by hand, as (index from 0, count); otherwise the processes of `here` share them.
         here: This process.
         stopping: Of the evaluation.
-        kept: Whether parts are kept in a folder.
 
     Raises:
         ConfigurationError: If there is no such share, or whether to go on depends on all samples so far.
     """
 
-    def __init__(self, shard: tuple[int, int] | None, here: Ranks, stopping: EarlyStopping, kept: bool) -> None:
+    def __init__(self, shard: tuple[int, int] | None, here: Ranks, stopping: EarlyStopping) -> None:
         self.by_hand = shard is not None
         self.index, self.count = here.rank, here.count
-        self.turn = 0
+        self.turn, self.early = 0, stopping.early
         if shard is not None:
             given = tuple(map(plain, shard)) if isinstance(shard, tuple | list) else ()
             if [type(part) for part in given] != [int, int] or not 0 <= given[0] < given[1]:
@@ -92,10 +93,10 @@ class Share:
             self.index, self.count = given
         if self.by_hand and here.count > 1:
             raise ConfigurationError("evaluate: expected a shard or several processes, got both; leave one of them out")
-        if stopping.early and (self.count > 1 or kept):
+        if stopping.early and self.count > 1:
             raise ConfigurationError(
-                "evaluate: expected all samples where they are shared or kept to resume, got until or budget, which"
-                " decide after every piece whether to go on; run it in one process, without a folder"
+                "evaluate: expected all samples where they are shared, got until or budget, which decide after every"
+                " piece whether to go on; run it in one process"
             )
 
     def mine(self, known: bool) -> bool:
@@ -103,10 +104,12 @@ class Share:
         turn, self.turn = self.turn, self.turn + (self.by_hand or not known)
         return not known and turn % self.count == self.index
 
-    def rows(self, size: int | None, batch_size: int, known: Container[int]) -> int | None:
-        """Returns how many of `size` samples are to be done here; some begin a piece that is `known`."""
+    def rows(self, size: int | None, batch_size: int, known: Collection[int]) -> int | None:
+        """Returns how many of `size` samples are to be done here; those at the places `known` are done."""
         if size is None:
             return None
+        if self.early:
+            return size - len(known)
         step, ahead = batches_per_piece(size, batch_size) * batch_size, copy.copy(self)
         if self.index == 0 and self.count > (pieces := -(-size // step)):
             logger.warning(
@@ -133,13 +136,17 @@ def cut(dataset: Dataset, batch_size: int, size: int | None, stopping: EarlyStop
     """Yields the pieces: a few batches each, or what the stopping says."""
     most = CHUNK * batch_size if stopping.early else batches_per_piece(size, batch_size) * batch_size
     unit = min(batch_size, FIRST) if stopping.early else batch_size
-    stream = batches(dataset, unit)
+    stream, read = batches(dataset, unit), 0
     while True:
-        wanted = stopping.next(meter.robust, meter.seen, unit, most) if stopping.early else most
+        wanted = most
+        if stopping.early:  # samples that an earlier run finished come first: whether to go on was decided then
+            more = min(meter.seen - read, most)
+            wanted = more or stopping.next(meter.robust, meter.seen, unit, most, meter.earlier)
         held = list(islice(stream, -(-wanted // unit)))
         if not held:
             return
-        yield _join(held)
+        yield (piece := _join(held))
+        read += len(piece)
 
 
 def _join(parts: list[Batch]) -> Batch:

@@ -8,22 +8,26 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from robustkit.base.processes import ranks
 from robustkit.base.settings import integer
 from robustkit.checks.duplicates import Copies
 from robustkit.data.dataset import Batch
 from robustkit.data.labels import as_labels
+from robustkit.evaluation.part_files import Pieces
 from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.schedule import Meter
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
 from robustkit.probes.catalogue import PROBES
-from robustkit.probes.samples import Subset
+from robustkit.probes.samples import Outcome, Subset
 
 
 class Probes:
@@ -69,17 +73,40 @@ class Probes:
         self.kept = sorted([*self.kept, *new], key=lambda item: item[:2])[: self.room]
         self.seconds += time.perf_counter() - start
 
-    def run(self, evaluation: Evaluation, batch_size: int, meter: Meter) -> Evaluation:
-        """Returns the evaluation with what the probes show; the model is left as it was."""
+    def run(
+        self,
+        evaluation: Evaluation,
+        batch_size: int,
+        meter: Meter,
+        folder: str | Path | None = None,
+        finished: Sequence[str | Path] = (),
+    ) -> Evaluation:
+        """Returns the evaluation with what the probes show; the model is left as it was.
+
+        Args:
+            evaluation: What the attacks found.
+            batch_size: Rows the model sees at once.
+            meter: Whom to tell.
+            folder: Where finished probes are kept.
+            finished: Folders with probes that are taken over.
+        """
         if not self.wanted:
             return evaluation
         start = time.perf_counter()
         found, curve = [self.copies.diagnostic(self.classifier, self.tuning, evaluation.data_sha256)], None
         if self.kept:
-            with self.classifier.frozen():
+            here, names = ranks(), ", ".join(probe.name for probe in PROBES)
+            about = {"samples": evaluation.data_sha256, "probes": f"{names} of {self.room} samples"}
+            own = folder if here.first else None  # all processes find the same
+            pieces = Pieces("probes", lambda: evaluation.settings | about, own, finished, here)
+            with self.classifier.frozen(), pieces.kept():
                 subset = self._subset(evaluation, batch_size)
                 for done, probe in enumerate(PROBES, 1):
-                    outcome = probe.run(subset)
+                    if known := pieces.known(done, subset.batch):
+                        outcome = Outcome.unpacked(*known, subset.threat)
+                    else:
+                        outcome = probe.run(subset)
+                        pieces.add(done, *outcome.packed())
                     found += outcome.found
                     curve = outcome.curve or curve
                     meter.finish(f"probe: {probe.name}", done * len(self.kept))

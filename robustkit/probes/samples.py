@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.threat import Threat
+from robustkit.attacks.threat import Threat, unit_of
+from robustkit.base.settings import plain
 from robustkit.checks.diagnostic import Diagnostic, diagnostic
+from robustkit.data.dataset import Batch
+from robustkit.defenses.training.checkpoint import Facts, Tensors
 from robustkit.evaluation.curve import Curve
+from robustkit.maths.intervals import proportion
 from robustkit.model.classifier import Classifier
 
 
@@ -61,6 +65,11 @@ class Subset:
         return self.take(torch.arange(min(count, len(self)), device=self.x.device))
 
     @property
+    def batch(self) -> Batch:
+        """The samples alone."""
+        return Batch(self.x, self.y, self.ids)
+
+    @property
     def strong(self) -> list[Attack]:
         """The attacks that follow a gradient for several steps within the ball, those that broke most first."""
         chosen = [
@@ -96,6 +105,27 @@ class Outcome:
 
     found: tuple[Diagnostic, ...] = ()
     curve: Curve | None = None
+
+    def packed(self) -> tuple[Tensors, Facts]:
+        """Returns it as plain tensors and facts."""
+        facts: Facts = {"found": [vars(item) | {"value": plain(item.value)} for item in self.found]}
+        if self.curve is None:
+            return {}, facts
+        curve = self.curve
+        facts["curve"] = {"norm": curve.norm, "radii": curve.radii, "label": curve.label}
+        facts["right"] = [share.k for share in curve.accuracy]
+        return {"broken_at": torch.from_numpy(curve.broken_at), "ids": torch.from_numpy(curve.ids)}, facts
+
+    @classmethod
+    def unpacked(cls, tensors: Tensors, facts: Facts, threat: Threat) -> Outcome:
+        """Returns what was `packed`, of an evaluation within `threat`."""
+        found = tuple(Diagnostic(**item) for item in facts["found"])
+        if "curve" not in facts:
+            return cls(found)
+        ids = tensors["ids"].numpy()
+        named = facts["curve"] | {"radii": tuple(facts["curve"]["radii"]), "unit": unit_of(threat.eps)}
+        accuracy = tuple(proportion(k, len(ids)) for k in facts["right"])
+        return cls(found, Curve(accuracy=accuracy, broken_at=tensors["broken_at"].numpy(), ids=ids, **named))
 
 
 def not_run(ids: tuple[str, ...], why: str) -> Outcome:

@@ -104,6 +104,30 @@ def test_an_interrupted_audit_says_how_to_go_on_and_then_ends_as_if_nothing_had_
     assert same(folder, "one", "new")
 
 
+def test_an_audit_interrupted_behind_its_attacks_resumes_there(folder, monkeypatch, capsys):
+    from robustkit.evaluation.part_files import PartFiles
+
+    extras = ["--until", "40%", "--curve", "0.05,0.1", "--minimal", "--resume"]
+    assert audit("--out", "one", *extras) in (0, 3)
+    write, written = PartFiles.write, []
+
+    def interrupted_by_the_distances(self, number, tensors, facts):
+        written.append(self.kind)
+        if self.kind == "distances-" and written.count(self.kind) == 1:
+            raise KeyboardInterrupt
+        write(self, number, tensors, facts)
+
+    monkeypatch.setattr(PartFiles, "write", interrupted_by_the_distances)
+    assert audit("--out", "broken", *extras) == 130
+    assert "what is finished is kept in 'broken.parts'" in capsys.readouterr().err
+    assert set(written) == {"", "curve-", "distances-"}
+    done = len(written)
+    assert audit("--out", "broken", *extras) in (0, 3)
+    assert set(written[done:]) <= {"distances-"}
+    assert same(folder, "one", "broken")
+    assert not (folder / "broken.parts").exists()
+
+
 def test_a_second_audit_with_the_same_out_is_refused_before_it_touches_anything(folder, capsys):
     (folder / "busy.parts").mkdir()
     part = folder / "busy.parts" / "part-000000000.safetensors"
@@ -126,7 +150,6 @@ def test_a_second_audit_with_the_same_out_is_refused_before_it_touches_anything(
         (["--shard", "half"], "got 'half'"),
         (["--shard", "1/2", "--until", "2%"], "cannot be shared"),
         (["--shard", "1/2", "--minimal"], "robustkit merge --option"),
-        (["--until", "2%", "--resume"], "of which nothing is kept"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(folder, capsys, words, message):

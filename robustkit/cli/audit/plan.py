@@ -17,7 +17,6 @@ from robustkit.bundle.keys import PrivateKey
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.radius_file import read_radius
 from robustkit.cli.shared.report_files import check_folder, check_out
-from robustkit.cli.shared.resume import check_resume
 from robustkit.cli.shared.samples import Choice
 from robustkit.cli.shared.shards import read_shard
 from robustkit.cli.shared.signing import read_signing_key
@@ -85,7 +84,6 @@ class Plan:
             check_folder(self.folder)
         else:
             check_out(self.folder)
-        check_resume(self.resume, self.parts_folder)
         if self.share and self.sign:
             raise ConfigurationError("--sign: expected an audit as a whole, got --shard; give it to robustkit merge")
         ranks().told(lambda: self.key is not None)
@@ -117,17 +115,14 @@ class Plan:
         return self.out or Path(shard)
 
     @property
-    def parts_folder(self) -> Path | None:
-        """Where finished parts are kept, if any are."""
-        if self.early:
-            return None
+    def parts_folder(self) -> Path:
+        """Where finished parts are kept."""
         return self.folder if self.share else self.folder.with_name(f"{self.folder.name}.parts")
 
     @property
     def finished_folders(self) -> list[Path]:
         """Where finished parts are taken over from."""
-        own = [self.parts_folder] if self.resume and self.parts_folder else []
-        return [*self.finished, *own]
+        return [*self.finished, *([self.parts_folder] if self.resume else [])]
 
     @property
     def surrogate_options(self) -> ModelOptions | None:

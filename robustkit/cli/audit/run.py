@@ -66,13 +66,14 @@ def run(plan: Plan) -> Results:
             return Results(loaded, evaluation)
         # Where the run stopped early, the extras look at the same samples: the first ones of its random order.
         seen = dataclasses.replace(loaded, dataset=sampled(evaluation.dataset, first=len(evaluation.ledger)))
-        common = {"batch_size": loaded.batch_size, "seed": plan.seed}
+        kept = {"folder": plan.parts_folder, "finished": plan.finished_folders}
+        common = {"batch_size": loaded.batch_size, "seed": plan.seed, **kept}
         return Results(
             loaded,
             evaluation,
             _curve(plan, seen, protocol, bar, common) if plan.curve else None,
             _distances(plan, seen, common) if plan.minimal else None,
-            _members(plan, seen, bar) if isinstance(loaded.classifier.module, Ensemble) else None,
+            _members(plan, seen, bar, common) if isinstance(loaded.classifier.module, Ensemble) else None,
             surrogate.told if surrogate else None,
         )
 
@@ -119,7 +120,7 @@ def _distances(plan: Plan, loaded: ModelAndData, common: dict[str, Any]) -> Dist
     )
 
 
-def _members(plan: Plan, loaded: ModelAndData, bar: Bar) -> Members | None:
+def _members(plan: Plan, loaded: ModelAndData, bar: Bar, common: dict[str, Any]) -> Members | None:
     if not ranks().first:
         return None
     some = samples.read(sampled(loaded.dataset, MEMBER_SAMPLES, seed=plan.seed))
@@ -128,7 +129,6 @@ def _members(plan: Plan, loaded: ModelAndData, bar: Bar) -> Members | None:
         some.x,
         some.y,
         attacks=[PGD(norm=plan.norm, eps=plan.radius, steps=20, loss=loss) for loss in ("ce", "margin")],
-        seed=plan.seed,
-        batch_size=loaded.batch_size,
         progress=lambda done, total: bar.count("attack every member", done, total),
+        **common,
     )

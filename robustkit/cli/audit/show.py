@@ -69,5 +69,4 @@ def _write(plan: Plan, results: Results, audit: Audit) -> None:
         about=plan.about,
         sign=plan.key,
     )
-    if plan.parts_folder:
-        discard(plan.parts_folder)
+    discard(plan.parts_folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from robustkit.base.errors import ConfigurationError, RobustkitError
+from robustkit.base.errors import RobustkitError
 from robustkit.base.exit_codes import ExitCode
 from robustkit.cli.shared.command_line import typed
 
@@ -20,18 +20,9 @@ class Interrupted(RobustkitError):
     exit_code = ExitCode.INTERRUPTED
 
 
-def check_resume(resume: bool, folder: Path | None) -> None:
-    """Raises ConfigurationError where --resume is asked for a run of which nothing is ever kept."""
-    if resume and folder is None:
-        raise ConfigurationError(
-            "--resume: expected finished parts of an interrupted run, got --until or --time-limit, of which nothing is"
-            " kept; run it without --resume"
-        )
-
-
 @contextmanager
-def keeping(folder: Path | None, files: str = "part-*") -> Iterator[None]:
-    """Context for a run that keeps what is finished as `files` in `folder`, if any; says so when it is interrupted.
+def keeping(folder: Path, files: str = "part-*") -> Iterator[None]:
+    """Context for a run that keeps what is finished as `files` in `folder`; says so when it is interrupted.
 
     What an earlier run left there is kept only if this one goes on from it.
     """
@@ -43,7 +34,7 @@ def keeping(folder: Path | None, files: str = "part-*") -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         count = ranks().count
-        if folder is None or (count == 1 and not _there(folder, files) - before):
+        if count == 1 and not _there(folder, files) - before:
             raise
         kept = "what is finished" if count == 1 else "what any process has finished"
         again = f"{'' if count == 1 else f'torchrun --nproc-per-node {count} -m '}robustkit "
@@ -51,6 +42,6 @@ def keeping(folder: Path | None, files: str = "part-*") -> Iterator[None]:
         raise Interrupted(f"interrupted; {kept} is kept in '{folder}'; resume with: {again}") from None
 
 
-def _there(folder: Path | None, files: str) -> set[tuple[Path, int]]:
+def _there(folder: Path, files: str) -> set[tuple[Path, int]]:
     """Returns the files, each with the time at which it was written."""
-    return {(path, path.stat().st_mtime_ns) for path in folder.glob(files)} if folder else set()
+    return {(path, path.stat().st_mtime_ns) for path in folder.glob(files)}
