@@ -28,8 +28,11 @@ TRUST = "--trust-checkpoint"
     TRUST, "trust", is_flag=True, help="Also call functions and read files that can run code, as the shards did."
 )
 @click.option("--option", "options", multiple=True, metavar="NAME[=VALUE]", help="Of audit, such as curve=2/255,4/255.")
+@click.option("--resume", is_flag=True, help="Resume what --option adds where the same command was interrupted.")
 @SIGN
-def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[str, ...], sign: Path | None) -> ExitCode:
+def command(
+    folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[str, ...], resume: bool, sign: Path | None
+) -> ExitCode:
     """Put together what `robustkit audit ... --shard I/N` left in DIR..., and write the report.
 
     Report and ledger are those of one process, but for times and machine. Model and data are loaded once more, by the
@@ -58,6 +61,7 @@ def command(folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[st
         words += [f"--{name}", value] if equals else [f"--{name}"]
     words += ["--out", str(out)]
     parts = [word for folder in folders for word in ("--finished", str(folder))]
+    parts += ["--resume"] if resume else []
     parts += ["--sign", str(sign)] if sign else []
     code: ExitCode = audit.command.main([*words[1:], *parts], "robustkit audit", standalone_mode=False, obj=words)
     return code
