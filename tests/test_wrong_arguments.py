@@ -567,7 +567,7 @@ ROWS: dict[str, Row] = {
         right=lambda: {"evaluation": evaluation(), "classifier": classifier(), "name": "tiny"},
         evaluation=(None, 3), classifier=(None, 3, "cnn"), name=TEXT, source=(3,), weights=(3, "no-such.pt"),
         defences=("adv", 3, [3]),
-        curve=(3,), distances=(3,), members=(3,), groups=(3,),
+        curve=(3,), distances=(3,), members=(3,), groups=(3,), hash_whole=FLAG,
     ),
     "report.build_report": row(
         right=lambda: {"audits": [audit()], "title": "tiny"}, audits=(None, 3, [], [3]), title=TEXT, command=(3,),

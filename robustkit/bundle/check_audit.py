@@ -16,11 +16,13 @@ from robustkit.bundle.check_method import untold
 from robustkit.bundle.check_points import Samples
 from robustkit.bundle.check_predictions import RULE, Answers, check_subject
 from robustkit.bundle.check_report import check_figures, read_ledger
-from robustkit.bundle.check_selection import Unknown, check_selection, check_source
+from robustkit.bundle.check_selection import Unknown, check_selection, check_source, check_whole
 from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.restore import measured_on_the_way
 from robustkit.bundle.verification_result import Notes
+from robustkit.checks.joining import labelled
 from robustkit.data.dataset import Dataset
+from robustkit.data.sampling import indexed
 from robustkit.evaluation.evidence import StoredEvidence
 from robustkit.evaluation.result import Evaluation
 from robustkit.model.classifier import Classifier
@@ -129,12 +131,30 @@ class AuditCheck:
             notes.made("geometry", what, check_selection(self.stated, evaluation, data, seen, self._where))
         except Unknown as why:
             notes.left_out("geometry", what, str(why), "that the samples are not those that suited best")
+        if indexed(data) is None:
+            notes.trusted.append(self._say("the data as a whole, which cannot be read again"))
+        else:
+            self._whole(evaluation, data)
         if not named:
             notes.trusted.append("name and split of the data, which those given do not say")
             return
         what = self._say("name and split of the data")
         try:
             notes.made("geometry", what, [*check_source(self.stated, data, self._where)])
+        except Unknown as why:
+            notes.left_out("geometry", what, str(why), what)
+
+    def _whole(self, evaluation: Evaluation, data: Dataset) -> None:
+        """Checks that the data at hand are all that the samples were chosen from."""
+        notes, claim = self.notes, self.stated.data.whole
+        what = self._say("size and hash of all data that the samples were chosen from")
+        if claim is None:
+            if evaluation.early or evaluation.dataset.selection:
+                notes.trusted.append(f"{what}, which the report does not state")
+            return
+        whole = labelled(data.whole or data, self.stated.subject.class_names)
+        try:
+            notes.made("geometry", what, check_whole(claim, whole, self._where))
         except Unknown as why:
             notes.left_out("geometry", what, str(why), what)
 

@@ -11,7 +11,7 @@ from robustkit.base.settings import every, shown
 from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.verification_result import Notes
 from robustkit.model.weights import sha256
-from robustkit.report.document.report import Report
+from robustkit.report.document.report import Data, Report
 
 SHA256 = re.compile("[0-9a-fA-F]{64}")
 
@@ -57,9 +57,11 @@ def check_expected(
             found.append(_other(number, "subject.weights_sha256", expected, told))
         notes.made("summaries", "hash of the expected weights", found)
     if data:
-        stated = [audit.data.sha256 for audit in report.audits]
+        stated = [audit.data for audit in report.audits]
         found = [
-            _other(n, "data.sha256", expected, stated[n]) for n, expected in enumerate(data) if expected != stated[n]
+            _other(n, "data.sha256", expected, stated[n].sha256)
+            for n, expected in enumerate(data)
+            if expected not in _hashes(stated[n])
         ]
         notes.made("summaries", "hash of the expected data", found)
 
@@ -76,6 +78,11 @@ def one_each(setting: str, hashes: tuple[str, ...], audits: int) -> tuple[str, .
             f"verify: expected {setting} once{each}, got {len(hashes)} times; give them in the order of the report"
         )
     return hashes * audits if len(hashes) == 1 else hashes
+
+
+def _hashes(data: Data) -> set[str]:
+    """Returns the hashes by which an audit's data are known: of its samples, and of all they were chosen from."""
+    return {data.sha256, *([data.whole.sha256] if data.whole else [])}
 
 
 def _check_file(notes: Notes, expected: str, file: Path | None) -> None:

@@ -15,11 +15,9 @@ from robustkit.bundle.check_pictures import wrong_pictures
 from robustkit.bundle.check_predictions import Answers
 from robustkit.bundle.failure_messages import Findings, Mismatch, same_number
 from robustkit.bundle.stored_points import Chosen
-from robustkit.data.as_dataset import as_dataset
+from robustkit.checks.joining import labelled
 from robustkit.data.dataset import Batch, Dataset, batches, samples_sha256, samples_sum
-from robustkit.data.join_classes import real_names
 from robustkit.data.labels import as_labels
-from robustkit.data.remapped_labels import joined
 from robustkit.data.sampling import indexed, narrowed
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.evidence import Index, StoredEvidence
@@ -72,7 +70,7 @@ class Samples:
                 return [wrong]
         missing, self.seen = set(self._places), list[int]()
         try:
-            self.source = self._joined(data)
+            self.source = labelled(data, self.stated.subject.class_names, self.evaluation.threat.bounds)
             streamed = indexed(self.source) is None
             to_the_end = streamed and self.evaluation.dataset.selection is None and not self.evaluation.early
             for batch in batches(narrowed(self.source, missing), batch_size):
@@ -87,13 +85,6 @@ class Samples:
         except RobustkitError as error:
             return [Mismatch("the data", "samples like those of the audit", str(error))]
         return [*self.found, *self._whole(missing)]
-
-    def _joined(self, data: Any) -> Dataset:
-        """Returns the data with the labels of the audit, whose report names the outputs."""
-        dataset, names = as_dataset(data, self.evaluation.threat.bounds), self.stated.subject.class_names
-        if dataset.class_names in (None, names) or not real_names(names):
-            return dataset
-        return joined(dataset, len(names), names)
 
     def _columns(self, evidence: StoredEvidence) -> Mismatch | None:
         """Returns why the points cannot belong to this ledger, if they cannot."""

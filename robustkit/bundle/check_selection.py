@@ -9,8 +9,10 @@ from pathlib import Path
 from robustkit.bundle.failure_messages import Mismatch
 from robustkit.data.dataset import Dataset
 from robustkit.data.sampling import places_only, sampled, shuffled
+from robustkit.data.whole import hash_whole
 from robustkit.evaluation.result import Evaluation
 from robustkit.loading.data import is_named
+from robustkit.report.document.data import Whole
 from robustkit.report.document.report import Audit
 
 _FIRST = re.compile(r"the first (\d+) samples(, as .*)?")
@@ -72,6 +74,29 @@ def _compared(had: set[int], expected: list[int], claim: str, stated: Audit) -> 
         got = f"others: sample {left_out[0]} is not there" if left_out else f"others: sample {min(strange)} is there"
         return [Mismatch(claim, stated.data.selection, got, more=len(left_out or strange) - 1)]
     return []
+
+
+def check_whole(claim: Whole, data: Dataset, where: str) -> list[Mismatch]:
+    """Returns how the data at hand are not those that the samples of an audit were chosen from.
+
+    All of them are read, however few were audited.
+
+    Args:
+        claim: What the audit says of them.
+        data: The data, with the labels of the audit.
+        where: The audit's place.
+
+    Raises:
+        Unknown: If the data cannot tell.
+    """
+    found = hash_whole(data)
+    if found is None:
+        raise Unknown("not all of the data given can be read again")
+    here = Whole(*found)
+    if here.of != claim.of:
+        raise Unknown(f"the report has a hash of {claim.of}, the data given of {here.of}")
+    expected, got = (f"{one.n:,} samples with SHA-256 {one.sha256[:12]}..." for one in (here, claim))
+    return [] if here == claim else [Mismatch(f"{where}.data.whole", expected, got)]
 
 
 def check_source(stated: Audit, data: Dataset, where: str) -> Iterator[Mismatch]:

@@ -206,6 +206,7 @@ def derive(stated: Audit, evaluation: Evaluation) -> Audit:
         curve=stated.curve,
         nearest=stated.nearest,
         ensemble=stated.ensemble,
+        whole=stated.data.whole,
     )
     pictured = zip(audit.gallery, stated.gallery, strict=True)
     audit = dataclasses.replace(

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
+from robustkit.base.per_coordinate import Bounds
 from robustkit.base.settings import every, instance
 from robustkit.checks.first_pass import ROWS, count_outputs
 from robustkit.data.as_dataset import as_dataset
 from robustkit.data.dataset import Dataset, batches
-from robustkit.data.join_classes import ClassMap
+from robustkit.data.join_classes import ClassMap, real_names
 from robustkit.data.remapped_labels import joined
 from robustkit.model.classifier import Classifier, as_classifier
 
@@ -47,6 +48,23 @@ def join_classes(
         return dataset
     dataset, count = _outputs(classifier, dataset)
     return joined(dataset, count, classifier.class_names, class_map, selected)
+
+
+def labelled(data: Any, names: Sequence[str], bounds: Bounds = (0.0, 1.0)) -> Dataset:
+    """Returns data with the labels of a report, which names the outputs.
+
+    Args:
+        data: As for `robustkit.evaluate`.
+        names: Of the outputs.
+        bounds: Of the inputs, where the data do not say so themselves.
+
+    Raises:
+        ConfigurationError: If a class has no output, or could be more than one.
+    """
+    dataset = as_dataset(data, bounds)
+    if dataset.class_names in (None, tuple(names)) or not real_names(names):
+        return dataset
+    return joined(dataset, len(names), names)
 
 
 def _outputs(classifier: Classifier, dataset: Dataset) -> tuple[Dataset, int]:

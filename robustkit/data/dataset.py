@@ -35,6 +35,7 @@ class Dataset:
         notes: What was done to the stored data on the way, one sentence each.
         first: How many samples from the start of `source` belong to it; None for all.
         selection: Which samples of a larger set these are, in words; None for all. See `robustkit.data.sampled`.
+        whole: The larger set, where these are some of it or may turn out to be.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     first: int | None = None
     selection: str | None = None
+    whole: Dataset | None = None
 
     def __post_init__(self) -> None:
         instance("Dataset", "name", self.name, str)

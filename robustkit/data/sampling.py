@@ -62,7 +62,8 @@ def sampled(dataset: Dataset, limit: int | None = None, first: int | None = None
         return dataset
     if limit is None or whole is None or size is None:
         why = "" if limit is None else ONE_BY_ONE
-        return dataclasses.replace(dataset, first=count, selection=f"the first {count} samples{why}")
+        said = f"the first {count} samples{why}"
+        return dataclasses.replace(dataset, first=count, selection=said, whole=dataset.whole or dataset)
     drawn = _picked(dataset, whole, stratified(codes(_labels(whole)[:size]), limit, seed))
     return dataclasses.replace(drawn, selection=f"{limit} of {size} samples, stratified by class (seed {seed})")
 
@@ -170,7 +171,7 @@ def _picked(dataset: Dataset, whole: Any, places: Places) -> Dataset:
         source = Picked(whole, places)
         if isinstance(dataset.source, DataLoader) and dataset.source.num_workers:
             source = DataLoader(source, dataset.source.batch_size, num_workers=dataset.source.num_workers)
-    return dataclasses.replace(dataset, source=source, first=None)
+    return dataclasses.replace(dataset, source=source, first=None, whole=dataset.whole or dataset)
 
 
 class Picked:

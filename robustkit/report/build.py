@@ -16,10 +16,13 @@ import numpy as np
 from robustkit.attacks.threat import Threat, eps_text
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.per_coordinate import PerCoordinate, by_coordinate
-from robustkit.base.settings import every, instance, path
+from robustkit.base.settings import every, flag, instance, path
 from robustkit.base.settings import seed as known_seed
 from robustkit.base.version import __version__
+from robustkit.checks.joining import labelled
+from robustkit.data.dataset import Dataset
 from robustkit.data.labels import names_of_classes
+from robustkit.data.whole import hash_whole as hash_of_all
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.curve import Curve, Distances
 from robustkit.evaluation.ensemble_members import Transfer
@@ -28,6 +31,7 @@ from robustkit.evaluation.slices import Groups, accuracy_by_slice, clustered_int
 from robustkit.model.classifier import Classifier
 from robustkit.report.document.about import About
 from robustkit.report.document.curve import curve_of, nearest_of
+from robustkit.report.document.data import Whole
 from robustkit.report.document.ensemble import ensemble_of
 from robustkit.report.document.environment import build_subject, environment
 from robustkit.report.document.io import result_sha256
@@ -78,6 +82,7 @@ def build_audit(
     members: Transfer | None = None,
     groups: Groups | None = None,
     limit: int | None = None,
+    hash_whole: bool = True,
 ) -> Audit:
     """Returns everything the evaluation found about one model, as a report holds it.
 
@@ -92,6 +97,7 @@ def build_audit(
         distances: From `robustkit.evaluation.curve.minimal_distances`, if it was run.
         members: From `robustkit.evaluation.ensemble_members.members_of`, where the model is an ensemble.
         groups: Slices and origins of the samples, from `robustkit.evaluation.slices.read_groups`.
+        hash_whole: Read all data once that the samples were chosen from, and state their hash.
         limit: Deprecated and without effect: the evaluation knows which samples it looked at.
     """
     if limit is not None:
@@ -102,6 +108,7 @@ def build_audit(
     instance("audit", "name", name, str)
     instance("audit", "source", source, str, NoneType)
     every("audit", "defences", defences, str)
+    flag("audit", "hash_whole", hash_whole)
     weights = None if weights is None else path("audit", "weights", weights)
     kinds = ((curve, Curve), (distances, Distances), (members, Transfer), (groups, Groups))
     for value, kind in kinds:
@@ -113,6 +120,7 @@ def build_audit(
         curve=None if curve is None else curve_of(curve, evaluation),
         nearest=None if distances is None else nearest_of(distances, evaluation),
         ensemble=None if members is None else ensemble_of(members, classifier),
+        whole=_whole(evaluation.dataset, names) if hash_whole else None,
     )
     audit = _grouped(audit, evaluation, groups) if groups else audit
     empty = [row.name for row in audit.per_class if not row.clean.n]
@@ -121,6 +129,12 @@ def build_audit(
     more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
     note = f"classes without samples: {', '.join(empty[:NAMED])}{more}"
     return dataclasses.replace(audit, data=dataclasses.replace(audit.data, notes=(*audit.data.notes, note)))
+
+
+def _whole(dataset: Dataset, names: Sequence[str]) -> Whole | None:
+    """Returns what a report says of all data that samples were chosen from; `names` are those of the outputs."""
+    found = None if dataset.whole is None else hash_of_all(labelled(dataset.whole, names))
+    return None if found is None else Whole(*found)
 
 
 def _grouped(audit: Audit, evaluation: Evaluation, groups: Groups) -> Audit:
@@ -146,6 +160,7 @@ def assemble(
     curve: AccuracyCurve | None = None,
     nearest: Nearest | None = None,
     ensemble: Ensemble | None = None,
+    whole: Whole | None = None,
 ) -> Audit:
     """Returns what is found in the evaluation about a model that is described already; arguments as there."""
     names = subject.class_names
@@ -161,6 +176,7 @@ def assemble(
             ids_sha256=evaluation.ids_sha256,
             sha256=evaluation.data_sha256,
             notes=evaluation.dataset.notes,
+            whole=whole,
         ),
         threat=_threat(evaluation.threat, {run.attack.kind for run in evaluation.runs}),
         verdict=Verdict(requirement="none given", quality=evaluation.quality, coverage=_not_tested(evaluation)),

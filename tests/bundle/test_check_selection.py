@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from bundles import EPS, Forger, X, Y, lies, write
@@ -29,6 +31,18 @@ def forged(folder, selection, **data):
     return folder
 
 
+def forged_whole(folder, whole):
+    """Says otherwise what the samples were chosen from."""
+    forger = Forger(folder)
+    forger.audit(lambda audit: audit["data"].update(whole=whole and {**audit["data"]["whole"], **whole}))
+    forger.finish()
+    return folder
+
+
+def load_ledger(folder):
+    return robustkit.Ledger.from_csv((folder / "ledger.csv").read_text())
+
+
 @pytest.mark.parametrize(
     "selection", ["all samples", "the first 5 samples", "5 of 60 samples, stratified by class (seed 0)"]
 )
@@ -50,6 +64,32 @@ def test_what_a_selection_was_drawn_from_has_that_size(tmp_path):
     result = robustkit.verify(tmp_path / "b", digits_cnn(), iter([(X, Y)]))
     (left_out,) = result.unchecked
     assert left_out.note == "the data given cannot be indexed, so that no sample can be drawn from them"
+
+
+@pytest.mark.parametrize("chosen", [{"first": 17}, {"limit": 17}, {"until": 0.3, "batch_size": 8}])
+def test_samples_come_from_the_data_that_the_report_states_as_a_whole(tmp_path, chosen):
+    write(tmp_path / "b", ATTACK, **chosen)
+    ids = load_ledger(tmp_path / "b")["id"]
+    assert lies(tmp_path / "b") == ""
+    other = X.clone()
+    other[min(set(range(60)) - set(ids.tolist()))] = 0.5  # of a sample that was not chosen
+    assert "audits[0].data.whole: expected 60 samples with SHA-256" in lies(tmp_path / "b", data=(other, Y))
+    if "first" in chosen:
+        assert "data.whole: expected 59 samples with" in lies(tmp_path / "b", data=(X[:59], Y[:59]))
+    whole = json.loads((tmp_path / "b" / "report.json").read_text())["audits"][0]["data"]["whole"]
+    assert robustkit.verify(tmp_path / "b", expect_data=whole["sha256"]).holds
+    untold = robustkit.verify(forged_whole(tmp_path / "b", None), digits_cnn(), (other, Y))
+    assert untold.holds
+    assert not untold.unchecked
+    told = "size and hash of all data that the samples were chosen from, which the report does not state"
+    assert told in untold.trusted
+
+
+def test_a_hash_of_files_says_nothing_of_inputs(tmp_path):
+    write(tmp_path / "b", ATTACK, first=17)
+    result = robustkit.verify(forged_whole(tmp_path / "b", {"of": "files"}), digits_cnn(), (X, Y))
+    assert result.holds
+    assert [check.note for check in result.unchecked] == ["the report has a hash of files, the data given of inputs"]
 
 
 def test_words_of_ones_own_are_no_selection_that_can_be_checked(tmp_path):

@@ -59,6 +59,7 @@ from robustkit.cli.shared.signing import SIGN
 @click.option("--archive", is_flag=True, help="Also write the bundle as one file, OUT.zip.")
 @SIGN
 @click.option("--no-evidence", is_flag=True, help="Leave the adversarial examples out, for huge data.")
+@click.option("--no-data-hash", is_flag=True, help="Leave out the hash of all data, if some were chosen.")
 @click.option("--shard", metavar="I/N", help="Do one of N shards only; see `robustkit merge`.")
 @click.option("--resume", is_flag=True, help="Resume where the same command was interrupted, or start.")
 @click.option("--finished", multiple=True, type=click.Path(path_type=Path), hidden=True)

@@ -62,6 +62,7 @@ class Plan:
     out: Path | None
     archive: bool
     no_evidence: bool
+    no_data_hash: bool
     shard: str | None
     resume: bool
     finished: tuple[Path, ...]

@@ -52,6 +52,7 @@ def _audit(plan: Plan, results: Results) -> Audit:
         distances=results.distances,
         members=results.members,
         groups=plan.groups,
+        hash_whole=not plan.no_data_hash,
     )
     return judged(audit, plan.requirements) if plan.requirements else audit
 

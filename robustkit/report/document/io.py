@@ -121,6 +121,7 @@ def result_sha256(audits: Sequence[Audit]) -> str:
     for audit in tree:
         del audit["subject"]["device"], audit["method"]["probe_seconds"]
         _drop_unknown(audit["threat"], _PER_COORDINATE)
+        _drop_unknown(audit["data"], ["whole"])
         for attack in audit["attacks"]:
             del attack["seconds"]
             _drop_unknown(attack, _LATER)

@@ -16,10 +16,11 @@ from robustkit.checks.diagnostic import Quality
 from robustkit.maths.calibration import Calibration
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.about import About
+from robustkit.report.document.data import Data as Data
 from robustkit.report.document.gallery import GalleryItem
 from robustkit.report.document.ledger_summaries import Confusion, Margins, RiskCoverage
 
-SCHEMA = "robustkit.report/1.5"
+SCHEMA = "robustkit.report/1.6"
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,6 @@ class Subject:
     device: str
     num_classes: int
     class_names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Data:
-    """The samples: `selection` says in words how they were chosen, the two hashes fix which they were."""
-
-    name: str
-    split: str | None
-    selection: str
-    n: int
-    input_shape: tuple[int, ...]
-    ids_sha256: str
-    sha256: str
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

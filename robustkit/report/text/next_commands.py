@@ -5,7 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-_FLAGS = ("--archive", "--minimal", "--no-evidence", "--quiet", "--resume", "--strict", "--trust-checkpoint")
+_FLAGS = (
+    *("--archive", "--minimal", "--no-data-hash", "--no-evidence"),
+    *("--quiet", "--resume", "--strict", "--trust-checkpoint"),
+)
 _ONCE = ("--out", "--resume", "--shard", "--archive")  # say where and how one run was kept
 _ATTACKS = ("--attack", "--protocol", "--strict")
 _SAMPLES = ("--limit", "--first", "--until", "--time-limit")

@@ -46,7 +46,7 @@ class TestJson:
         lines = text.splitlines()
         assert text == to_json(from_json(text))
         assert text.endswith("}\n")
-        assert lines[1] == '  "schema": "robustkit.report/1.5",'
+        assert lines[1] == '  "schema": "robustkit.report/1.6",'
         k = EXAMPLES["two models"].audits[0].clean.k
         assert any(line.strip().startswith('"clean": {') and f'"k": {k}' in text for line in lines)
         assert any(line.strip().startswith('"input_shape": [1, 8, 8]') for line in lines)
