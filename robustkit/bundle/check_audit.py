@@ -79,7 +79,10 @@ class AuditCheck:
         if classifier and not any(not m.edge for m in differs) and not self._random(evaluation):
             answers = Answers(classifier, evaluation, part.ledger, batch_size)
         wanted, seed = pick(evaluation, self.again, self.seed)
-        picked = self._geometry(evaluation, data, answers, batch_size, wanted)
+        mapped = set[int]()
+        picked = self._geometry(evaluation, data, answers, batch_size, wanted, mapped)
+        if {shown.id for shown in self.stated.gallery if shown.saliency or shown.saliency_adversarial} - mapped:
+            notes.trusted.append("pictures of saliency")
         self._model(classifier, differs, answers, evaluation)
         if self.again:
             model = None if answers is None else answers.classifier
@@ -97,9 +100,15 @@ class AuditCheck:
         return evaluation.draws == 1 and any(d.id == "Q05" and d.status == "fail" for d in self.stated.diagnostics)
 
     def _geometry(
-        self, evaluation: Evaluation, data: Any, answers: Answers | None, batch_size: int, wanted: set[int]
+        self,
+        evaluation: Evaluation,
+        data: Any,
+        answers: Answers | None,
+        batch_size: int,
+        wanted: set[int],
+        mapped: set[int],
     ) -> list[tuple[Tensor, int, int]]:
-        """Checks points and data, and returns the samples that are to be attacked again."""
+        """Checks points and data, and returns the samples that are to be attacked again; see `Samples`."""
         notes, file = self.notes, self.part.adversarials
         evidence: StoredEvidence | None = None
         if file is None:
@@ -116,7 +125,9 @@ class AuditCheck:
         if data is None:
             notes.left_out("geometry", what, "no data", _UNMEASURED)
             return []
-        samples = Samples(self.stated, evaluation, evidence, self.part.ledger, file or "", answers, wanted=wanted)
+        samples = Samples(
+            self.stated, evaluation, evidence, self.part.ledger, file or "", answers, wanted=wanted, mapped=mapped
+        )
         with answers.classifier.frozen() if answers else nullcontext():
             wrong = samples.check(data, batch_size)
         notes.made("geometry", what, wrong)

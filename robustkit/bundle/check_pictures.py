@@ -10,8 +10,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from robustkit.evaluation.gallery import Example
 from robustkit.report.document.gallery import GalleryItem, Picture
-from robustkit.report.figures.pictures import difference, picture
+from robustkit.report.figures.pictures import brightest, difference, picture
+
+SAME, ANYWHERE = 1.0, 8.0  # mean difference of saliency maps, of 255: on the same machine, and on any
 
 
 def wrong_pictures(
@@ -42,6 +45,27 @@ def wrong_pictures(
                 yield f"{what} picture", row
         if change is not None and exhibit.gain != change[1]:
             yield "gain", row
+
+
+def wrong_saliency(gallery: Sequence[GalleryItem], drawn: Sequence[Example]) -> Iterator[tuple[str, int, bool]]:
+    """Yields which saliency map of which sample is another, and whether another machine may have drawn it.
+
+    Args:
+        gallery: The exhibits of an audit.
+        drawn: Some of them with the maps that the model gives.
+    """
+    shown = {exhibit.id: exhibit for exhibit in gallery}
+    for example in drawn:
+        for what, stated, map in (
+            ("saliency picture", shown[example.id].saliency, example.saliency),
+            ("saliency picture under attack", shown[example.id].saliency_adversarial, example.saliency_adv),
+        ):
+            if stated is None or map is None:
+                continue
+            here, there = _pixels(brightest(map.numpy())), _pixels(stated)
+            apart = np.abs(here.astype(float) - there).mean() if here.shape == there.shape else np.inf
+            if apart > SAME:
+                yield what, example.id, bool(apart <= ANYWHERE)
 
 
 def _same(stated: Picture, drawn: Picture | None) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation, RobustkitError
-from robustkit.bundle.check_pictures import wrong_pictures
+from robustkit.bundle.check_pictures import wrong_pictures, wrong_saliency
 from robustkit.bundle.check_predictions import Answers
 from robustkit.bundle.failure_messages import Findings, Mismatch, same_number
 from robustkit.bundle.stored_points import Chosen
@@ -21,6 +21,7 @@ from robustkit.data.labels import as_labels
 from robustkit.data.sampling import indexed, narrowed
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.evidence import Index, StoredEvidence
+from robustkit.evaluation.gallery import with_saliency
 from robustkit.evaluation.ledger import Mask
 from robustkit.evaluation.result import Evaluation
 from robustkit.report.document.report import Audit
@@ -43,6 +44,7 @@ class Samples:
         seen: The ids that came from data which cannot be indexed, in order.
         wanted: Ids of samples that are to be attacked again.
         picked: Those samples: input, label and id.
+        mapped: Ids of samples of the gallery whose saliency maps were compared.
     """
 
     stated: Audit
@@ -57,6 +59,7 @@ class Samples:
     seen: list[int] = field(default_factory=list)
     wanted: set[int] = field(default_factory=set)
     picked: list[tuple[Tensor, int, int]] = field(default_factory=list)
+    mapped: set[int] = field(default_factory=set)
 
     def check(self, data: Any, batch_size: int) -> list[Mismatch]:
         """Goes through the data once and returns what is false; of the model, see `answers`."""
@@ -147,6 +150,20 @@ class Samples:
                 self.found.add(f"report.json: {what}", sample[row], "what data and points give", "another")
         if self.answers is not None:
             self.answers.check(x, y, ids, at, sample, chosen)
+            if chosen is not None:
+                self._saliency(self.answers, x, chosen.points[chosen.worst], ids.tolist())
+
+    def _saliency(self, answers: Answers, x: Tensor, worst: Tensor, ids: list[int]) -> None:
+        """Compares the saliency maps of the gallery with those that the model gives at samples and worst points."""
+        shown = [
+            dataclasses.replace(example, x=x[row], x_adv=worst[row])
+            for example in self.evaluation.examples
+            if example.id in ids and (row := ids.index(example.id)) >= 0
+        ]
+        drawn = [one for one in with_saliency(answers.judge.problem, shown) if one.saliency is not None]
+        for what, id, edge in wrong_saliency(self.stated.gallery, drawn):
+            self.found.add(f"report.json: {what}", self._names[self._places[id]], "that of the model", "another", edge)
+        self.mapped.update(one.id for one in drawn)
 
     def _geometry(self, chosen: Chosen, x: Tensor, at: Index, sample: list[str]) -> None:
         """Measures the points of every attack in float64, without tolerance."""

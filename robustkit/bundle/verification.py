@@ -20,6 +20,7 @@ from robustkit.bundle.open_bundle import check_files, opened
 from robustkit.bundle.verification_result import Notes, Verification
 from robustkit.report.document.manifest import NAME, Manifest
 from robustkit.report.document.report import Report
+from robustkit.report.text.trust import on_trust
 
 
 def verify(
@@ -145,17 +146,4 @@ def _always(report: Report, again: int) -> Iterator[str]:
     """Yields what no bundle can show."""
     tried = f"at most {again:,} of each audit were attacked again" if again else "no attack was run (--attack-again 64)"
     yield f"that a sample called robust cannot be broken: {tried}"
-    yield "when, where and by which command the audit was made, and its times"
-    yield "steps, queries, passes, loss paths and rechecked outcomes of the attacks"
-    yield "margins, confidences, distances and rounded predictions at points that changed nothing, which are not kept"
-    named = {
-        "the defences that are named": any(audit.subject.defences for audit in report.audits),
-        "the accuracy curve, where the ledger does not refute it": any(audit.curve for audit in report.audits),
-        "the nearest distances, where the ledger has none nearer": any(audit.nearest for audit in report.audits),
-        "which samples are in a slice": any(audit.slices for audit in report.audits),
-        "how the protocol was adapted, beside its list of attacks": any(a.method.changes for a in report.audits),
-        "which samples the gallery shows": any(audit.gallery for audit in report.audits),
-        "pictures of saliency": any(shown.saliency for audit in report.audits for shown in audit.gallery),
-        "who set the requirement": any(audit.verdict.rule for audit in report.audits),
-    }
-    yield from (what for what, there in named.items() if there)
+    yield from (what for audit in report.audits for what in on_trust(audit))

@@ -81,7 +81,7 @@ class Gallery:
     def add_saliency(self, problem: Problem) -> None:
         """Adds saliency maps to what is kept, where the examples are images and the model has gradients."""
         kept = [example for shelf in self.kept.values() for example in shelf]
-        mapped = iter(_with_saliency(problem, kept))
+        mapped = iter(with_saliency(problem, kept))
         self.kept = {label: [next(mapped) for _ in shelf] for label, shelf in self.kept.items()}
 
     def examples(self) -> tuple[Example, ...]:
@@ -90,7 +90,7 @@ class Gallery:
         return tuple(e for *_, e in sorted(ranked, key=lambda item: item[:2])[: self.room])
 
 
-def _with_saliency(problem: Problem, examples: Sequence[Example]) -> tuple[Example, ...]:
+def with_saliency(problem: Problem, examples: Sequence[Example]) -> tuple[Example, ...]:
     """Returns the examples with their saliency maps, where they are images and the model has gradients.
 
     The map is the largest absolute input gradient over the channels, of the score of the class answered (Simonyan et

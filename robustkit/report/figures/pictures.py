@@ -62,7 +62,7 @@ def gallery_item(example: Example, names: Sequence[str], threat: Threat) -> Gall
     if clean is None or adversarial is None or change is None:
         return None
     maps = [None if found is None else found.numpy() for found in (example.saliency, example.saliency_adv)]
-    saliency = [None if found is None else picture(found, (0.0, float(found.max()) or 1.0)) for found in maps]
+    saliency = [None if found is None else brightest(found) for found in maps]
     return GalleryItem(
         id=example.id,
         label=names[example.label],
@@ -80,6 +80,11 @@ def gallery_item(example: Example, names: Sequence[str], threat: Threat) -> Gall
         saliency=saliency[0],
         saliency_adversarial=saliency[1],
     )
+
+
+def brightest(map: NDArray[np.float32]) -> Picture | None:
+    """Returns a map (1, H, W) of numbers from 0, its largest as white."""
+    return picture(map, (0.0, float(map.max()) or 1.0))
 
 
 def _numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from robustkit.base.per_coordinate import PerCoordinate
 from robustkit.checks.diagnostic import check_name
 from robustkit.report.document.about import About
 from robustkit.report.document.report import Audit, ClassRow, Report, SliceRow, ThreatModel
+from robustkit.report.text.trust import on_trust
 from robustkit.report.text.words import EMPTY, interval, percent, shorten
 
 
@@ -233,8 +234,9 @@ def limitations(audit: Audit) -> list[str]:
     said = [
         "For the samples counted as correct under attack, no adversarial example was found by these attacks. "
         "That does not prove that none exists.",
-        "That these attacks were run as listed, and when and by whom, is taken on trust. With your own copy of model "
-        "and data, robustkit verify FOLDER --attack-again 64 checks the rest and attacks 64 of these samples again.",
+        f"Taken on trust: {'; '.join(['that these attacks were run as listed', *on_trust(audit)])}. With your own copy "
+        "of model and data, robustkit verify FOLDER --attack-again 64 checks the rest and attacks 64 of these samples "
+        "again.",
         f"The numbers hold for this threat model only: perturbations within {threat.norm} {threat.eps}. Other "
         "perturbations, however small, were not tested.",
         f"The numbers hold for these {data.n:,} samples of {data.name}. Other data can give other numbers.",
