@@ -61,3 +61,9 @@ def test_pictures_are_hashed_as_they_lie_there(tmp_path):
 def test_data_that_cannot_all_be_read_have_none():
     assert hash_whole(of(X, Y, [0] * 20)) is None  # equal ids
     assert hash_whole(Dataset(name="mine", source=iter([(X, Y)]))) is None
+
+
+def test_very_many_samples_that_have_to_be_decoded_have_none(monkeypatch):
+    monkeypatch.setattr("robustkit.data.whole.MOST", 19)
+    assert hash_whole(Dataset(name="mine", source=TensorDataset(X, Y))) is None
+    assert hash_whole(of(X, Y))
