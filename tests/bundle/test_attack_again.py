@@ -11,10 +11,11 @@ from bundles import ATTACKS, EPS, Forger, X, Y, write
 from nets import digits_cnn
 
 import robustkit
-from robustkit.attacks import APGD, PGD, Square, Transfer
+from robustkit.attacks import APGD, PGD, Noise, Square, Transfer
 from robustkit.attacks.base import CLOSE
 from robustkit.attacks.protocols import Protocol, get_protocol
-from robustkit.bundle.attack_again import Again
+from robustkit.base.errors import InvalidEvaluation
+from robustkit.bundle.attack_again import Again, pick
 from robustkit.model.classifier import Classifier
 
 
@@ -22,14 +23,31 @@ def again(folder, count=20, seed=5):
     return robustkit.verify(folder, Classifier(digits_cnn()), (X, Y), attack_again=count, seed=seed)
 
 
-@pytest.fixture(scope="module")
-def disabled(tmp_path_factory):
-    """A bundle of PGD that never made a step: nothing in it is false but that its samples were attacked."""
-    folder, step = tmp_path_factory.mktemp("again") / "b", PGD.step
+SHORT = (
+    APGD(eps=EPS, steps=5, restarts=2),
+    APGD(eps=EPS, steps=5, restarts=2, close=CLOSE),
+    Square(eps=EPS, queries=30, trial=10),
+)
+SILENT = PGD(eps=EPS, steps=5, random_start=False)
+
+
+def grey_levels():
+    """The digits network for inputs of 0..255."""
+    return Classifier(digits_cnn(), bounds=(0.0, 255.0), mean=[0.0], std=[255.0])
+
+
+def switched_off(folder, *attacks):
+    """Writes a bundle of PGD that never made a step: nothing in it is false but that its samples were attacked."""
+    step = PGD.step
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PGD, "step", lambda self, problem, rows: step(self, problem, rows).having(x_adv=rows.x))
-        write(folder, (PGD(eps=EPS, steps=5, random_start=False),))
+        write(folder, attacks)
     return folder
+
+
+@pytest.fixture(scope="module")
+def disabled(tmp_path_factory):
+    return switched_off(tmp_path_factory.mktemp("again") / "b", SILENT)
 
 
 def test_an_honest_bundle_holds_and_the_remark_bounds_what_it_may_hide(folder):
@@ -51,20 +69,54 @@ def test_a_search_that_was_switched_off_is_false(disabled):
     assert str(false).startswith("the robust samples: expected to stand")
 
 
+def test_so_is_one_of_several(tmp_path):
+    folder = switched_off(tmp_path / "b", Noise(eps=EPS), SILENT)
+    assert not again(folder).holds
+
+
+def test_what_ends_the_attacks_is_said(folder, monkeypatch):
+    def fails(*arguments, **settings):
+        raise InvalidEvaluation("evaluate: expected memory, got none; use less")
+
+    monkeypatch.setattr("robustkit.bundle.attack_again.evaluate", fails)
+    result = again(folder)
+    assert [check.note for check in result.unchecked] == ["evaluate: expected memory, got none; use less"]
+
+
+@pytest.mark.parametrize("accelerate", [True, False])
+def test_they_are_attacked_as_the_audit_was_made(tmp_path, monkeypatch, accelerate):
+    protocol, made = Protocol("mine", SHORT, cascade=accelerate), {}
+    evaluation = write(tmp_path / "b", protocol, accelerate=accelerate, seed=4, model=grey_levels(), data=(255 * X, Y))
+
+    def evaluate(classifier, data, attacks, **settings):
+        made.update(settings, attacks=attacks, bounds=data.bounds)
+        return robustkit.evaluate(classifier, data, attacks, **settings)
+
+    monkeypatch.setattr("robustkit.bundle.attack_again.evaluate", evaluate)
+    result = robustkit.verify(tmp_path / "b", grey_levels(), (255 * X, Y), attack_again=3, seed=0)
+    assert result.holds, result.false
+    assert evaluation.accelerated == accelerate == made["accelerate"]
+    assert (made["seed"], made["bounds"]) == (4, (0.0, 255.0))
+    assert made["attacks"] == evaluation.protocol
+
+
+def test_samples_are_picked_at_random_from_the_robust_ones_by_a_seed_that_nobody_knows():
+    evaluation = robustkit.evaluate(digits_cnn(), (X, Y), list(ATTACKS))
+    standing = set(evaluation.ledger["id"][evaluation.ledger.robust].tolist())
+    picks = [pick(evaluation, 5, seed) for seed in (1, 1, 2, None, None)]
+    assert all(len(ids) == 5 and ids <= standing for ids, _ in picks)
+    assert picks[0] == picks[1] != picks[2]
+    assert picks[3][1] != picks[4][1]
+    assert set().union(*(pick(evaluation, 5, seed)[0] for seed in range(200))) == standing
+
+
 def test_all_robust_samples_are_attacked_where_more_are_asked_for(disabled):
-    evaluation = robustkit.evaluate(digits_cnn(), (X, Y), [PGD(eps=EPS, steps=5, random_start=False)])
+    evaluation = robustkit.evaluate(digits_cnn(), (X, Y), [SILENT])
     (said,) = again(disabled, count=1000).remarks
     broken = int((evaluation.ledger.right & ~evaluation.ledger.robust).sum())
     right = int(evaluation.ledger.right.sum())
     assert said.startswith(f"the same attacks broke {broken} of {right} samples picked from the {right} robust ones")
     assert f"at most {broken} of them" in said
-
-
-SHORT = (
-    APGD(eps=EPS, steps=5, restarts=2),
-    APGD(eps=EPS, steps=5, restarts=2, close=CLOSE),
-    Square(eps=EPS, queries=30, trial=10),
-)
 
 
 def test_a_cascade_finds_the_same_on_a_few_samples_as_on_all(tmp_path):
