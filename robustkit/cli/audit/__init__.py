@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from robustkit.base.exit_codes import ExitCode, listed
+from robustkit.cli.audit.launch import LAUNCH, launched
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import ABOUT, FRACTION, GROUPS, RADII, TIME
@@ -61,6 +62,9 @@ from robustkit.cli.shared.signing import SIGN
 @click.option("--no-evidence", is_flag=True, help="Leave the adversarial examples out, for huge data.")
 @click.option("--no-data-hash", is_flag=True, help="Leave out the hash of all data, if some were chosen.")
 @click.option("--shard", metavar="I/N", help="Do one of N shards only; see `robustkit merge`.")
+@click.option(
+    "--launch", type=LAUNCH, help="Do N shards on a cluster, slurm or ray, and merge them; see docs/scale.md."
+)
 @click.option("--resume", is_flag=True, help="Resume where the same command was interrupted, or start.")
 @click.option("--finished", multiple=True, type=click.Path(path_type=Path), hidden=True)
 @click.option("--name", help="What to call the model  [default: MODEL]")
@@ -91,5 +95,5 @@ def command(**options: Any) -> ExitCode:
     from robustkit.cli.shared.resume import keeping
 
     plan = Plan(**options)
-    with claimed(plan.folder), keeping(plan.parts_folder):
+    with claimed(plan.folder), keeping(plan.parts_folder), launched(plan.launch, plan.folder, plan.quiet):
         return show(plan, run(plan))

@@ -14,6 +14,7 @@ from robustkit.attacks.threat import Eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
 from robustkit.bundle.keys import PrivateKey
+from robustkit.cli.audit.launch import Launch
 from robustkit.cli.shared.model_and_data import ModelOptions
 from robustkit.cli.shared.radius_file import read_radius
 from robustkit.cli.shared.report_files import check_folder, check_out
@@ -64,6 +65,7 @@ class Plan:
     no_evidence: bool
     no_data_hash: bool
     shard: str | None
+    launch: Launch | None
     resume: bool
     finished: tuple[Path, ...]
     name: str | None
@@ -80,6 +82,11 @@ class Plan:
             raise ConfigurationError(
                 "--shard: expected an evaluation of a fixed number of samples alone, got --until, --time-limit, --curve"
                 " or --minimal; the first two cannot be shared, the others are for robustkit merge --option NAME"
+            )
+        if self.launch and (self.share or self.early or ranks().count > 1):
+            raise ConfigurationError(
+                "--launch: expected an evaluation of a fixed number of samples by one command, got --shard, --until,"
+                " --time-limit or torchrun; leave it out"
             )
         if self.share:
             check_folder(self.folder)
@@ -123,7 +130,9 @@ class Plan:
     @property
     def finished_folders(self) -> list[Path]:
         """Where finished parts are taken over from."""
-        return [*self.finished, *([self.parts_folder] if self.resume else [])]
+        own = [self.parts_folder] if self.resume else []
+        launched = self.launch.folders(self.folder).values() if self.launch else ()
+        return [*self.finished, *own, *launched]
 
     @property
     def surrogate_options(self) -> ModelOptions | None:

@@ -20,6 +20,8 @@ from robustkit.report import Audit
 from robustkit.report.build import build_audit
 from robustkit.report.requirements.gates import exit_code, judged
 
+_PRIVATE = ("--sign", "--launch")  # where a key lies, and on what machines the work was done
+
 
 def show(plan: Plan, results: Results) -> ExitCode:
     """Writes report or shard, prints the audit and returns the exit code."""
@@ -63,7 +65,7 @@ def _write(plan: Plan, results: Results, audit: Audit) -> None:
         [audit],
         [results.evaluation],
         title=audit.subject.name,
-        command=shlex.join(["robustkit", *without(typed(), ("--sign",))]),  # where a key lies is nobody's business
+        command=shlex.join(["robustkit", *without(typed(), _PRIVATE)]),
         seed=plan.seed,
         loads=[as_named(plan.model)],
         archive=plan.archive,

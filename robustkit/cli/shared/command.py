@@ -25,7 +25,7 @@ GROUPS = {
     "Attacks": "attack strict surrogate surrogate-weights surrogate-weights-key surrogate-mean surrogate-std curve "
     "minimal probes",
     "Report": "require expected-clean-accuracy about archive sign no-evidence no-data-hash",
-    "Run": "device batch-size seed until time-limit shard resume config json quiet help",
+    "Run": "device batch-size seed until time-limit shard launch resume config json quiet help",
 }
 JSON = "Print the answer as one JSON document instead."
 _AS_JSON = "robustkit.json"

@@ -72,6 +72,22 @@ def read_arguments(folders: Sequence[Path]) -> list[str]:
     return list(first["arguments"])
 
 
+def is_finished(folder: Path, words: Sequence[str]) -> bool:
+    """Returns whether the shard of a command, its words without those of a shard, is finished in a folder.
+
+    Raises:
+        ConfigurationError: If another command's is.
+    """
+    if not (folder / NAME).is_file():
+        return False
+    if (there := _read_note(folder)["arguments"]) != current(words):
+        raise ConfigurationError(
+            f"--launch: expected shards of this command in '{folder.parent}', got those of 'robustkit"
+            f" {shlex.join(there)}'; repeat that, remove them, or choose another --out"
+        )
+    return True
+
+
 def _read_note(folder: Path) -> Mapping[str, Any]:
     """Returns what a finished shard says of itself, its options under their names of today."""
     with parsing("merge", "the folder of a finished shard", "finish it with --resume", f"'{folder}'"):
