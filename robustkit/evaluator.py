@@ -47,7 +47,7 @@ from robustkit.evaluation.part_files import check_folders
 from robustkit.evaluation.part_settings import settings_of
 from robustkit.evaluation.progress import Progress
 from robustkit.evaluation.result import Evaluation
-from robustkit.evaluation.schedule import Meter, Share, cut, placed
+from robustkit.evaluation.schedule import Meter, Share, cut
 from robustkit.maths.norms import Norm
 from robustkit.model.accelerate import faster
 from robustkit.model.classifier import Classifier, as_classifier
@@ -129,13 +129,13 @@ def evaluate(
     chunk, known = Chunk(setup, classifier, search, batch_size, meter.tell), here.told(parts.take_over)
     meter.begin(parts.taken, share.rows(size, batch_size, known))
     with parts.kept():
-        for place, batch in placed(chain([head], stream)):
+        for place, batch in share.read(dataset, chain([head], stream), size, batch_size, known):
             if share.mine(place in known):
                 meter.add(parts.add(chunk.run(batch, place, Part.empty(setup, examples, evidence))))
             elif place in known and here.first:
                 parts.check(_hash(classifier, batch))
             probe.offer(batch, place)
-    whole = finish(setup, parts.whole(here), found=tuple(found), total=place + len(batch), stopped=stopping.reason)
+    whole = finish(setup, parts.whole(here), found=tuple(found), total=share.total, stopped=stopping.reason)
     return dataclasses.replace(probe.run(whole, chunk.batch_size, meter, folder, finished), seconds=meter.seconds)
 
 

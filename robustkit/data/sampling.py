@@ -94,6 +94,12 @@ def narrowed(dataset: Dataset, ids: Collection[int]) -> Dataset:
     return dataset if own is not None else _picked(dataset, whole, np.array(sorted(ids)))
 
 
+def at_places(dataset: Dataset, places: Places) -> Dataset | None:
+    """Returns the samples at these places, with the ids they have among all; None where data cannot be indexed."""
+    whole = indexed(dataset)
+    return None if whole is None else _picked(dataset, whole, places)
+
+
 def places_only(dataset: Dataset, labelled: bool = True) -> Dataset | None:
     """Returns the data as columns with places for inputs, so that samples can be chosen unread; None without an index.
 

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
+import numpy as np
 import torch
 
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import Ranks
 from robustkit.base.settings import plain, wrong
 from robustkit.data.dataset import Batch, Dataset, batches
+from robustkit.data.sampling import at_places
 from robustkit.evaluation.early_stopping import EarlyStopping
 from robustkit.evaluation.part import Part
 from robustkit.evaluation.progress import Progress
@@ -85,7 +87,8 @@ class Share:
     def __init__(self, shard: tuple[int, int] | None, here: Ranks, stopping: EarlyStopping) -> None:
         self.by_hand = shard is not None
         self.index, self.count = here.rank, here.count
-        self.turn, self.early = 0, stopping.early
+        self.early = stopping.early
+        self.turn = self.total = 0  # how many samples there are, which is known at the end
         if shard is not None:
             given = tuple(map(plain, shard)) if isinstance(shard, tuple | list) else ()
             if [type(part) for part in given] != [int, int] or not 0 <= given[0] < given[1]:
@@ -103,6 +106,28 @@ class Share:
         """Returns whether the next piece is to be done here, where `known` says that it has been done before."""
         turn, self.turn = self.turn, self.turn + (self.by_hand or not known)
         return not known and turn % self.count == self.index
+
+    def read(
+        self, dataset: Dataset, stream: Iterable[Batch], size: int | None, batch_size: int, known: Collection[int]
+    ) -> Iterator[tuple[int, Batch]]:
+        """Yields all pieces of the data behind their places; a shard by hand only its own and those that are `known`.
+
+        The others are not even read, where data can be indexed: of many shards each would read everything otherwise.
+        """
+        most, size = batches_per_piece(size, batch_size), size or 0
+        step = most * batch_size
+        starts = [start for start in range(0, size, step) if start // step % self.count == self.index or start in known]
+        rows = [np.arange(start, min(start + step, size)) for start in starts]
+        own = at_places(dataset, np.concatenate([np.arange(0), *rows])) if self.by_hand and size else None
+        if own is None:
+            for place, piece in placed(stream):
+                self.total = place + len(piece)
+                yield place, piece
+            return
+        self.index, self.count, self.total = 0, 1, size
+        some = batches(own, batch_size)
+        for start in starts:
+            yield start, _join([*islice(some, most)])
 
     def rows(self, size: int | None, batch_size: int, known: Collection[int]) -> int | None:
         """Returns how many of `size` samples are to be done here; those at the places `known` are done."""

@@ -25,9 +25,9 @@ FREE = ("id", "created", "environment", "seconds", "probe_seconds")
 
 
 def run(**more):
-    x, y = digits(96)
     more = {"batch_size": 4, "examples": 5, **more}
-    return evaluate(Classifier(digits_cnn()), (x, y), more.pop("attacks", ATTACKS), **more)
+    data = more.pop("data", None) or digits(96)
+    return evaluate(Classifier(digits_cnn()), data, more.pop("attacks", ATTACKS), **more)
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +171,33 @@ def test_sums_do_not_depend_on_order_where_floating_point_sums_do():
     plain = [sum(column) for column in values.T.tolist()], [sum(column) for column in values[::-1].T.tolist()]
     assert plain[0] != plain[1]
     assert torch.tensor(sums.values()).allclose(torch.tensor(values.sum(0)), rtol=1e-12)
+
+
+class Counted:
+    """A map-style data set that notes which samples were read."""
+
+    def __init__(self, n: int) -> None:
+        self.x, self.y = digits(n)
+        self.targets, self.read = self.y.tolist(), set()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self.read.add(index)
+        return self.x[index], self.y[index]
+
+
+def test_a_shard_reads_its_own_samples_alone_after_those_of_the_checks(monkeypatch):
+    monkeypatch.setattr("robustkit.checks.clean_accuracy.LOOKED_AT", 8)
+    for index, own in ((6, set(range(48, 56))), (13, set())):  # 13 pieces of 8
+        data = Counted(100)
+        assert set(run(data=data, batch_size=2, attacks=[FGSM(eps=0.1)], shard=(index, 14)).ledger["id"]) == own
+        assert own <= data.read
+        assert len(data.read - own) <= 32 + 8  # by the checks for what changes and of labels
+
+
+def test_shards_of_data_that_can_be_indexed_merge_to_the_ledger_of_one_process():
+    more = {"batch_size": 2, "attacks": [FGSM(eps=0.1)]}
+    whole = merge_evaluations([run(data=Counted(24), shard=(index, 2), **more) for index in (1, 0)])
+    assert same(whole, run(data=Counted(24), **more))
