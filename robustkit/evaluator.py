@@ -73,7 +73,7 @@ def evaluate(
     budget: float | None = None,
     accelerate: bool = True,
     progress: Callable[[Progress], None] | None = None,
-    examples: int = 8,
+    examples: int = 10,
     evidence: bool = False,
     shard: tuple[int, int] | None = None,
     folder: str | Path | None = None,
@@ -98,7 +98,7 @@ def evaluate(
         budget: Seconds after which no new samples are begun.
         accelerate: Let attacks search on a faster copy of the model; the fresh pass is always the model's own.
         progress: Called with a `Progress` after every piece of work.
-        examples: How many broken samples to keep with their worst points, one of each class first.
+        examples: Broken samples to keep with their worst points, one of each class first; a third as many robust ones.
         evidence: Keep the points behind the outcomes in memory, for `robustkit.save_bundle`.
         shard: Do one share only, (index from 0, count); `robustkit.merge_evaluations` puts them together.
         folder: Write what is finished there, every few seconds and at the end. Processes share it.

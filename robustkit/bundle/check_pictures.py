@@ -1,8 +1,9 @@
-"""The pictures of a report beside those that data and points give."""
+"""The pictures of a report, and the rows of a table in it, beside those that data and points give."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 from collections.abc import Iterator, Sequence
 
@@ -10,8 +11,10 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from robustkit.base.per_coordinate import PerCoordinate
 from robustkit.evaluation.gallery import Example
-from robustkit.report.document.gallery import GalleryItem, Picture
+from robustkit.report.document.gallery import ChangedRow, GalleryItem, Picture
+from robustkit.report.figures.feature_changes import feature_changes
 from robustkit.report.figures.pictures import brightest, difference, picture
 
 SAME, ANYWHERE = 1.0, 8.0  # mean difference of saliency maps, of 255: on the same machine, and on any
@@ -66,6 +69,26 @@ def wrong_saliency(gallery: Sequence[GalleryItem], drawn: Sequence[Example]) -> 
             apart = np.abs(here.astype(float) - there).mean() if here.shape == there.shape else np.inf
             if apart > SAME:
                 yield what, example.id, bool(apart <= ANYWHERE)
+
+
+def wrong_rows(
+    listed: Sequence[ChangedRow], ids: Sequence[int], x: Tensor, worst: Tensor, eps: PerCoordinate | None
+) -> Iterator[tuple[str, int]]:
+    """Yields which row of a table was changed otherwise than the report says, names of features aside.
+
+    Args:
+        listed: The rows in an audit.
+        ids: Some samples (N,).
+        x: Their inputs (N, F).
+        worst: Their worst points (N, F).
+        eps: Of the features, where they differ.
+    """
+    for one in listed:
+        if one.id in ids:
+            row = ids.index(one.id)
+            features, changed = feature_changes(x[row].numpy(), worst[row].numpy(), eps)
+            if (tuple(dataclasses.replace(f, name=None) for f in one.features), one.changed) != (features, changed):
+                yield "changed features", row
 
 
 def _same(stated: Picture, drawn: Picture | None) -> bool:

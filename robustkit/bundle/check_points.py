@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation, RobustkitError
-from robustkit.bundle.check_pictures import wrong_pictures, wrong_saliency
+from robustkit.bundle.check_pictures import wrong_pictures, wrong_rows, wrong_saliency
 from robustkit.bundle.check_predictions import Answers
 from robustkit.bundle.failure_messages import Findings, Mismatch, same_number
 from robustkit.bundle.stored_points import Chosen
@@ -146,7 +146,9 @@ class Samples:
             self.points += len(chosen.places)
             self._geometry(chosen, x, at, sample)
             worst = chosen.points[chosen.worst]
-            for what, row in wrong_pictures(self.stated.gallery, ids.tolist(), x, worst, threat.range):
+            pictures = wrong_pictures(self.stated.gallery, ids.tolist(), x, worst, threat.range)
+            rows = wrong_rows(self.stated.changed_rows, ids.tolist(), x, worst, self.stated.threat.eps_per_coordinate)
+            for what, row in (*pictures, *rows):
                 self.found.add(f"report.json: {what}", sample[row], "what data and points give", "another")
         if self.answers is not None:
             self.answers.check(x, y, ids, at, sample, chosen)

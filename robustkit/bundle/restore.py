@@ -174,7 +174,7 @@ def _examples(stated: Audit, ledger: Ledger) -> Iterator[Example]:
     """Yields the samples of the gallery as the ledger has them, their inputs left blank."""
     places = {int(id): place for place, id in enumerate(ledger["id"])}
     blank = torch.full(stated.data.input_shape, stated.threat.bounds[0])
-    for exhibit in stated.gallery:
+    for exhibit in (*stated.gallery, *stated.changed_rows):
         place = places[exhibit.id]
         by = int(ledger["worst_attack"][place])
         yield Example(
@@ -212,6 +212,10 @@ def derive(stated: Audit, evaluation: Evaluation) -> Audit:
     audit = dataclasses.replace(
         audit,
         gallery=tuple(dataclasses.replace(a, **{name: getattr(b, name) for name in _PICTURES}) for a, b in pictured),
+        changed_rows=tuple(
+            dataclasses.replace(a, features=b.features, changed=b.changed)
+            for a, b in zip(audit.changed_rows, stated.changed_rows, strict=True)
+        ),
     )
     audit = dataclasses.replace(
         audit,

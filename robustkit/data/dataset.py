@@ -36,6 +36,7 @@ class Dataset:
         first: How many samples from the start of `source` belong to it; None for all.
         selection: Which samples of a larger set these are, in words; None for all. See `robustkit.data.sampled`.
         whole: The larger set, where these are some of it or may turn out to be.
+        feature_names: One name per value of an input, where the inputs are rows of a table that has them.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Dataset:
     first: int | None = None
     selection: str | None = None
     whole: Dataset | None = None
+    feature_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         instance("Dataset", "name", self.name, str)

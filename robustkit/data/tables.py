@@ -88,6 +88,7 @@ def from_columns(
         class_names=y.names,
         labelled_by_name=y.names is not None,
         notes=(note, *y.notes),
+        feature_names=tuple(features),
     )
 
 

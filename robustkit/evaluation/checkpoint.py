@@ -66,7 +66,7 @@ def unpack(tensors: Tensors, facts: Facts, empty: Part) -> Part:
     for row, values in enumerate(facts["examples"]):
         shown: dict[str, Any] = under(tensors, f"example.{row}")
         example = Example(**shown, **values)
-        gallery.kept.setdefault(example.label, []).append(example)
+        gallery.put([example])
     return Part(
         ledger=ledger,
         places=tensors["places"].numpy(),

@@ -1,4 +1,4 @@
-"""A few broken samples with the points that broke them, for people to look at."""
+"""A few samples with their worst points, broken and not, for people to look at."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from robustkit.attacks.rows import Problem, Rows
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.evaluation.ledger import Ledger
 from robustkit.maths.losses import one_hot
+
+_SURVIVORS = -1  # where a class index stands for the broken ones
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,29 @@ class Example:
     saliency: Tensor | None = None
     saliency_adv: Tensor | None = None
 
+    @property
+    def broken(self) -> bool:
+        """Whether the model is wrong at the point, so that the attack succeeded."""
+        return self.adversarial_prediction != self.label
+
+    @property
+    def shelf(self) -> int:
+        """Among which samples of its kind it has to find a place: the broken ones of its class, or all others."""
+        return self.label if self.broken else _SURVIVORS
+
 
 class Gallery:
-    """Keeps the broken samples with the smallest ids of every class, so that the order they come in is no matter.
+    """Keeps the samples with the smallest ids of their kind, so that the order they come in is no matter.
+
+    The kinds are the broken samples of every class, and those that an attack moved and did not break.
 
     Args:
-        room: How many to keep in all.
+        room: How many broken samples to keep in all; of the others there are a third as many.
         num_classes: Among how many classes.
     """
 
     def __init__(self, room: int, num_classes: int) -> None:
-        self.room = room
+        self.room, self.survivors = room, -(-room // 3)
         self.share = -(-room // num_classes)
         self.kept: dict[int, list[Example]] = {}
 
@@ -54,9 +68,11 @@ class Gallery:
         """Looks at finished samples; `where` gives their places in the ledger, `x_adv` their worst points."""
         for row, place in enumerate(range(where.start, where.stop)):
             label, id = int(ledger["label"][place]), int(ledger["id"][place])
-            shelf = self.kept.setdefault(label, [])
-            broken = ledger["clean_prediction"][place] == label != ledger["worst_prediction"][place]
-            if not broken or not self.room or (len(shelf) == self.share and id > shelf[-1].id):
+            if ledger["clean_prediction"][place] != label or ledger["worst_attack"][place] < 0:
+                continue
+            shelf = label if ledger["worst_prediction"][place] != label else _SURVIVORS
+            kept, room = self.kept.setdefault(shelf, []), self._room(shelf)
+            if not room or (len(kept) == room and id > kept[-1].id):
                 continue
             attack = ledger.attacks[ledger["worst_attack"][place]]
             example = Example(
@@ -71,12 +87,18 @@ class Gallery:
                 adversarial_confidence=float(ledger["worst_confidence"][place]),
                 distance=float(ledger[f"{attack}/distance"][place]),
             )
-            self.kept[label] = sorted([*shelf, example], key=lambda e: e.id)[: self.share]
+            self.put([example])
 
     def update(self, other: Gallery) -> None:
         """Looks at what another one kept of other samples."""
-        for label, shelf in other.kept.items():
-            self.kept[label] = sorted([*self.kept.get(label, []), *shelf], key=lambda e: e.id)[: self.share]
+        for kept in other.kept.values():
+            self.put(kept)
+
+    def put(self, examples: Sequence[Example]) -> None:
+        """Keeps those of the examples that have a place."""
+        for example in examples:
+            kept = [*self.kept.get(example.shelf, []), example]
+            self.kept[example.shelf] = sorted(kept, key=lambda e: e.id)[: self._room(example.shelf)]
 
     def add_saliency(self, problem: Problem) -> None:
         """Adds saliency maps to what is kept, where the examples are images and the model has gradients."""
@@ -85,9 +107,13 @@ class Gallery:
         self.kept = {label: [next(mapped) for _ in shelf] for label, shelf in self.kept.items()}
 
     def examples(self) -> tuple[Example, ...]:
-        """Returns what is kept, one sample of each class before the second of any."""
-        ranked = [(rank, e.id, e) for shelf in self.kept.values() for rank, e in enumerate(shelf)]
-        return tuple(e for *_, e in sorted(ranked, key=lambda item: item[:2])[: self.room])
+        """Returns what is kept: one broken sample of each class before the second of any, then those not broken."""
+        ranked = [(rank, e.id, e) for kept in self.kept.values() for rank, e in enumerate(kept) if e.broken]
+        broken = [e for *_, e in sorted(ranked, key=lambda item: item[:2])[: self.room]]
+        return (*broken, *self.kept.get(_SURVIVORS, []))
+
+    def _room(self, shelf: int) -> int:
+        return self.survivors if shelf == _SURVIVORS else self.share
 
 
 def with_saliency(problem: Problem, examples: Sequence[Example]) -> tuple[Example, ...]:

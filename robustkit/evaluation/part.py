@@ -61,7 +61,7 @@ class Part:
         clean_bins: Calibration by class on clean inputs.
         attacked_bins: The same on the worst point found for each sample.
         on_grid: Whether the clean inputs are 8-bit images, so that the ledger knows outcomes after rounding, too.
-        gallery: A few broken samples with their worst points.
+        gallery: A few samples with their worst points.
         evidence: The points behind the outcomes, where they are kept.
         places: Place of every row of the ledger in the data, from 0, ascending.
         data_sum: Sum of the hashes of ids, labels and inputs, whatever their order.

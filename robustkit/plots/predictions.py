@@ -122,12 +122,13 @@ def gallery(evaluation: Evaluation, ax: Axes | None = None, *, class_names: Sequ
         ConfigurationError: If there are no examples, or they are no images.
     """
     names = class_names_of(evaluation, class_names)
-    if not evaluation.examples:
+    broken = [example for example in evaluation.examples if example.broken]
+    if not broken:
         raise ConfigurationError(
             "plots: expected examples, got none: nothing was broken, or examples=0; evaluate with examples=8 or a "
             "larger eps"
         )
-    found = [gallery_item(example, names, evaluation.threat) for example in evaluation.examples]
+    found = [gallery_item(example, names, evaluation.threat) for example in broken]
     items = [item for item in found if item is not None][:_SHOWN]
     if not items:
         raise ConfigurationError(

@@ -3,7 +3,7 @@
 from .build import build_audit, build_report
 from .custom_sections import Section
 from .document.about import About, SignOff, read_about
-from .document.gallery import GalleryItem, Picture
+from .document.gallery import ChangedRow, FeatureChange, GalleryItem, Picture
 from .document.io import from_json, load, result_sha256, save, schema, to_json
 from .document.ledger_summaries import ConfusedPair, Confusion, Margins, RiskCoverage
 from .document.report import (
@@ -42,6 +42,7 @@ __all__ = [
     "AttackResult",
     "Audit",
     "CalibrationPair",
+    "ChangedRow",
     "ClassRow",
     "ConfusedPair",
     "Confusion",
@@ -49,6 +50,7 @@ __all__ = [
     "Data",
     "Diagnostic",
     "Ensemble",
+    "FeatureChange",
     "GalleryItem",
     "GateResult",
     "Margins",

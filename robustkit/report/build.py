@@ -55,6 +55,7 @@ from robustkit.report.document.report import (
     Verdict,
     WorstCase,
 )
+from robustkit.report.figures.feature_changes import changed_row
 from robustkit.report.figures.pictures import gallery_item
 
 WHITE_BOX = "white-box: weights, architecture and defences are known"
@@ -163,7 +164,7 @@ def assemble(
     whole: Whole | None = None,
 ) -> Audit:
     """Returns what is found in the evaluation about a model that is described already; arguments as there."""
-    names = subject.class_names
+    names, features, threat = subject.class_names, evaluation.dataset.feature_names, evaluation.threat
     clean = evaluation.clean_accuracy
     return Audit(
         subject=subject,
@@ -209,9 +210,8 @@ def assemble(
             "attack stops at the first wrong prediction, and initially misclassified samples are left unchanged",
         ),
         diagnostics=evaluation.diagnostics,
-        gallery=tuple(
-            shown for one in evaluation.examples if (shown := gallery_item(one, names, evaluation.threat)) is not None
-        ),
+        gallery=tuple(filter(None, (gallery_item(one, names, threat) for one in evaluation.examples))),
+        changed_rows=tuple(filter(None, (changed_row(one, names, threat, features) for one in evaluation.examples))),
         curve=curve,
         nearest=nearest,
         confusion=confusion(evaluation.ledger, names),

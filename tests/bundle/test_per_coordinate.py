@@ -117,3 +117,16 @@ def test_distances_in_another_unit_are_refused_in_one_line(original):
     other = robustkit.minimal_distances(MODEL, (X[:4], Y[:4]), [FAB(eps="inf", steps=3)])
     with pytest.raises(robustkit.ConfigurationError, match="in the unit of the evaluation, whose eps is"):
         build_audit(found, MODEL, name="mine", distances=other)
+
+
+def test_the_features_moved_most_are_listed_in_units_of_their_eps_and_checked_with_the_data(folder):
+    (audit,) = load(folder / "report.json").audits
+    assert {row.broken for row in audit.changed_rows} == {True, False}
+    for row in audit.changed_rows:
+        moved = [abs(one.after - one.before) / EPS[one.index].item() for one in row.features]
+        assert moved == sorted(moved, reverse=True)
+        assert row.changed == len(row.features) <= 4
+    forger = Forger(folder)
+    forger.audit(lambda audit: audit["changed_rows"][0]["features"][0].update(after=0.5))
+    forger.finish()
+    assert "changed features" in lies(folder)

@@ -1,4 +1,4 @@
-"""Saliency maps of the gallery."""
+"""The gallery: which samples it keeps, and their saliency maps."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ import robustkit
 from robustkit.attacks import Noise
 from robustkit.report import render_html
 from robustkit.report.build import build_audit, build_report
+
+
+def test_it_keeps_one_broken_sample_of_each_class_and_some_that_no_attack_broke(evaluation):
+    ledger = evaluation.ledger
+    broken = [example for example in evaluation.examples if example.broken]
+    assert {e.label for e in broken} == set(ledger["label"][ledger.right & ~ledger.robust].tolist())
+    assert len(broken) <= 10
+    robust = sorted(int(id) for id in ledger["id"][ledger.robust])[:4]
+    assert [e.id for e in evaluation.examples if not e.broken] == robust
+    assert all(e.attack and not torch.equal(e.x, e.x_adv) for e in evaluation.examples)
 
 
 class TestSaliency:

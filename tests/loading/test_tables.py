@@ -37,6 +37,7 @@ def test_a_csv_gives_its_numbers_in_order_and_texts_as_class_names(tmp_path: Pat
     assert read(data).x.dtype == torch.float32
     assert read(data).y.tolist() == [0, 1, 0]
     assert (data.class_names, data.labelled_by_name) == (("cat", "dog"), True)
+    assert data.feature_names == ("a", "b")
     assert data.notes[0] == "features are the 2 columns a, b, all perturbed within one eps; labels are 'label'"
 
 

@@ -170,7 +170,7 @@ def test_training_draws_a_result_and_the_log_it_wrote_alike(trained, tmp_path):
 
 def test_the_gallery_shows_three_pictures_of_each_example(evaluation):
     ax = plots.gallery(evaluation)
-    assert len(ax.images) == 3 * len(evaluation.examples) > 0
+    assert len(ax.images) == 3 * min(sum(example.broken for example in evaluation.examples), 8) > 0
     clean = ax.images[0].get_array()[..., 0] / 255
     assert np.allclose(clean, evaluation.examples[0].x[0], atol=1 / 255)
 

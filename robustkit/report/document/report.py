@@ -17,7 +17,7 @@ from robustkit.maths.calibration import Calibration
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.about import About
 from robustkit.report.document.data import Data as Data
-from robustkit.report.document.gallery import GalleryItem
+from robustkit.report.document.gallery import ChangedRow, GalleryItem
 from robustkit.report.document.ledger_summaries import Confusion, Margins, RiskCoverage
 
 SCHEMA = "robustkit.report/1.6"
@@ -253,7 +253,8 @@ class Ensemble:
 class Audit:
     """Everything measured about one model on one data set under one threat.
 
-    `clean_clustered` is the interval of the clean accuracy that allows for samples that share an origin.
+    `clean_clustered` is the interval of the clean accuracy that allows for samples that share an origin. Images are in
+    the `gallery`, rows of a table in `changed_rows`, which reports before 1.6 do not have.
     """
 
     subject: Subject
@@ -277,6 +278,7 @@ class Audit:
     slices: tuple[SliceRow, ...] = ()
     gates: tuple[GateResult, ...] = ()
     ensemble: Ensemble | None = None
+    changed_rows: tuple[ChangedRow, ...] = ()
 
 
 @dataclass(frozen=True)

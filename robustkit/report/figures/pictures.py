@@ -6,7 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,15 +64,7 @@ def gallery_item(example: Example, names: Sequence[str], threat: Threat) -> Gall
     maps = [None if found is None else found.numpy() for found in (example.saliency, example.saliency_adv)]
     saliency = [None if found is None else brightest(found) for found in maps]
     return GalleryItem(
-        id=example.id,
-        label=names[example.label],
-        attack=example.attack,
-        clean_prediction=names[example.clean_prediction],
-        clean_confidence=example.clean_confidence,
-        adversarial_prediction=names[example.adversarial_prediction],
-        adversarial_confidence=example.adversarial_confidence,
-        norm=threat.norm,
-        distance=example.distance,
+        **answers(example, names, threat),
         gain=change[1],
         clean=clean,
         adversarial=adversarial,
@@ -85,6 +77,21 @@ def gallery_item(example: Example, names: Sequence[str], threat: Threat) -> Gall
 def brightest(map: NDArray[np.float32]) -> Picture | None:
     """Returns a map (1, H, W) of numbers from 0, its largest as white."""
     return picture(map, (0.0, float(map.max()) or 1.0))
+
+
+def answers(example: Example, names: Sequence[str], threat: Threat) -> dict[str, Any]:
+    """Returns the fields of a `ShownSample`."""
+    return {
+        "id": example.id,
+        "label": names[example.label],
+        "attack": example.attack,
+        "clean_prediction": names[example.clean_prediction],
+        "clean_confidence": example.clean_confidence,
+        "adversarial_prediction": names[example.adversarial_prediction],
+        "adversarial_confidence": example.adversarial_confidence,
+        "norm": threat.norm,
+        "distance": example.distance,
+    }
 
 
 def _numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -82,12 +82,15 @@ def _figures(audit: Audit, ident: str) -> dict[str, Markup]:
 
 
 def _affordable(gallery: tuple[GalleryItem, ...], room: int) -> tuple[GalleryItem, ...]:
-    """The first samples whose pictures fit into the page; the JSON holds them all."""
-    for number, one in enumerate(gallery):
-        room -= sum(len(shown.png) for shown in one.pictures)
+    """The samples whose pictures fit into the page, one of each kind before all others; the JSON holds them all."""
+    first = {one.broken: one for one in reversed(gallery)}.values()
+    shown = []
+    for one in (*first, *(one for one in gallery if one not in first)):
+        room -= sum(len(picture.png) for picture in one.pictures)
         if room < 0:
-            return gallery[:number]
-    return gallery
+            break
+        shown.append(one)
+    return tuple(one for one in gallery if one in shown)
 
 
 def _printable(value: Any) -> Any:

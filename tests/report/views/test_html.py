@@ -19,11 +19,14 @@ from report_pages import EXAMPLES, PAGES, THOUSAND, Page, each_example, each_pag
 from robustkit.maths.intervals import proportion
 from robustkit.report import (
     from_json,
+    ChangedRow,
+    FeatureChange,
     render_html,
     render_markdown,
     to_json,
 )
 from robustkit.report.text import sections, sentences, words
+from robustkit.report.document.gallery import ShownSample
 
 MARKS = {"text", "rect", "path", "circle"}
 
@@ -206,7 +209,28 @@ class TestHtml:
         bare = dataclasses.replace(bare, command=None, environment={}, artefacts=())
         read = Page(render_html(bare))
         assert "No class has any samples." in read.everything()
-        assert "No pictures: the inputs are not images" in read.everything()
+        assert "No examples: the inputs are neither images nor" in read.everything()
+
+    def test_samples_that_were_broken_come_before_those_that_were_not(self):
+        one = audit()
+        robust = dataclasses.replace(one.gallery[0], id=3, adversarial_prediction=one.gallery[0].label)
+        page = render_html(replaced(one, gallery=(*one.gallery, robust)))
+        broken, survived = page.split('<h4 class="survived">Attacked and not broken</h4>')
+        assert broken.count('<li class="sample">') == len(one.gallery)
+        assert survived.count('<li class="sample">') == 1
+        assert '<h4 class="survived">' not in render_html(replaced(one))
+
+    def test_rows_of_a_table_list_the_features_moved_most_under_their_names(self):
+        shown = dataclasses.asdict(audit().gallery[0])
+        answers = {field.name: shown[field.name] for field in dataclasses.fields(ShownSample)}
+        features = (FeatureChange(2, HOSTILE[0], 0.5, 0.25), FeatureChange(4, None, 0.0, 3.0))
+        page = render_html(
+            replaced(audit(gallery=0), changed_rows=(ChangedRow(**answers, features=features, changed=9),))
+        )
+        said = Page(page).everything()
+        assert f"{words.shorten(HOSTILE[0], 60)} 0.5 0.25 \N{MINUS SIGN}0.25 feature 4 0 3 +3" in said
+        assert "9 features were changed in all" in said
+
         assert not {"audit-1-convergence", "audit-1-slices"} & {attrs.get("id") for _, attrs in read.tags}
         assert render_markdown(bare)
 
