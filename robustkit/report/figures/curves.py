@@ -47,7 +47,8 @@ def accuracy_curve(audit: Audit, ident: str) -> Markup | None:
     line = [*zip(xs, values, strict=True)]
     plot.line(line[1:], WORST_CASE, 2)
     plot.line(line[:2], WORST_CASE, 2, "4 4" if logarithmic else None)  # dashed where 0 is not in its place
-    plot.dots(line[1:], WORST_CASE)
+    told = [f"eps {one.eps}: {words.percent(one.accuracy.value)} ({words.interval(one.accuracy)})" for one in points]
+    plot.dots(line[1:], WORST_CASE, 7, told)
     plot.square(*line[0], CLEAN, 8)
     radii_under(plot, [*zip(xs, ["0", *(point.eps for point in points)], strict=True)])
     scale = ", logarithmic scale" if logarithmic else ""
@@ -104,10 +105,11 @@ def margins(found: Margins, ident: str) -> Markup:
     edges, tallest = found.edges, max(found.counts)
     plot = sheet.plot(8, 26, WIDTH - 16, 170, x=(edges[0], edges[-1]), y=(0, tallest or 1))
     for low, high, count in zip(edges, edges[1:], found.counts, strict=False):
+        told = f"{count:,} samples from {words.decimal(low)} to {words.decimal(high)}"
         if low >= 0:
-            plot.rect((low, high), (0, count), WORST_CASE, 1.5)
+            plot.rect((low, high), (0, count), WORST_CASE, 1.5, told)
         else:
-            plot.rect((low, high), (0, count), GAP, 1.5, stroke=INK, stroke_width=0.8)
+            plot.rect((low, high), (0, count), GAP, 1.5, told, stroke=INK, stroke_width=0.8)
     plot.across(0)
     plot.upright(0, INK, 1.2)
     broken = sum(count for low, count in zip(edges, found.counts, strict=False) if low < 0)

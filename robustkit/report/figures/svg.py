@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Literal
 
 from markupsafe import Markup, escape
@@ -53,12 +54,15 @@ class Plot:
             font_size=size, fill=colour, text_anchor=anchor, **more,
         )  # fmt: skip
 
-    def rect(self, x: Ends, y: Ends, fill: str, inset: float = 0, **more: str | float) -> None:
-        """Fills a rectangle between two values of x and two of y, left and right drawn in by `inset` pixels."""
+    def rect(self, x: Ends, y: Ends, fill: str, inset: float = 0, said: str | None = None, **more: str | float) -> None:
+        """Fills a rectangle between two values of x and two of y, left and right drawn in by `inset` pixels.
+
+        What is `said` about a mark shows where a mouse points at it.
+        """
         corners = self._inside(x[0], y[0]), self._inside(x[1], y[1])
         (left, right), (top, bottom) = (sorted(ends) for ends in zip(*corners, strict=True))
         width = max(right - left - 2 * inset, 0)
-        self._mark("rect", x=left + inset, y=top, width=width, height=bottom - top, fill=fill, **more)
+        self._mark("rect", _told(said), x=left + inset, y=top, width=width, height=bottom - top, fill=fill, **more)
 
     def line(self, points: Sequence[Ends], colour: str = MUTED, width: float = 1, dash: str | None = None) -> None:
         """Draws a line through the points (x, y)."""
@@ -79,11 +83,11 @@ class Plot:
         outline = [*zip(xs, lows, strict=True), *reversed([*zip(xs, highs, strict=True)])]
         self._mark("path", d=f"{self._path(outline)}Z", fill=fill, fill_opacity=opacity)
 
-    def dots(self, points: Sequence[Ends], colour: str, diameter: float = 6) -> None:
-        """Draws a dot at every point."""
-        for x, y in points:
+    def dots(self, points: Sequence[Ends], colour: str, diameter: float = 6, said: Sequence[str] = ()) -> None:
+        """Draws a dot at every point; `said` has a text for each."""
+        for (x, y), text in zip_longest(points, said):
             left, top = self._inside(x, y)
-            self._mark("circle", cx=left, cy=top, r=diameter / 2, fill=colour)
+            self._mark("circle", _told(text), cx=left, cy=top, r=diameter / 2, fill=colour)
 
     def square(self, x: float, y: float, colour: str, side: float) -> None:
         """Draws a square around a point."""
@@ -141,6 +145,10 @@ class Sheet(Plot):
             f'<desc id="{self.ident}-desc">{_words(description)}</desc>'
             f"{''.join(self._marks)}</svg>"
         )
+
+
+def _told(text: str | None) -> str | None:
+    return None if text is None else f"<title>{_words(text)}</title>"
 
 
 def _words(text: str) -> str:

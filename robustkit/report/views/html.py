@@ -1,4 +1,4 @@
-"""The report as one HTML file: nothing is fetched, no script runs, and it reads well on paper too."""
+"""The report as one HTML file: nothing is fetched, no script is needed, and it reads well on paper too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robustkit.report.document.report import Audit, Report
 from robustkit.report.figures import bars, curves, diagrams, matrices
 from robustkit.report.text import failed_checks, frameworks, recommendations, risks, sections, sentences, words
 from robustkit.report.text.attack_rows import attack_rows
-from robustkit.report.views import tables
+from robustkit.report.views import head, tables
 
 _PICTURES = 1_500_000  # characters of base64 on the whole page, which keeps it below 3 MB
 
@@ -108,7 +108,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         optimized=False,  # nothing to fold, and most of the time of a page goes into compiling its templates
     )
-    modules = (failed_checks, frameworks, recommendations, risks, sections, sentences, words)
+    modules = (failed_checks, frameworks, head, recommendations, risks, sections, sentences, words)
     environment.globals.update({module.__name__.rsplit(".", 1)[1]: module for module in modules})
     environment.globals.update(
         attack_name=attack_name, attack_rows=attack_rows, check_name=check_name, last_tenth=last_tenth

@@ -223,7 +223,7 @@ def test_hostile_names_break_no_view(pair):
     )
     page, text = render_comparison_html(hostile), render_comparison_markdown(hostile)
     for view in (page, text):
-        assert "<script" not in view
+        assert view.count("<script") == (view is page)  # its own
         assert "\x00" not in view
     assert {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("|")} == {5, 8}
 

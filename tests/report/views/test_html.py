@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import itertools
@@ -18,15 +19,15 @@ from report_pages import EXAMPLES, PAGES, THOUSAND, Page, each_example, each_pag
 
 from robustkit.maths.intervals import proportion
 from robustkit.report import (
-    from_json,
     ChangedRow,
     FeatureChange,
+    from_json,
     render_html,
     render_markdown,
     to_json,
 )
-from robustkit.report.text import sections, sentences, words
 from robustkit.report.document.gallery import ShownSample
+from robustkit.report.text import sections, sentences, words
 
 MARKS = {"text", "rect", "path", "circle"}
 
@@ -49,16 +50,22 @@ class TestHtml:
             assert set(asked) <= set(ids)
 
     @each_page
-    def test_nothing_is_fetched_and_no_script_runs(self, page):
+    def test_nothing_is_fetched_and_no_style_or_script_runs_but_those_the_policy_has_the_hash_of(self, page):
         read = Page(page)
-        assert {tag for tag, _ in read.tags} & {"script", "link", "iframe", "object", "embed", "base", "form"} == set()
+        (policy,) = [attrs["content"] for _, attrs in read.tags if attrs.get("http-equiv") == "Content-Security-Policy"]
+        allowed = dict(rule.split(" ", 1) for rule in policy.split("; "))
+        assert allowed["default-src"] == "'none'"
+        for tag, rule in (("script", "script-src"), ("style", "style-src-elem")):
+            (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+            assert allowed[rule] == f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        assert [attrs for tag, attrs in read.tags if tag == "script"] == [{}]
+        assert {tag for tag, _ in read.tags} & {"link", "iframe", "object", "embed", "base", "form"} == set()
         for tag, attrs in read.tags:
             assert not [name for name in attrs if name.startswith("on")], tag
             assert (attrs.get("href") or "#").startswith(("#", "data:text/csv;charset=utf-8;base64,"))
             assert (attrs.get("src") or "data:image/png;base64,").startswith("data:image/png;base64,")
         assert "@import" not in page
         assert re.findall(r"url\((?!#)", page) == []
-        assert "default-src 'none'" in page
 
     @each_page
     def test_what_was_asked_found_and_is_to_do_comes_first_and_the_evidence_is_folded_below(self, page):
@@ -109,7 +116,7 @@ class TestHtml:
         said = Page(page).everything()
         for name in HOSTILE:
             assert words.shorten(name, 100) in said
-        assert page.count("<script") == 0
+        assert page.count("<script") == 1
         assert "<b>more" not in page
         assert " 49 " not in said
         assert not set("\x00\x1b\u202e") & set(page)
@@ -203,14 +210,6 @@ class TestHtml:
         assert len(page.encode()) < 3_000_000
         assert re.search(r"the first \d of 30; the JSON has all", page)
 
-    def test_a_bare_report_has_no_empty_sections(self):
-        one = audit(gallery=0)
-        bare = replaced(one, attacks=(), per_class=(), diagnostics=())
-        bare = dataclasses.replace(bare, command=None, environment={}, artefacts=())
-        read = Page(render_html(bare))
-        assert "No class has any samples." in read.everything()
-        assert "No examples: the inputs are neither images nor" in read.everything()
-
     def test_samples_that_were_broken_come_before_those_that_were_not(self):
         one = audit()
         robust = dataclasses.replace(one.gallery[0], id=3, adversarial_prediction=one.gallery[0].label)
@@ -231,6 +230,13 @@ class TestHtml:
         assert f"{words.shorten(HOSTILE[0], 60)} 0.5 0.25 \N{MINUS SIGN}0.25 feature 4 0 3 +3" in said
         assert "9 features were changed in all" in said
 
+    def test_a_bare_report_has_no_empty_sections(self):
+        one = audit(gallery=0)
+        bare = replaced(one, attacks=(), per_class=(), diagnostics=())
+        bare = dataclasses.replace(bare, command=None, environment={}, artefacts=())
+        read = Page(render_html(bare))
+        assert "No class has any samples." in read.everything()
+        assert "No examples: the inputs are neither images nor" in read.everything()
         assert not {"audit-1-convergence", "audit-1-slices"} & {attrs.get("id") for _, attrs in read.tags}
         assert render_markdown(bare)
 
