@@ -31,10 +31,13 @@ def with_samples(command: str | None, count: int) -> str | None:
 
 
 def training(command: str | None) -> str | None:
-    """Returns the adversarial training of the audited model, None unless its data have a part to train on."""
+    """Returns the adversarial training of the audited model, None where it is not one command.
+
+    Its data must have a part to train on, and one eps must hold for all values of an input.
+    """
     typed = _typed(command)
-    data = [words[1] for words in typed if words[0] == "--data"]
-    if not data or data[0] not in _WITH_TRAINING_SPLIT:
+    given = {words[0]: words[-1] for words in typed}
+    if given.get("--data") not in _WITH_TRAINING_SPLIT or "--mask" in given or given.get("--eps", "").endswith(".npy"):
         return None
     kept = [word for words in typed if words[0] in _OF_TRAINING or not words[0].startswith("-") for word in words]
     return shlex.join(["robustkit", "train", *kept, "--objective", "pgd-at"])

@@ -48,6 +48,11 @@ def test_no_model_is_trained_on_the_samples_that_measured_it():
     assert next_commands.training("robustkit audit cnn --data photos/val") is None
 
 
+@pytest.mark.parametrize("more", ["--eps radii.npy", "--eps=radii.npy", "--mask free.npy"])
+def test_no_training_is_suggested_under_an_eps_per_value_which_it_does_not_take(more):
+    assert next_commands.training(f"robustkit audit cnn --data digits {more}") is None
+
+
 def test_every_option_of_an_audit_without_a_value_is_known():
     flags = {name for one in audit.params if isinstance(one, click.Option) and one.is_flag for name in one.opts}
     assert flags - {"--json"} == {*next_commands._FLAGS}  # --json is not recorded
