@@ -89,12 +89,12 @@ def test_an_interrupted_audit_says_how_to_go_on_and_then_ends_as_if_nothing_had_
 
     monkeypatch.setattr(evaluator.Parts, "add", interrupt)
     capsys.readouterr()
-    assert audit("--out", "broken") == 130
+    assert audit("--out", "broken", "--json") == 130
     err = capsys.readouterr().err
     assert err.startswith("robustkit: interrupted; what is finished is kept in 'broken.parts'; resume with: robustkit")
     assert not (folder / "broken").exists()
     again = shlex.split(err.partition("resume with: robustkit ")[2])
-    assert again[-1] == "--resume"
+    assert again[-2:] == ["--json", "--resume"]
     assert run([*again[:-1], "--seed", "1", "--resume"]) == 2
     assert "expected seed '0' as in 'broken.parts/part-000000000.safetensors', got '1'" in capsys.readouterr().err
     assert run(again) in (0, 3)

@@ -11,6 +11,7 @@ import click
 
 from robustkit.base.errors import RobustkitError
 from robustkit.base.exit_codes import ExitCode
+from robustkit.cli.shared.answer import as_json
 from robustkit.cli.shared.command_line import typed
 
 
@@ -38,7 +39,7 @@ def keeping(folder: Path, files: str = "part-*") -> Iterator[None]:
             raise
         kept = "what is finished" if count == 1 else "what any process has finished"
         again = f"{'' if count == 1 else f'torchrun --nproc-per-node {count} -m '}robustkit "
-        again += shlex.join([*typed(), "--resume"])
+        again += shlex.join([*typed(), *(["--json"] if as_json() else []), "--resume"])
         raise Interrupted(f"interrupted; {kept} is kept in '{folder}'; resume with: {again}") from None
 
 
