@@ -85,7 +85,7 @@ def _requirements(audit: Audit) -> Iterator[Risk]:
     if missed:
         more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
         yield Risk(
-            "Requirement not met", f"{shorten(missed[0].rule, 80)}{more}: {missed[0].message.rstrip('.')}.", "attacks"
+            "Requirement not met", f"{shorten(missed[0].rule, 80)}{more}: {missed[0].message.rstrip('.')}.", "gates"
         )
     elif audit.verdict.requirement == "not met" and audit.verdict.rule:
         yield Risk("Requirement not met", f"The measured numbers miss {shorten(audit.verdict.rule, 80)}.", "attacks")

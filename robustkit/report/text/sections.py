@@ -36,6 +36,8 @@ PARTS_OF_RESULTS = {
     "confidence": "Calibration",
     "ensemble": "Ensemble members",
 }
+GATES = "Requirements checked in this audit"
+_PARTS = {key: ("results", name) for key, name in PARTS_OF_RESULTS.items()} | {"gates": ("actions", GATES)}
 OF_AN_AUDIT = ("system", "data", "threat", "method", "results", "gallery", "checks")
 OF_THE_REPORT = ("limits", "signoff", "scope", "actions", "repeat", "frameworks", "glossary")
 
@@ -45,9 +47,11 @@ def title(key: str) -> str:
     return TITLES.get(key) or f"{TITLES['results']}: {PARTS_OF_RESULTS[key]}"
 
 
-def number(key: str) -> str:
-    """Returns the number of a section, or of the results for a part of them."""
-    return TITLES.get(key, TITLES["results"]).split()[0]
+def reference(key: str) -> str:
+    """Returns how a sentence names a section by its number, or a part of one by its name and that number."""
+    within, part = _PARTS.get(key, (key, None))
+    number = f"section {TITLES[within].split()[0]}"
+    return f"{part}, {number}" if part else number
 
 
 def address(key: str, ident: str) -> str:

@@ -54,7 +54,7 @@ class TestRisks:
         assert len(found(many)) > 5
         assert len(risks(many)) == 3
         for risk in risks(one):
-            assert f'href="#audit-1-{risk.evidence}">Evidence: section ' in PAGE
+            assert f'href="#audit-1-{risk.evidence}">Evidence: ' in PAGE
         for risk in found(many):
             assert f'id="audit-1-{risk.evidence}"' in PAGE
         for one in (audit(), audit(quality="invalid")):
