@@ -32,6 +32,7 @@ GROUPS = {
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 SHARED = ("audit", "train")  # what several processes can do together
 WIDEST = 100
+COMPLETING = "_ROBUSTKIT_COMPLETE"
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -88,6 +89,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         say(error.format_message(), err=True)
         return ExitCode.USAGE
     except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and COMPLETING in os.environ:  # so click ends what the shell asked for
+            return ExitCode.OK
         if isinstance(error.__context__ if isinstance(error, SystemExit) else error, BrokenPipeError):  # rich leaves so
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader of our output has gone
             return ExitCode.OK

@@ -12,6 +12,7 @@ import click
 from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
+from robustkit.cli.shared.offered import ATTACK
 
 if TYPE_CHECKING:
     from robustkit.attacks import Attack
@@ -20,7 +21,7 @@ COMMON = ("norm", "eps", "target")
 
 
 @click.command("attacks", cls=Command, short_help="List the attacks, or explain one of them.")
-@click.argument("name", required=False)
+@click.argument("name", type=ATTACK, required=False)
 def command(name: str | None) -> None:
     """List the attacks with their norms, kind, settings and source, or explain NAME with every setting it has.
 

@@ -14,6 +14,7 @@ from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.echo import say, say_file
 from robustkit.cli.shared.members import Members
 from robustkit.cli.shared.model_and_data import SeveralModels
+from robustkit.cli.shared.offered import OBJECTIVE
 from robustkit.cli.shared.options import attack_options, sample_options, several_models_options
 from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, recipe_of
 from robustkit.cli.shared.samples import Choice
@@ -90,7 +91,7 @@ class Plan:
     "--train", type=click.IntRange(2), help="First train so many members of MODEL, each from its own initial weights."
 )
 @click.option("--cycles", is_flag=True, help="With --train: the states at the ends of as many cycles of one run.")
-@click.option("--objective", metavar="NAME[:SETTING=VALUE,...]",
+@click.option("--objective", type=OBJECTIVE, metavar="NAME[:SETTING=VALUE,...]",
               help="With --train: as for `robustkit train`.  [default: standard]")  # fmt: skip
 @click.option("--adversarial", is_flag=True, help="With --train: short for --objective pgd-at:steps=7.")
 @NUM_WORKERS

@@ -11,6 +11,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.model_and_data import ModelOptions
+from robustkit.cli.shared.offered import NORM, PROTOCOL
 from robustkit.cli.shared.option_types import FRACTION, TIME
 from robustkit.cli.shared.options import REQUIRE, optional_model_options
 
@@ -73,9 +74,11 @@ class Question:
     help="Fraction that only one of them classifies correctly  [default: 5%, 10%, 20%]",
 )
 @click.option("--power", type=FRACTION, default="80%", show_default=True, help="Probability to see the difference.")
-@click.option("--protocol", default="fast", show_default=True, help="With MODEL: the attacks to be timed.")
+@click.option(
+    "--protocol", type=PROTOCOL, default="fast", show_default=True, help="With MODEL: the attacks to be timed."
+)
 @click.option("--eps", default="8/255", show_default=True, help="With MODEL: their perturbation radius.")
-@click.option("--norm", default="Linf", show_default=True, help="With MODEL: Linf, L2 or L1.")
+@click.option("--norm", type=NORM, default="Linf", show_default=True, help="With MODEL: Linf, L2 or L1.")
 @click.option("--probe", type=TIME, default="20s", show_default=True, help="With MODEL: how long to try.")
 def command(**options: Any) -> None:
     """Say how many samples give an interval, decide a requirement or tell two models apart.

@@ -12,6 +12,7 @@ from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.cli.shared.answer import answer
 from robustkit.cli.shared.echo import say, say_file
 from robustkit.cli.shared.model_and_data import ModelOptions
+from robustkit.cli.shared.offered import NORM, OBJECTIVE
 from robustkit.cli.shared.options import sample_options, training_options
 from robustkit.cli.shared.recipe_options import RecipeCommand, defaults, recipe_of
 from robustkit.cli.shared.training import NUM_WORKERS, Run, unresolved
@@ -40,10 +41,10 @@ class Plan(Run):
 
 @click.command("train", cls=RecipeCommand, short_help="Train a model, adversarially or not.", epilog=listed())
 @training_options
-@click.option("--objective", default="pgd-at", show_default=True, metavar="NAME[:SETTING=VALUE,...]",
+@click.option("--objective", type=OBJECTIVE, default="pgd-at", show_default=True, metavar="NAME[:SETTING=VALUE,...]",
               help="standard, pgd-at, fgsm-rs, n-fgsm, free, trades, mart; awp+..., gradalign+..., augmix+... wrap one."
               " Settings of the inner PGD too, such as trades:beta=6,steps=10.")  # fmt: skip
-@click.option("--norm", default="Linf", show_default=True, help="Linf, L2 or L1.")
+@click.option("--norm", type=NORM, default="Linf", show_default=True, help="Linf, L2 or L1.")
 @click.option(
     "--eps", default="8/255", show_default=True, help="Perturbation radius in input units, a number or a fraction."
 )

@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from robustkit.attacks.catalogue import ATTACKS
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
 from robustkit.cli import COMMANDS, _told, audit, cli, run
+from robustkit.cli.shared import offered
 from robustkit.cli.shared.old_spellings import RENAMED, current
 from robustkit.cli.shared.option_types import FRACTION, NUMBERS, TIME
+from robustkit.defenses.objectives.catalogue import KNOWN as OBJECTIVES
+from robustkit.loading.data import READERS
+from robustkit.maths.norms import NORMS
+from robustkit.model.output import OUTPUTS
+from robustkit.model.small_models import SMALL_MODELS
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,3 +137,34 @@ def test_a_reader_of_the_output_that_has_gone_is_no_error(monkeypatch):
     monkeypatch.setattr("sys.stdout", sys.stdout)
     assert run([]) == 0
     sys.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("robustkit cl", "plain,clean-data"),
+        ("robustkit audit v", "plain,vit"),
+        ("robustkit audit mine.o", "file,mine.o"),
+        ("robustkit audit cnn --data d", "plain,digits"),
+        ("robustkit audit cnn --protocol autoattack-r", "plain,autoattack-rand"),
+        ("robustkit audit cnn --attack sq", "plain,square"),
+        ("robustkit train cnn --objective tr", "plain,trades"),
+        ("robustkit report mine -f sa", "plain,sarif"),
+        ("robustkit audit cnn --mea", "plain,--mean"),
+    ],
+)
+def test_the_shell_completes_commands_options_and_names(typed, expected, monkeypatch, capsys):
+    shell = {"_ROBUSTKIT_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    for name, value in shell.items():
+        monkeypatch.setenv(name, value)
+    assert run([]) == ExitCode.OK
+    assert capsys.readouterr().out.split() == [expected]
+
+
+def test_what_the_shell_offers_is_what_there_is():
+    assert set(offered.MODEL.names) == set(SMALL_MODELS)
+    assert set(offered.DATA.names) == {"digits", *READERS}
+    assert set(offered.NORM.names) == set(NORMS)
+    assert set(offered.ATTACK.names) == set(ATTACKS)
+    assert set(offered.OBJECTIVE.names) == set(OBJECTIVES.ours)
+    assert offered.OUTPUT.names == OUTPUTS

@@ -10,6 +10,7 @@ import click
 from robustkit.base.exit_codes import ExitCode, listed
 from robustkit.cli.audit.launch import LAUNCH, launched
 from robustkit.cli.shared.command import Command
+from robustkit.cli.shared.offered import MODEL, PROTOCOL
 from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import ABOUT, FRACTION, GROUPS, RADII, TIME
 from robustkit.cli.shared.options import (
@@ -32,10 +33,14 @@ from robustkit.cli.shared.signing import SIGN
 )
 @click.option("--mask", type=click.Path(path_type=Path), help="A .npy file: True where an input may change.")
 @click.option(
-    "--protocol", help="autoattack, autoattack-plus, autoattack-rand or fast  [default without --attack: fast]"
+    "--protocol",
+    type=PROTOCOL,
+    help="autoattack, autoattack-plus, autoattack-rand or fast  [default without --attack: fast]",
 )
 @click.option("--strict", is_flag=True, help="Refuse a protocol that would have to be adapted to the model.")
-@click.option("--surrogate", metavar="MODEL", help="Also transfer adversarial examples from this model to MODEL.")
+@click.option(
+    "--surrogate", type=MODEL, metavar="MODEL", help="Also transfer adversarial examples from this model to MODEL."
+)
 @click.option("--surrogate-weights", type=click.Path(path_type=Path), help="Weights of the surrogate.")
 @click.option("--surrogate-weights-key", metavar="KEY", help="Which of several sets in that file.")
 @click.option("--surrogate-mean", help="As --mean, for the surrogate  [default: its own preset's]")

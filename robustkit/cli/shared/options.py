@@ -13,6 +13,7 @@ import click
 from robustkit.base.errors import ConfigurationError
 from robustkit.cli.shared.earlier_run import Recorded
 from robustkit.cli.shared.model_and_data import ModelOptions, SeveralModels
+from robustkit.cli.shared.offered import ATTACK, DATA, MODEL, NORM, OUTPUT
 from robustkit.cli.shared.old_spellings import Renamed
 from robustkit.cli.shared.option_types import CLASS_MAP, OUTPUT_KEY, REQUIREMENT
 from robustkit.cli.shared.preprocessing import BOUNDS, IMAGE_SIZE, MEAN, STD, TRANSFORM
@@ -53,7 +54,7 @@ _OPTIONS = [
     BOUNDS,
     MEAN,
     STD,
-    click.option("--output", default="auto", show_default=True,
+    click.option("--output", type=OUTPUT, default="auto", show_default=True,
                  help="What the model returns: auto, logits, probabilities, log_probabilities, sigmoid, binary_logit."),
     click.option("--output-key", type=OUTPUT_KEY,
                  help="Where the class scores are if the model returns several tensors: a name, or a number from 0."),
@@ -71,7 +72,7 @@ _OPTIONS = [
 
 def model_options(function: Command) -> Command:
     """Adds the options of model and data to a command, which gets `model`, a `ModelOptions`."""
-    options = [click.argument("model"), _data(required=True), *_OPTIONS]
+    options = [click.argument("model", type=MODEL), _data(required=True), *_OPTIONS]
     return _gathered(function, options, lambda values: ModelOptions(**values))
 
 
@@ -85,14 +86,14 @@ def optional_model_options(function: Command) -> Command:
             raise ConfigurationError(f"expected MODEL and --data together, got only {got}; give both or neither")
         return ModelOptions(**values) if given else None
 
-    options = [click.argument("model", required=False), _data(required=False), *_OPTIONS]
+    options = [click.argument("model", type=MODEL, required=False), _data(required=False), *_OPTIONS]
     return _gathered(function, options, gather)
 
 
 def several_models_options(function: Command) -> Command:
     """Adds the same options for several models with the same data: `models` is a `SeveralModels`."""
     several = [
-        click.argument("model", nargs=-1, required=True),
+        click.argument("model", type=MODEL, nargs=-1, required=True),
         click.option("--weights", multiple=True, type=click.Path(path_type=Path), help="One for each model, in order."),
     ]
 
@@ -109,13 +110,17 @@ def training_options(function: Command) -> Command:
     # A recipe's --select says how the best epoch is chosen.
     classes = click.option("--select-classes", metavar="CLASS,...", help="Only these classes of the data.")
     kept = [option for option in _OPTIONS if option not in (_SPLIT, _EOT_SAMPLES, _BATCH_SIZE, _SELECT)]
-    options = [click.argument("model"), _data(required=True), *kept, split, fresh, classes]
+    options = [click.argument("model", type=MODEL), _data(required=True), *kept, split, fresh, classes]
     return _gathered(function, options, lambda values: ModelOptions(**values), names=NAMES - {"draws", "batch_size"})
 
 
 def recorded_options(function: Command) -> Command:
     """Adds the options, none of them required, for a command with a record of model and data: `model` is `Recorded`."""
-    options = [click.option("--model", help="As MODEL for `robustkit audit`."), _data(required=False), *_OPTIONS]
+    options = [
+        click.option("--model", type=MODEL, help="As MODEL for `robustkit audit`."),
+        _data(required=False),
+        *_OPTIONS,
+    ]
     return _gathered(function, options, lambda values: Recorded(values, _typed()))
 
 
@@ -128,9 +133,11 @@ def attack_options(
 
     def add(function: Command) -> Command:
         options = [
-            click.option("--norm", default="Linf", show_default=True, help=norm),
+            click.option("--norm", type=NORM, default="Linf", show_default=True, help=norm),
             click.option("--eps", default="8/255", show_default=True, help=eps),
-            click.option("--attack", "attacks", multiple=True, metavar="NAME[:SETTING=VALUE,...]", help=about),
+            click.option(
+                "--attack", "attacks", type=ATTACK, multiple=True, metavar="NAME[:SETTING=VALUE,...]", help=about
+            ),
         ]
         return _added(function, options)
 
@@ -208,6 +215,7 @@ def _gathered(
 def _data(required: bool) -> Any:
     return click.option(
         "--data",
+        type=DATA,
         required=required,
         help="digits, mnist, fashion-mnist, cifar10, cifar100, svhn, a folder of images, an .npz, .csv, .tsv or "
         ".parquet file, or package.module:factory.",
