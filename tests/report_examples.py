@@ -17,11 +17,13 @@ from robustkit.report import (
     AttackResult,
     Audit,
     CalibrationPair,
+    ChangedRow,
     ClassRow,
     CurvePoint,
     Data,
     Diagnostic,
     Ensemble,
+    FeatureChange,
     GalleryItem,
     GateResult,
     Method,
@@ -34,6 +36,7 @@ from robustkit.report import (
     Verdict,
     WorstCase,
 )
+from robustkit.report.document.gallery import ShownSample
 from robustkit.report.document.io import result_sha256
 from robustkit.report.document.ledger_summaries import confusion, margins, risk_coverage
 from robustkit.report.document.report import SCHEMA, Quality
@@ -383,3 +386,16 @@ def _exhibit(rng, index, names, shape, norm) -> GalleryItem:
         saliency=picture(np.abs(clean[:1] - 0.5), (0.0, 0.5)),
         saliency_adversarial=picture(np.abs(attacked[:1] - 0.5), (0.0, 0.5)),
     )
+
+
+def with_rows(one: Audit) -> Audit:
+    """The audit with rows of a table instead of pictures: one that was broken, and one that was not."""
+    answers = {field.name: getattr(audit().gallery[0], field.name) for field in dataclasses.fields(ShownSample)}
+    features = (
+        FeatureChange(2, HOSTILE[0], 0.5, 0.25),
+        FeatureChange(4, None, 0.0, 3.0),
+        FeatureChange(5, "age", 1, 2),
+    )
+    row = ChangedRow(**answers, features=features, changed=9)
+    robust = dataclasses.replace(row, id=row.id + 1, adversarial_prediction=row.label)
+    return dataclasses.replace(one, gallery=(), changed_rows=(row, robust))

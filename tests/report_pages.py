@@ -7,14 +7,16 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from report_examples import ABOUT, HOSTILE, audit, complete, report
+from report_examples import ABOUT, HOSTILE, audit, complete, report, with_rows
 
 from robustkit.report import render_html
 
 THOUSAND = tuple(f"class number {index}" for index in range(1000))
 EXAMPLES = {
     "two models": report(),
-    "two classes": report(audit("a table", 0.5, names=("no", "yes"), shape=(30,), gallery=0, quality="reliable")),
+    "two classes": report(
+        with_rows(audit("a table", 0.5, names=("no", "yes"), shape=(30,), gallery=0, quality="reliable"))
+    ),
     "a thousand classes": report(audit("many", 0.3, names=THOUSAND, n=3000, quality="unreliable", norm="L2")),
     "hostile names": report(
         audit(HOSTILE[0], 0.3, names=HOSTILE, quality="invalid"),

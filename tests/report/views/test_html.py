@@ -19,14 +19,11 @@ from report_pages import EXAMPLES, PAGES, THOUSAND, Page, each_example, each_pag
 
 from robustkit.maths.intervals import proportion
 from robustkit.report import (
-    ChangedRow,
-    FeatureChange,
     from_json,
     render_html,
     render_markdown,
     to_json,
 )
-from robustkit.report.document.gallery import ShownSample
 from robustkit.report.text import sections, sentences, words
 
 MARKS = {"text", "rect", "path", "circle"}
@@ -220,14 +217,9 @@ class TestHtml:
         assert '<h4 class="survived">' not in render_html(replaced(one))
 
     def test_rows_of_a_table_list_the_features_moved_most_under_their_names(self):
-        shown = dataclasses.asdict(audit().gallery[0])
-        answers = {field.name: shown[field.name] for field in dataclasses.fields(ShownSample)}
-        features = (FeatureChange(2, HOSTILE[0], 0.5, 0.25), FeatureChange(4, None, 0.0, 3.0))
-        page = render_html(
-            replaced(audit(gallery=0), changed_rows=(ChangedRow(**answers, features=features, changed=9),))
-        )
+        page = PAGES["two classes"]
         said = Page(page).everything()
-        assert f"{words.shorten(HOSTILE[0], 60)} 0.5 0.25 \N{MINUS SIGN}0.25 feature 4 0 3 +3" in said
+        assert f"{words.shorten(HOSTILE[0], 60)} 0.5 0.25 \N{MINUS SIGN}0.25 feature 4 0 3 +3 age 1 2 +1" in said
         assert "9 features were changed in all" in said
 
     def test_a_bare_report_has_no_empty_sections(self):
