@@ -26,7 +26,7 @@ from robustkit.cli.shared.echo import say
 GROUPS = {
     "Measure": ("audit", "corrupt", "certify", "doctor", "clean-data", "plan", "merge"),
     "Defend": ("train", "ensemble", "calibrate"),
-    "Report": ("report", "verify", "gate", "compare", "rerun"),
+    "Report": ("report", "verify", "gate", "compare", "history", "rerun"),
     "Learn": ("demo", "attacks", "selftest"),
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)

@@ -85,6 +85,7 @@ CASES: dict[str, tuple[str, int, Callable[[Document], Any]]] = {
     "gate": ("gate bundle --require robust_accuracy>=0.99 --require ece<=1 --junit g.xml", 1, has_every_requirement),
     "report": ("report bundle -f csv -f sarif --out pages", 0, names_the_files),
     "compare": ("compare bundle bundle --out both", 0, says_what_is_in("both/compare.json")),
+    "history": ("history bundle --out h", 0, lambda found: found["groups"][0]["entries"][0]["folder"] == "bundle"),
     "doctor": (f"doctor {MODEL}", 0, has_diagnostics),
     "attacks": ("attacks", 0, lambda found: "apgd" in [attack["name"] for attack in found["attacks"]]),
     "attacks pgd": ("attacks pgd", 0, explains_pgd),

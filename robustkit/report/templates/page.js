@@ -13,8 +13,8 @@ function make(tag, attributes = {}, ...children) {
 // Of a cell, without the small print below it: a number where it begins with one.
 function valueOf(cell) {
   const text = (cell?.dataset.value ?? cell?.firstChild?.textContent ?? "").trim();
-  const number = parseFloat(text.replace(/,/g, "").replace("\u2212", "-"));
-  return Number.isNaN(number) ? text : number;
+  const number = text.replace(/,/g, "").replace("\u2212", "-").match(/^[<>]?([-+]?\d*\.?\d+(e[-+]?\d+)?)(?=$|[\s%])/);
+  return number ? parseFloat(number[1]) : text;
 }
 
 function compare(a, b) {

@@ -11,6 +11,8 @@ from report_pages import PAGES
 from robustkit.report import render_html
 from robustkit.report.compare.comparison import compare
 from robustkit.report.compare.views import render_comparison_html
+from robustkit.report.history.history import read_history
+from robustkit.report.history.views import render_history
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +32,7 @@ def pages(tmp_path_factory):
         for name, seed in (("before", 0), ("after", 1)):
             write(folder / name, seed=seed)
     texts = {**PAGES, "comparison": render_comparison_html(compare(folder / "before", folder / "after"))}
+    texts["history"] = render_history(read_history([folder]), folder)
     texts["one model"] = render_html(report(audit()))
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
@@ -37,7 +40,7 @@ def pages(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1300), ("dark", 360)])
-@pytest.mark.parametrize("kind", ["two classes", "hostile names", "every part", "comparison"])
+@pytest.mark.parametrize("kind", ["two classes", "hostile names", "every part", "comparison", "history"])
 def test_no_page_has_a_fault_that_keeps_somebody_out_or_is_wider_than_its_window(chromium, pages, kind, scheme, width):
     with opened(chromium, pages[kind], width, color_scheme=scheme) as page:
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -71,6 +74,15 @@ def test_a_table_is_sorted_by_a_click_and_an_explanation_stays_below_its_row(chr
             assert seen == sorted(seen, reverse=reverse)
         assert page.locator("#audit-1-method tr.has-more + tr.more").count() == 5
         assert page.locator("#audit-1-method tbody tr").last.get_attribute("class") == "total"
+
+
+def test_a_history_is_sorted_by_date_as_text_and_by_accuracy_as_numbers(chromium, pages):
+    with opened(chromium, pages["history"]) as page:
+        for column in (0, 2):
+            page.locator("thead th").nth(column).get_by_role("button").click()
+            cells = page.locator(f"tbody tr > :nth-child({column + 1})").all_inner_texts()
+            seen = [cell.split()[0] if column == 0 else float(cell.split()[0]) for cell in cells]
+            assert seen == sorted(seen)
 
 
 def test_a_long_table_is_filtered_on_the_screen_and_whole_on_paper(chromium, pages):

@@ -1,0 +1,1 @@
+"""The audits in a folder, over time."""
