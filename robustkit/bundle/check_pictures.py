@@ -63,9 +63,10 @@ def wrong_saliency(gallery: Sequence[GalleryItem], drawn: Sequence[Example]) -> 
             ("saliency picture", shown[example.id].saliency, example.saliency),
             ("saliency picture under attack", shown[example.id].saliency_adversarial, example.saliency_adv),
         ):
-            if stated is None or map is None:
+            again = None if map is None else brightest(map.numpy())
+            if stated is None or again is None:
                 continue
-            here, there = _pixels(brightest(map.numpy())), _pixels(stated)
+            here, there = _pixels(again), _pixels(stated)
             apart = np.abs(here.astype(float) - there).mean() if here.shape == there.shape else np.inf
             if apart > SAME:
                 yield what, example.id, bool(apart <= ANYWHERE)
