@@ -316,6 +316,9 @@ def _sign(negative: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _length(delta: Tensor, axes: tuple[int, ...], order: int) -> Tensor:
-    """Returns the norm of that order over `axes`, kept as axes of size 1, and never 0 so that one can divide by it."""
+    """Returns the norm of that order over `axes`, kept as axes of size 1, and never 0 so that one can divide by it.
+
+    Nor so small that a radius of thousands divided by it, as of a table, would be infinite.
+    """
     found: Tensor = torch.linalg.vector_norm(delta, order, dim=axes, keepdim=True)
-    return found.clamp(min=torch.finfo(delta.dtype).tiny)
+    return found.clamp(min=1e-30)

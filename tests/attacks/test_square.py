@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robustkit.attacks import PGD, Square, create
 from robustkit.attacks.engine import Engine
 from robustkit.attacks.rows import Problem, Rows
-from robustkit.attacks.square import AHEAD, Window, as_images, placed, sides
+from robustkit.attacks.square import AHEAD, Window, _length, as_images, placed, sides
 from robustkit.base.errors import ConfigurationError
 from robustkit.data.dataset import batches
 from robustkit.loading.data import load_data
@@ -575,3 +575,9 @@ def test_a_trial_needs_one_start_and_the_margin():
     for change in ({"loss": "ce"}, {"restarts": 2}, {"target": 1}):
         with pytest.raises(ConfigurationError, match="expected no trial"):
             Square(trial=10, **change)
+
+
+def test_a_radius_of_thousands_divided_by_the_length_of_nothing_is_finite():
+    nothing = torch.zeros(1, 1, 1, 4)
+    assert bool((1e6 * nothing / _length(nothing, (1, 2, 3), 1)).isfinite().all())
+    assert bool((torch.tensor(1e6) / _length(nothing, (1, 2, 3), 1)).isfinite().all())
