@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
 from robustkit.attacks.threat import Eps, Threat
-from robustkit.base.errors import InvalidEvaluation
+from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.memory import in_batches
 from robustkit.base.processes import ranks
 from robustkit.base.settings import flag, function, integer, sizes
@@ -175,9 +175,18 @@ def _check(
 def _attacks(
     attacks: Any, classifier: Classifier, data: Any, norm: Norm | None, eps: Eps | None
 ) -> tuple[Protocol, Threat]:
-    """Returns the attacks and their threat."""
+    """Returns the attacks and their threat, by default that of the data's schema, if they have one."""
+    schema = data.schema if isinstance(data, Dataset) else None
+    if schema is not None and eps is None and isinstance(attacks, str | list | tuple):
+        eps = schema.eps(norm or "Linf") if any(isinstance(one, str) for one in (attacks, *attacks)) else None
     protocol = as_protocol(attacks, partial(count_classes, "evaluate", classifier, data), norm, eps)
-    return protocol, common_threat(protocol.attacks, classifier)
+    threat = common_threat(protocol.attacks, classifier)
+    if schema is not None and threat.schema != schema:
+        raise ConfigurationError(
+            "evaluate: expected the eps of the data's schema, got another; give eps=data.schema.eps(norm), or data"
+            " without a schema"
+        )
+    return protocol, threat
 
 
 def _set_up(

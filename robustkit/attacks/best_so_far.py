@@ -21,16 +21,19 @@ class Look:
         problem: What is attacked.
         leaves_ball: Whether points may lie outside the threat; those never count.
         nearest: Whether the broken point nearest to the clean input is looked for.
+        relaxes: Whether `logits` are those of points that need not be legal records, which are then looked at, too.
     """
 
-    def __init__(self, problem: Problem, leaves_ball: bool, nearest: bool) -> None:
+    def __init__(self, problem: Problem, leaves_ball: bool, nearest: bool, relaxes: bool = False) -> None:
         self.problem, self.threat, self.targeted = problem, problem.whole, problem.targeted
-        self.leaves_ball, self.nearest = leaves_ball, nearest
+        self.leaves_ball, self.nearest, self.relaxes = leaves_ball, nearest, relaxes
         self.at_hand = problem.classifier.device.type == "cpu"
 
     def __call__(self, rows: Rows, point: Tensor, spent: int) -> Rows:
         """Notes for every row not yet done whether `point`, where `logits` were seen, breaks it or comes nearer."""
-        seen, x = self.problem.point(rows, point), self.problem.inputs(rows)
+        if self.relaxes:
+            rows, spent = self._note_relaxed(rows, point), spent + self.problem.eot
+        seen, x = self.problem.legal(rows, point), self.problem.inputs(rows)
         kept = point if self.problem.scaled else seen  # in the coordinates of the rows
         gap, hit = self._judge(rows)
         active = ~rows.done
@@ -53,6 +56,14 @@ class Look:
         return rows.without("logits").having(
             steps=rows.steps + active, queries=torch.add(rows.queries, active, alpha=spent), **changes
         )
+
+    def _note_relaxed(self, rows: Rows, point: Tensor) -> Rows:
+        """Returns the rows with what the model says of the legal records next to `point`, and what it said of that."""
+        answer = rows.logits.argmax(dim=1)
+        hit = ((answer == rows.goal) == self.targeted) & (rows.relaxed < 0) & ~rows.done
+        if self.leaves_ball:
+            hit = hit & self.threat.reaches(self.problem.point(rows, point), self.problem.inputs(rows))
+        return rows.having(relaxed=torch.where(hit, answer, rows.relaxed), logits=self.problem.logits(rows, point))
 
     def _judge(self, rows: Rows) -> tuple[Tensor, Tensor | None]:
         """Returns the margin of `logits` and whether they reach the goal; None where no row that counts does."""

@@ -63,8 +63,10 @@ class Engine:
         self.nearest = nearest
         self.wave = 1 if nearest else WAVE
         self.problem = Problem.under(
-            attack.threat(classifier), classifier, Stream(seed, attack.name), targeted, attack.eot
+            attack.threat(classifier), classifier, Stream(seed, attack.name), targeted, attack.eot, attack.leaves_ball
         )
+        self.tabular = self.problem.whole.schema is not None
+        self.relaxes = self.tabular and attack.kind == "white-box"  # others see legal records only
         self.split = Splitter(batch_size)
         self.live: Rows | None = None
         self.age = np.zeros(0, dtype=np.int64)  # steps of each live row since its start, known without asking the GPU
@@ -77,7 +79,7 @@ class Engine:
         self.look_every = 1 if self.at_hand else 8
         self.ticks = 0
         self.side_by_side = attack.starts > 1 and self.wave > 1
-        self.look = Look(self.problem, attack.leaves_ball, nearest)
+        self.look = Look(self.problem, attack.leaves_ball, nearest, self.relaxes)
         self.path = LossPath(attack.starts, attack.steps_per_start, self.wave, classifier.device)
 
     def submit(
@@ -184,6 +186,7 @@ class Engine:
             broken=zero.bool(), done=zero.bool(),
             margin=torch.full_like(zero, -torch.inf, dtype=torch.float64),
             distance=torch.full_like(zero, torch.inf, dtype=torch.float64),
+            **({"relaxed": zero - 1} if self.tabular else {}),
         )  # fmt: skip
 
     def _next_wave(self, rows: Rows) -> Rows:
@@ -215,8 +218,8 @@ class Engine:
         rows = self._merge(self._settle(self.split(self._last_look, self._part(ended))))
         again = (rows.restart + 1 < self.attack.starts) & (~rows.broken | self.nearest) & ~rows.quits
         if bool(again.any()):
-            kept = _KEPT if self.problem.scaled is None else (*_KEPT, "input")
-            self.again.append(rows.take(again).keep(*kept))
+            more = [name for name in ("input", "relaxed") if name in vars(rows)]
+            self.again.append(rows.take(again).keep(*_KEPT, *more))
             rows = rows.take(~again)
         if len(rows):
             yield self._result(rows)
@@ -240,7 +243,11 @@ class Engine:
         _, chosen, width = np.unique(position[order], return_index=True, return_counts=True)
         last = np.maximum.reduceat(restart[order], chosen)
         device = rows.x.device
+        if self.tabular:
+            relaxed = np.maximum.reduceat(rows.relaxed.cpu().numpy()[order], chosen)
         rows = rows.take(torch.from_numpy(order[chosen]).to(device))
+        if self.tabular:
+            rows = rows.having(relaxed=torch.from_numpy(relaxed).to(device))
         many = torch.from_numpy(width).to(device)
         return rows.having(
             restart=torch.from_numpy(last).to(device),
@@ -261,7 +268,8 @@ class Engine:
         return self.look(moved, point, spent)
 
     def _last_look(self, rows: Rows) -> Rows:
-        return self.look(rows.having(logits=self.problem.logits(rows, rows.x_adv)), rows.x_adv, self.problem.eot)
+        logits = self.problem.logits(rows, rows.x_adv, self.relaxes)
+        return self.look(rows.having(logits=logits), rows.x_adv, self.problem.eot)
 
     def _settle(self, rows: Rows) -> Rows:
         """Ends all starts of a sample that one of them just broke, and notes what belongs into the path."""
@@ -278,5 +286,5 @@ class Engine:
         """Returns what is told of finished rows, in the units of the inputs."""
         if self.problem.scaled is None:
             return rows.having(x_adv=rows.best).keep(*_RESULT)
-        x_adv = self.problem.point(rows, rows.best)
-        return rows.having(x=rows.input, x_adv=x_adv).keep(*_RESULT)
+        found = rows.having(x=rows.input, x_adv=self.problem.legal(rows, rows.best))
+        return found.keep(*_RESULT, *(["relaxed"] if self.tabular else []))

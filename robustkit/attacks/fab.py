@@ -84,7 +84,7 @@ class FAB(Attack):
 
     def step(self, problem: Problem, rows: Rows) -> Rows:
         """Steps back toward the clean input where the iterate succeeds, then moves past the linearised boundary."""
-        logits = problem.logits(rows, rows.x_adv)
+        logits = problem.logits(rows, rows.x_adv, relaxed=True)
         hit = per_row(reaches_goal(problem, rows, logits), rows.x)
         back = rows.x + self.beta * (rows.x_adv - rows.x)
         return rows.having(logits=logits, x_adv=self._move(problem, rows, torch.where(hit, back, rows.x_adv)))

@@ -104,7 +104,7 @@ class HopSkipJump(Attack):
     def _ends(self, problem: Problem, rows: Rows) -> tuple[Tensor, Tensor]:
         """Returns the least and largest `x_adv` to begin from; without a range, a little outside the clean input."""
         x = problem.inputs(rows)
-        low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device).expand_as(x) for end in problem.whole.ends(x))
+        low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device).expand_as(x) for end in problem.whole.room(x))
         flat, known = x.flatten(1), low.isfinite() & high.isfinite()
         low = torch.where(known, low, per_row(flat.amin(1) - 1, x))
         high = torch.where(known, high, per_row(flat.amax(1) + 1, x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -93,7 +94,7 @@ def boundless(eps: Eps) -> Eps:
     """Returns an eps that only the input range limits; what is fixed stays so, and distances keep their unit."""
     if not isinstance(eps, PerCoordinate):
         return "inf"
-    return PerCoordinate(tuple(_FAR * value for value in eps.values), eps.shape)
+    return replace(eps, values=tuple(_FAR * value for value in eps.values))
 
 
 def unit_of(eps: Eps) -> PerCoordinate | None:

@@ -54,6 +54,7 @@ class Rows:
         steps_before: Steps made in the waves before (N,).
         queries_before: Forward passes made in these (N,).
         done: Whether looks do not count any more (N,).
+        relaxed: Of tables only: the wrong class that a point had which need not be a legal record, or -1 (N,).
     """
 
     x: Tensor
@@ -79,6 +80,7 @@ class Rows:
     steps_before: Tensor
     queries_before: Tensor
     done: Tensor
+    relaxed: Tensor
 
     def __init__(self, **tensors: Tensor) -> None:
         self.__dict__.update(tensors)
@@ -137,6 +139,7 @@ class Problem:
             2018, arXiv 1707.07397).
         scaled: Where the threat differs by coordinate, the border to the coordinates of the rows; `threat` is then the
             ball there.
+        outside: Whether points may lie outside the threat, where the attack looks for the nearest.
     """
 
     classifier: Classifier
@@ -145,16 +148,23 @@ class Problem:
     targeted: bool = False
     eot: int = 1
     scaled: Scaled | None = None
+    outside: bool = False
 
     @classmethod
     def under(
-        cls, threat: Threat, classifier: Classifier, stream: Stream, targeted: bool = False, eot: int = 1
+        cls,
+        threat: Threat,
+        classifier: Classifier,
+        stream: Stream,
+        targeted: bool = False,
+        eot: int = 1,
+        outside: bool = False,
     ) -> Problem:
         """Returns the problem of a threat, in scaled coordinates where it differs by coordinate."""
         if not threat.per_coordinate:
             return cls(classifier, threat, stream, targeted, eot)
         scaled = Scaled(threat)
-        return cls(classifier, scaled.ball, stream, targeted, eot, scaled)
+        return cls(classifier, scaled.ball, stream, targeted, eot, scaled, outside)
 
     @property
     def whole(self) -> Threat:
@@ -167,7 +177,16 @@ class Problem:
 
     def point(self, rows: Rows, x_adv: Tensor) -> Tensor:
         """Returns the input (N, ...) that the model sees for `x_adv`: on the levels, in the units of the inputs."""
-        return self.threat.snap(x_adv, rows.x) if self.scaled is None else self.scaled.point(x_adv, rows.input)
+        if self.scaled is not None:
+            return self.scaled.point(x_adv, rows.input)
+        return x_adv if self.threat.levels is None else self.threat.snap(x_adv, rows.x)
+
+    def legal(self, rows: Rows, x_adv: Tensor) -> Tensor:
+        """Returns the input (N, ...) that counts for `x_adv`: of a table the legal record, else the `point`."""
+        point = self.point(rows, x_adv)
+        if self.scaled is None or self.whole.schema is None:
+            return point
+        return self.whole.snap(point, rows.input, self.outside)
 
     def x_adv_of(self, rows: Rows, point: Tensor) -> Tensor:
         """Returns the `x_adv` (N, ...) of an input, the inverse of `point`."""
@@ -188,9 +207,12 @@ class Problem:
         low, high = overall(self.classifier.bounds)
         return high - low if math.isfinite(high - low) else 1.0
 
-    def logits(self, rows: Rows, x: Tensor) -> Tensor:
-        """Returns the logits (N, K) at `x` (N, ...), those of the mean probabilities where draws are averaged."""
-        x = self.point(rows, x)
+    def logits(self, rows: Rows, x: Tensor, relaxed: bool = False) -> Tensor:
+        """Returns the logits (N, K) at `x` (N, ...), those of the mean probabilities where draws are averaged.
+
+        Of a table they are those of the legal record, or else those of `x` itself, `relaxed`.
+        """
+        x = self.point(rows, x) if relaxed else self.legal(rows, x)
         with torch.no_grad():
             return mean_logits([self._draw(rows, draw, self.classifier.logits, x) for draw in range(self.eot)])
 
@@ -240,6 +262,7 @@ class RowWise(Protocol):
     """What the engine asks of an attack; `robustkit.attacks.base.Attack` explains every member."""
 
     name: ClassVar[str]
+    kind: ClassVar[str]
     leaves_ball: ClassVar[bool]
 
     @property

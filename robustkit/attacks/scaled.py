@@ -5,6 +5,9 @@ its eps_i. So the change is scaled once, on the way from the inputs to an attack
 it works on u, the scaled change, from a clean point at 0, in a ball of the largest eps and a box of its own for every
 row. Fixed coordinates have a box without width. What the model sees and what is measured is the input itself, and a
 zero in u is the clean value bit for bit; whether a point is inside is decided there too, by `Threat.contains`.
+
+Of a table u stands for a relaxed record, in which numbers need not be whole and a category is a mixture. Gradients are
+taken there; what counts is the legal record next to it, which `Threat.snap` finds.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.threat import EVERYWHERE, Threat
+from robustkit.base.errors import InvalidEvaluation
+from robustkit.data import records
 from robustkit.maths.projection import cube, project_l2_in_box, shift
 
 
@@ -53,11 +58,21 @@ class Scaled:
 
     def box(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the least and largest u that the input range allows, whatever eps is; both 0 where x is fixed."""
-        low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in self.threat.ends(x))
+        low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in self.threat.room(x))
         return self.of(low.expand_as(x), x), self.of(high.expand_as(x), x)
 
     def limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the least and largest u that a coordinate may reach, as `Threat.limits` does for inputs."""
+        """Returns the least and largest u that a coordinate may reach, as `Threat.limits` does for inputs.
+
+        Raises:
+            InvalidEvaluation: If a schema says what records are legal, and `x` has others.
+        """
+        schema = self.threat.schema
+        if schema is not None and not bool(records.legal(schema, x).all()):
+            raise InvalidEvaluation(
+                "threat: expected clean inputs that are legal records of the schema, got others; read the table with"
+                " robustkit.data.table"
+            )
         low, high = self.box(x)
         return cube(torch.zeros_like(x), self.threat.radius, (low, high)) if self.threat.norm == "Linf" else (low, high)
 
@@ -67,10 +82,12 @@ class Scaled:
 
     def point(self, u: Tensor, x: Tensor) -> Tensor:
         """Returns the input that u stands for, within the input range and rounded towards x."""
-        return shift(x, self.threat.reach(u)).clamp(*self.threat.ends(x))
+        point: Tensor = shift(x, self.threat.reach(u)).clamp(*self.threat.room(x))
+        return point if self.threat.schema is None else records.relaxed(self.threat.schema, point)
 
     def gradient(self, grad: Tensor) -> Tensor:
         """Returns the gradient with respect to u."""
+        grad = grad if self.threat.schema is None else records.towards_one(self.threat.schema, grad)
         return grad * self.threat.weight(grad).to(grad.dtype)
 
     def width(self, x: Tensor) -> float:

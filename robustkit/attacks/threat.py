@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustkit.attacks.nearest_record import nearest_record
 from robustkit.attacks.radius import Eps as Eps
 from robustkit.attacks.radius import boundless as boundless
 from robustkit.attacks.radius import eps_text as eps_text
@@ -29,6 +30,8 @@ from robustkit.base.per_coordinate import (
     overall,
 )
 from robustkit.base.settings import integer
+from robustkit.data import records
+from robustkit.data.schema import RecordEps, Schema, schema_of
 from robustkit.maths import norms, projection
 from robustkit.maths.norms import NORMS, Norm
 from robustkit.maths.random_numbers import Stream
@@ -50,6 +53,9 @@ class Threat:
     With one eps_i per coordinate the ball is that of the scaled change: norm(delta_i / eps_i) <= 1; in Linf simply
     |delta_i| <= eps_i. A distance is then measured in units of the largest eps, which is also the `radius`: a
     coordinate of that eps counts as it is, one with half of it twice. What has an eps of 0 may not change at all.
+
+    With the eps of a table's schema (`Schema.eps`) all points are legal records: whole numbers where it says so, one
+    choice of each category, and no change in a direction that it forbids.
 
     Attributes:
         norm: "Linf", "L2" or "L1".
@@ -113,6 +119,11 @@ class Threat:
         return by_coordinate(self.eps, *self.bounds)
 
     @property
+    def schema(self) -> Schema | None:
+        """What legal records are, where the inputs are those of a table."""
+        return schema_of(self.eps)
+
+    @property
     def stored(self) -> Threat | None:
         """The same on the levels of stored images; None where it differs by coordinate, which has no levels."""
         return None if self.per_coordinate else replace(self, levels=STORED)
@@ -125,6 +136,15 @@ class Threat:
     def ends(self, x: Tensor) -> tuple[Any, Any]:
         """Returns lowest and highest legal value for the rows of `x`: numbers, or tensors in its precision."""
         return ends_on(self.bounds, x)
+
+    def room(self, x: Tensor) -> tuple[Any, Any]:
+        """Returns the same without what may not change, or not that way, whatever eps is."""
+        low, high = self.ends(x)
+        if not isinstance(self.eps, RecordEps):
+            return low, high
+        fixed, schema = self.eps.on(x) == 0, self.eps.schema
+        rises, falls = (torch.tensor(schema.only(way), device=x.device) for way in ("rise", "fall"))
+        return torch.where(fixed | rises, x, low), torch.where(fixed | falls, x, high)
 
     def weight(self, x: Tensor) -> Tensor:
         """Returns in float64 what a scaled change of 1 is at each coordinate of `x`: 1 at the largest eps."""
@@ -175,7 +195,7 @@ class Threat:
             reach = math.floor(self.radius / self._level + 1e-9)
             at = self._on_levels(x)
             return self._from_levels(at - reach, x), self._from_levels(at + reach, x)
-        low, high = self.ends(x)
+        low, high = self.room(x)
         if isinstance(self.eps, PerCoordinate):
             far = self.eps.on(x) if self.norm == "Linf" else torch.where(self.eps.on(x) > 0, torch.inf, 0.0)
             return projection.cube(x, far.expand_as(x), (low, high))
@@ -214,8 +234,21 @@ class Threat:
         weight = self.weight(grad).to(grad.dtype)
         return weight * norms.steepest(weight * grad, self.norm, movable, share)
 
-    def snap(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """Returns `x_adv` on the nearest of the `levels`, or where that leaves the threat on the next toward `x`."""
+    def snap(self, x_adv: Tensor, x: Tensor, outside: bool = False) -> Tensor:
+        """Returns the legal point nearest to `x_adv`: a record, or one on the `levels`.
+
+        Where that leaves the threat, it is one on the way to `x`; a record only without `outside`.
+        """
+        if isinstance(self.eps, RecordEps):
+            if outside:
+                return records.rounded(self.eps.schema, x_adv, x, *self.room(x))
+            if self.norm == "Linf":
+                return records.rounded(self.eps.schema, x_adv, x, *self.limits(x))
+            room = self.limits(x)
+            if not bool((near := self.reaches(x_adv, x)).all()):
+                x_adv = norms.where_rows(near, x_adv, self.project(x_adv, x, *room))
+            record = nearest_record(self.eps, 2 if self.norm == "L2" else 1, x_adv, x, *room)
+            return norms.where_rows(self.contains(record, x), record, x)
         if self.levels is None:
             return x_adv
         nearest = self._from_levels(self._on_levels(x_adv), x)
@@ -254,7 +287,12 @@ class Threat:
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Returns for every row whether it lies in ball and input range, measured in float64 with no tolerance."""
-        low, high = self.ends(x_adv)
+        found = self.reaches(x_adv, x)
+        return found if self.schema is None else found & records.legal(self.schema, x_adv)
+
+    def reaches(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Returns the same but for the schema: what attacks may search, whether or not it is a legal record."""
+        low, high = self.ends(x_adv) if self.schema is None else self.room(x)
         inside = ((x_adv >= low) & (x_adv <= high)).flatten(1).all(dim=1)
         if isinstance(self.eps, PerCoordinate) and math.isinf(self.radius):
             inside = inside & ((x_adv == x) | (self.eps.on(x) > 0)).flatten(1).all(dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,11 @@ class PerCoordinate:
     def __post_init__(self) -> None:
         if not self.values or len(self.values) != math.prod(self.shape):
             raise ValueError(f"expected {math.prod(self.shape)} values for shape {self.shape}, got {len(self.values)}")
+
+    @property
+    def plain(self) -> PerCoordinate:
+        """The numbers alone, without what else a kind of them may bring."""
+        return PerCoordinate(self.values, self.shape)
 
     @cached_property
     def least(self) -> float:
@@ -83,8 +88,8 @@ class PerCoordinate:
     def resized(self, most: float) -> PerCoordinate:
         """Returns the same proportions with `most` as the largest value; what is fixed stays fixed."""
         if self.most in (0.0, math.inf):
-            return PerCoordinate(tuple(most if value else 0.0 for value in self.values), self.shape)
-        return PerCoordinate(tuple(most * (value / self.most) for value in self.values), self.shape)
+            return replace(self, values=tuple(most if value else 0.0 for value in self.values))
+        return replace(self, values=tuple(most * (value / self.most) for value in self.values))
 
     def __format__(self, spec: str) -> str:
         """Returns the range of the values, each in the format `spec`."""

@@ -16,6 +16,7 @@ from robustkit.base.foreign_code import foreign
 from robustkit.base.per_coordinate import Bounds, bounds_of
 from robustkit.base.settings import distinct, every, instance, integer, plain, wrong
 from robustkit.data.labels import as_labels, as_tensor
+from robustkit.data.schema import Schema
 
 FIELD_NAMES = {"x": ("x", "image", "pixel_values"), "y": ("y", "label", "labels"), "id": ("id", "ids")}
 
@@ -37,6 +38,7 @@ class Dataset:
         selection: Which samples of a larger set these are, in words; None for all. See `robustkit.data.sampled`.
         whole: The larger set, where these are some of it or may turn out to be.
         feature_names: One name per value of an input, where the inputs are rows of a table that has them.
+        schema: Of a table that has one: what its features are, and how far each may change.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Dataset:
     selection: str | None = None
     whole: Dataset | None = None
     feature_names: tuple[str, ...] | None = None
+    schema: Schema | None = None
 
     def __post_init__(self) -> None:
         instance("Dataset", "name", self.name, str)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,14 @@ from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.per_coordinate import Bounds, bounds_of, by_coordinate, overall
 from robustkit.data.class_names import TOO_LONG
 from robustkit.data.dataset import Dataset
+from robustkit.data.encode import encode
 from robustkit.data.labels import read_labels
+from robustkit.data.read_schema import read_tree, resolved, stuck
+from robustkit.data.schema import Schema
 
 LABELS, IDS = ("label", "labels", "y", "target", "targets", "class"), ("id", "ids")
 Columns = Mapping[str, NDArray[Any]]
+Written = str | Path | Mapping[str, Any] | Schema
 _SHOWN = 6  # columns that a note names
 
 
@@ -28,7 +33,11 @@ def is_frame(value: Any) -> bool:
 
 
 def from_frame(
-    frame: Any, label_column: str | None = None, bounds: Bounds | None = None, name: str = "table"
+    frame: Any,
+    label_column: str | None = None,
+    bounds: Bounds | None = None,
+    name: str = "table",
+    schema: Written | None = None,
 ) -> Dataset:
     """Returns a DataFrame as data; samples are called by its index where that is not just their number.
 
@@ -37,6 +46,7 @@ def from_frame(
         label_column: As for `from_columns`, and so on.
         bounds: See there.
         name: See there.
+        schema: See there.
 
     Raises:
         ConfigurationError: As `from_columns` does.
@@ -47,7 +57,7 @@ def from_frame(
     texts, numbers = (all(isinstance(id, kind) for id in index) for kind in (str, int))
     if named and not set(columns) & set(IDS) and (texts or (numbers and min(index) >= 0)):
         columns["id"] = np.array(index, dtype=object)
-    return from_columns(columns, label_column, bounds, name)
+    return from_columns(columns, label_column, bounds, name, schema)
 
 
 def from_columns(
@@ -55,6 +65,7 @@ def from_columns(
     label_column: str | None = None,
     bounds: Bounds | None = None,
     name: str = "table",
+    schema: Written | None = None,
 ) -> Dataset:
     """Returns a table as data, its features as float32 in the order of the columns.
 
@@ -64,22 +75,34 @@ def from_columns(
             as in `LABELS`. A column called id has the ids.
         bounds: Lowest and highest legal value; by default 0..1, if all values lie there.
         name: What reports call it.
+        schema: What the features are and how far each may change: a TOML file, the same as a dict, or what
+            `Schema.to_text` wrote. The data then have it as `schema`, and the bounds that it gives.
 
     Raises:
         ConfigurationError: If there is no such column or several, a cell is no number, or values leave the bounds; the
             message names row and column.
     """
-    label = label_column_of(columns, label_column, name)
+    if isinstance(schema, str) and schema.lstrip().startswith("{"):
+        schema = Schema.from_text(schema)
+    known = schema if isinstance(schema, Schema) else None
+    tree = {} if schema is None or isinstance(schema, Schema) else read_tree(schema)
+    label = label_column_of(columns, label_column or (known.label if known else tree.get("label")), name)
     id = next((column for column in columns if column.lower() in IDS and column != label), None)
-    features = {column: values for column, values in columns.items() if column not in (label, id)}
-    x = numbers(features, name)
+    left_out = (label, id, *tree.get("ignore", ()))
+    features = {column: values for column, values in columns.items() if column not in left_out}
+    if known is not None:  # it tells what was left out
+        kept = {column for one in known.features for column in one.columns}
+        features = {column: values for column, values in features.items() if column in kept}
+    known = resolved(tree, features, name) if tree else known
+    x = numbers(features, name) if known is None else encode(known, features, name)
     try:
         y = read_labels(columns[label])
     except InvalidEvaluation as error:
         raise ConfigurationError(f"data '{name}', column '{label}': {error}") from error
-    bounds = _checked_bounds(x, bounds, name)
+    bounds = _checked_bounds(x, bounds, name) if known is None else known.bounds
     shown = ", ".join([*features][:_SHOWN]) + (", ..." if len(features) > _SHOWN else "")
-    note = f"features are the {len(features)} columns {shown}, all perturbed within one eps; labels are '{label}'"
+    within = "all perturbed within one eps" if known is None else f"perturbed as the schema says ({known.digest})"
+    note = f"features are the {len(features)} columns {shown}, {within}; labels are '{label}'"
     ids = () if id is None else (read_ids(columns[id]),)
     return Dataset(
         name=name,
@@ -87,8 +110,9 @@ def from_columns(
         bounds=bounds,
         class_names=y.names,
         labelled_by_name=y.names is not None,
-        notes=(note, *y.notes),
+        notes=(note, *y.notes, *(() if known is None else stuck(known))),
         feature_names=tuple(features),
+        schema=known,
     )
 
 

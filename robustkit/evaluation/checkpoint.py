@@ -60,7 +60,7 @@ def pack(part: Part) -> tuple[Tensors, Facts]:
 
 def unpack(tensors: Tensors, facts: Facts, empty: Part) -> Part:
     """Returns the part that `pack` took to pieces; `empty` is one without samples."""
-    ledger, classes = Ledger(empty.ledger.attacks), empty.clean_bins.num_classes
+    ledger, classes = Ledger(empty.ledger.attacks, empty.ledger.relaxed), empty.clean_bins.num_classes
     ledger.write(ledger.extend(len(tensors["places"]), facts["names"]), "", **under(tensors, "ledger"))
     gallery = Gallery(empty.gallery.room if empty.gallery else 0, classes)
     for row, values in enumerate(facts["examples"]):

@@ -150,6 +150,11 @@ class Chunk:
             steps=rows.steps.cpu(),
             queries=rows.queries.cpu(),
         )
+        if self.setup.threat.schema is not None:
+            lost = ~hit & (rows.relaxed >= 0)
+            self.part.ledger.write(
+                where, f"{run.label}/", relaxed_prediction=torch.where(lost, rows.relaxed, logits.argmax(1)).cpu()
+            )
         if self.stored is not None and self.on_grid:
             stored = self.judge(self.stored.snap(rows.x_adv, rows.x), ids)
             self.part.ledger.write(where, f"{run.label}/", stored_prediction=stored.argmax(1).cpu())

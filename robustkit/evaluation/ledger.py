@@ -24,6 +24,7 @@ _ATTACK = {
     "prediction": np.int64, "confidence": np.float64, "margin": np.float64, "distance": np.float64,
     "steps": np.int64, "queries": np.int64, "stored_prediction": np.int64,
 }  # fmt: skip
+_RELAXED = "relaxed_prediction"
 
 
 class Ledger:
@@ -36,12 +37,16 @@ class Ledger:
 
     Args:
         attacks: Labels of the attacks, in the order they run.
+        relaxed: Of a table with a schema: whether there is a column relaxed_prediction, too, the wrong class that a
+            point of the search had which need not be a legal record, or else the prediction.
     """
 
-    def __init__(self, attacks: Iterable[str]) -> None:
+    def __init__(self, attacks: Iterable[str], relaxed: bool = False) -> None:
         listed = items("ledger", "attacks", attacks)
         self.attacks = distinct("ledger", "attacks", listed) if listed else ()
-        types = {**_CLEAN, **{f"{a}/{column}": kind for a in self.attacks for column, kind in _ATTACK.items()}}
+        self.relaxed = relaxed
+        columns = {**_ATTACK, _RELAXED: np.int64} if relaxed else _ATTACK
+        types = {**_CLEAN, **{f"{a}/{column}": kind for a in self.attacks for column, kind in columns.items()}}
         self._columns: dict[str, npt.NDArray[Any]] = {name: np.zeros(0, kind) for name, kind in types.items()}
         self._rows = 0
         self.names: list[str] | None = None
@@ -105,6 +110,13 @@ class Ledger:
         return hits
 
     @property
+    def robust_relaxed(self) -> Mask:
+        """Which samples are right under every attack even where changes need not be legal records."""
+        tried = [self[f"{attack}/{_RELAXED}"] for attack in self.attacks]
+        hits: Mask = np.logical_and.reduce([self.right, *((p == self["label"]) | (p < 0) for p in tried)])
+        return hits
+
+    @property
     def unbroken(self) -> Mask:
         """Which samples are right and not broken so far, while attacks are still running."""
         tried = [self[f"{attack}/prediction"] for attack in self.attacks]
@@ -125,7 +137,7 @@ class Ledger:
     @classmethod
     def joined(cls, ledgers: Sequence[Ledger], order: npt.NDArray[np.int64]) -> Ledger:
         """Returns the rows of several tables of the same attacks, one after the other and then put in `order`."""
-        whole = cls(ledgers[0].attacks)
+        whole = cls(ledgers[0].attacks, ledgers[0].relaxed)
         whole.extend(len(order))
         for name in whole.columns:
             whole._columns[name] = np.concatenate([ledger[name] for ledger in ledgers])[order]
@@ -179,7 +191,8 @@ class Ledger:
         with parsing(name, "CSV"):
             header, *lines = read_csv(text) or [[]]
         named = header[:1] == ["name"]
-        ledger = cls(dict.fromkeys(column.rpartition("/")[0] for column in header if "/" in column))
+        relaxed = any(column.endswith(f"/{_RELAXED}") for column in header)
+        ledger = cls(dict.fromkeys(column.rpartition("/")[0] for column in header if "/" in column), relaxed)
         if header[named:] != [*ledger.columns] or any(len(line) != len(header) for line in lines):
             raise ConfigurationError(f"{name}: expected the columns of a ledger in every line, got others")
         ledger.extend(len(lines), [line[0] for line in lines] if named else None)

@@ -90,7 +90,7 @@ class Part:
         """
         names = labels(setup.protocol.attacks)
         return cls(
-            ledger=Ledger(names),
+            ledger=Ledger(names, relaxed=setup.threat.schema is not None),
             runs=tuple(AttackRun(*run) for run in zip(setup.protocol.attacks, names, strict=True)),
             clean_bins=ClasswiseBins(setup.num_classes),
             attacked_bins=ClasswiseBins(setup.num_classes),
