@@ -15,6 +15,7 @@ from robustkit.bundle.attack_again import check_again, pick
 from robustkit.bundle.check_method import untold
 from robustkit.bundle.check_points import Samples
 from robustkit.bundle.check_predictions import RULE, Answers, check_subject
+from robustkit.bundle.check_records import check_records, flips
 from robustkit.bundle.check_report import check_figures, read_ledger
 from robustkit.bundle.check_selection import Unknown, check_selection, check_source, check_whole
 from robustkit.bundle.failure_messages import Mismatch
@@ -79,10 +80,15 @@ class AuditCheck:
         if classifier and not any(not m.edge for m in differs) and not self._random(evaluation):
             answers = Answers(classifier, evaluation, part.ledger, batch_size)
         wanted, seed = pick(evaluation, self.again, self.seed)
-        mapped = set[int]()
-        picked = self._geometry(evaluation, data, answers, batch_size, wanted, mapped)
+        mapped, shown = set[int](), {*flips(self.stated)}
+        picked = self._geometry(evaluation, data, answers, batch_size, wanted | shown, mapped)
         if {shown.id for shown in self.stated.gallery if shown.saliency or shown.saliency_adversarial} - mapped:
             notes.trusted.append("pictures of saliency")
+        if shown and picked:
+            with answers.classifier.frozen() if answers else nullcontext():
+                wrong = [*check_records(self.stated, evaluation, picked, answers)]
+            notes.made("geometry", self._say("cheapest changes of records"), wrong)
+            picked = [one for one in picked if one[2] in wanted]
         self._model(classifier, differs, answers, evaluation)
         if self.again:
             model = None if answers is None else answers.classifier

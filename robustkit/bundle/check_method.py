@@ -10,6 +10,7 @@ from robustkit.attacks.protocols import PROTOCOLS, get_protocol
 from robustkit.base.settings import Scalar
 from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.restore import same_versions, unknown_attacks
+from robustkit.data.schema import with_schema
 from robustkit.evaluation.result import Evaluation
 from robustkit.report.document.report import Audit
 
@@ -41,7 +42,7 @@ def _protocol(audit: Audit, where: str) -> Iterator[Mismatch]:
         if _folded(name) in map(_folded, PROTOCOLS):
             yield Mismatch(place, "the name of a protocol, or one that nobody takes for it", repr(name))
         return
-    eps = audit.threat.eps_per_coordinate or audit.attacks[0].params.get("eps")
+    eps = with_schema(audit.threat.eps_per_coordinate, audit.threat.schema) or audit.attacks[0].params.get("eps")
     published = get_protocol(name, norm=audit.threat.norm, eps=eps, classes=audit.subject.num_classes)  # type: ignore[arg-type]
     added = [said for said in stated.changes if said.endswith("was added")]
     if stated.changes and stated.changes != (*published.changes, *added):

@@ -13,6 +13,7 @@ from robustkit.attacks.protocols import Protocol
 from robustkit.base.per_coordinate import PerCoordinate
 from robustkit.base.settings import Scalar
 from robustkit.data.dataset import Dataset
+from robustkit.data.schema import with_schema
 from robustkit.evaluation.attack_run import AttackRun, common_threat
 from robustkit.evaluation.gallery import Example
 from robustkit.evaluation.ledger import Ledger
@@ -120,7 +121,8 @@ def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evalu
         RobustkitError: If the ledger or the statements make no evaluation.
     """
     method, threat, pair = stated.method, stated.threat, stated.calibration
-    attacks = [restore_attack(result, threat.eps_per_coordinate) for result in stated.attacks]
+    eps = with_schema(threat.eps_per_coordinate, threat.schema)
+    attacks = [restore_attack(result, eps) for result in stated.attacks]
     bare = Classifier(torch.nn.Identity(), bounds=threat.bounds_per_coordinate or threat.bounds)
     name = method.protocol.removesuffix(" (adapted)") if method.changes else method.protocol
     protocol = Protocol(name, tuple(attacks), method.changes, method.cascade)
@@ -207,6 +209,7 @@ def derive(stated: Audit, evaluation: Evaluation) -> Audit:
         nearest=stated.nearest,
         ensemble=stated.ensemble,
         whole=stated.data.whole,
+        changes=stated.table.changes if stated.table else None,
     )
     pictured = zip(audit.gallery, stated.gallery, strict=True)
     audit = dataclasses.replace(

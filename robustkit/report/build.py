@@ -26,6 +26,7 @@ from robustkit.data.whole import hash_whole as hash_of_all
 from robustkit.evaluation.attack_run import AttackRun
 from robustkit.evaluation.curve import Curve, Distances
 from robustkit.evaluation.ensemble_members import Transfer
+from robustkit.evaluation.record_changes import record_changes
 from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.slices import Groups, accuracy_by_slice, clustered_interval
 from robustkit.model.classifier import Classifier
@@ -55,6 +56,7 @@ from robustkit.report.document.report import (
     Verdict,
     WorstCase,
 )
+from robustkit.report.document.table import Changes, changes_of, table_of
 from robustkit.report.figures.feature_changes import changed_row
 from robustkit.report.figures.pictures import gallery_item
 
@@ -122,6 +124,7 @@ def build_audit(
         nearest=None if distances is None else nearest_of(distances, evaluation),
         ensemble=None if members is None else ensemble_of(members, classifier),
         whole=_whole(evaluation.dataset, names) if hash_whole else None,
+        changes=_changes(evaluation, classifier, names),
     )
     audit = _grouped(audit, evaluation, groups) if groups else audit
     empty = [row.name for row in audit.per_class if not row.clean.n]
@@ -162,6 +165,7 @@ def assemble(
     nearest: Nearest | None = None,
     ensemble: Ensemble | None = None,
     whole: Whole | None = None,
+    changes: Changes | None = None,
 ) -> Audit:
     """Returns what is found in the evaluation about a model that is described already; arguments as there."""
     names, features, threat = subject.class_names, evaluation.dataset.feature_names, evaluation.threat
@@ -218,7 +222,17 @@ def assemble(
         margins=margins(evaluation.ledger),
         risk_coverage=risk_coverage(evaluation.ledger),
         ensemble=ensemble,
+        table=table_of(evaluation, changes),
     )
+
+
+def _changes(evaluation: Evaluation, classifier: Classifier, names: Sequence[str]) -> Changes | None:
+    """Returns what breaks the records of a table, where the points were kept."""
+    found = record_changes(evaluation, classifier)
+    if found is None or evaluation.threat.schema is None:
+        return None
+    labels = dict(zip(evaluation.ledger["id"].tolist(), evaluation.ledger["label"].tolist(), strict=True))
+    return changes_of(found, evaluation.threat.schema, names, [labels[id] for id in found.ids.tolist()])
 
 
 def build_report(
@@ -297,8 +311,9 @@ def _threat(threat: Threat, kinds: set[str]) -> ThreatModel:
         bounds=threat.range,
         target=threat.target,
         exclusions=EXCLUDED,
-        eps_per_coordinate=threat.eps if isinstance(threat.eps, PerCoordinate) else None,
+        eps_per_coordinate=threat.eps.plain if isinstance(threat.eps, PerCoordinate) else None,
         bounds_per_coordinate=threat.bounds if by_coordinate(*threat.bounds) else None,
+        schema=threat.schema,
     )
 
 

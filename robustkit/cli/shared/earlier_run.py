@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustkit.base.registry import is_address
 from robustkit.base.settings import split
 from robustkit.cli.shared.model_and_data import ModelAndData, ModelOptions
+
+if TYPE_CHECKING:
+    from robustkit.data.dataset import Dataset
 
 # Where something runs and whether files may run code is for each user to say.
 _PRIVATE = {"device", "batch_size", "trust_checkpoint", "replace_head"}
@@ -17,10 +20,12 @@ _KINDS: dict[str, tuple[type, ...]] = dict.fromkeys(("image_size", "classes", "d
 _KINDS |= dict.fromkeys(("output", "output_key"), (str, int))
 
 
-def as_named(options: ModelOptions) -> dict[str, Any]:
-    """Returns the options that say what is loaded, ready for JSON."""
+def as_named(options: ModelOptions, dataset: Dataset | None = None) -> dict[str, Any]:
+    """Returns the options that say what is loaded, ready for JSON; a schema as it came out for these data."""
     values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     kept = {name: value for name, value in values.items() if name not in _PRIVATE and value is not None}
+    if dataset is not None and dataset.schema is not None:
+        kept["schema"] = dataset.schema.to_text()
     return {name: str(value) if isinstance(value, Path) else value for name, value in kept.items()}
 
 
@@ -80,6 +85,7 @@ def _unusable(record: Mapping[str, Any], files: Mapping[str, str]) -> Iterator[t
         "data": data.is_known,
         "weights": lambda name: name in files and name.endswith(".safetensors"),
         "data_root": lambda path: False,
+        "schema": lambda text: text.lstrip().startswith("{"),
         "class_map": lambda text: text in READINGS or text.lstrip().startswith("{"),
         "transform": lambda spec: names_only(spec) and not spec.startswith("hf:"),
     }

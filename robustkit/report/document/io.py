@@ -26,7 +26,7 @@ _REPORT = TypeAdapter(Report)
 _AUDITS = TypeAdapter(tuple[Audit, ...])
 # In the hash where known, so that it keeps for older reports.
 _LATER = ("alone", "remaining", "success_of_attacked")
-_PER_COORDINATE = ("eps_per_coordinate", "bounds_per_coordinate")
+_PER_COORDINATE = ("eps_per_coordinate", "bounds_per_coordinate", "schema")
 _LINE = 110  # what fits on one line of the file stays on one line
 
 
@@ -122,6 +122,7 @@ def result_sha256(audits: Sequence[Audit]) -> str:
         del audit["subject"]["device"], audit["method"]["probe_seconds"]
         _drop_unknown(audit["threat"], _PER_COORDINATE)
         _drop_unknown(audit["data"], ["whole"])
+        _drop_unknown(audit, ("table",))
         for attack in audit["attacks"]:
             del attack["seconds"]
             _drop_unknown(attack, _LATER)

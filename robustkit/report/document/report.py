@@ -19,6 +19,7 @@ from robustkit.report.document.about import About
 from robustkit.report.document.data import Data as Data
 from robustkit.report.document.gallery import ChangedRow, GalleryItem
 from robustkit.report.document.ledger_summaries import Confusion, Margins, RiskCoverage
+from robustkit.report.document.table import Schema, Table
 
 SCHEMA = "robustkit.report/1.6"
 
@@ -46,9 +47,9 @@ class Subject:
 class ThreatModel:
     """Who the attacker is, in the words of NIST AI 100-2; `eps` as typed ("8/255"), `eps_value` as used.
 
-    Where they differ by coordinate, `eps_value` is the largest and `bounds` the range that holds all others; the last
-    two fields have the numbers themselves, an eps of 0 where nothing may change. Changes are then measured in units of
-    the largest eps: a coordinate of half that eps counts twice. Both are None elsewhere and in reports before 1.5.
+    Where they differ by coordinate, `eps_value` is the largest, `bounds` the range that holds all others, two fields
+    have the numbers themselves, an eps of 0 where nothing may change; changes are measured in units of the largest, so
+    that half of it counts twice. `schema` says what a legal record is. All None elsewhere and in reports before 1.5.
     """
 
     goal: str
@@ -62,6 +63,7 @@ class ThreatModel:
     exclusions: tuple[str, ...]
     eps_per_coordinate: PerCoordinate | None = None
     bounds_per_coordinate: tuple[float | PerCoordinate, float | PerCoordinate] | None = None
+    schema: Schema | None = None
 
 
 @dataclass(frozen=True)
@@ -210,9 +212,8 @@ class GateResult:
     """One requirement and whether it is met, with the uncertainty of the sample counted in.
 
     `bound` is the end of the interval that was held against the limit; `needed` the number of samples that would settle
-    an undecided one if `value` stays what it is. `p_value` is the exact one-sided p value of what
-    contradicts the value (that the requirement is not met, or that it is), `p_holm` the same with all gates on classes
-    and slices counted in.
+    an undecided one if `value` stays what it is. `p_value` is the exact one-sided p value of what contradicts the value
+    (that the requirement is not met, or that it is), `p_holm` the same with all gates on classes and slices counted in.
     """
 
     rule: str
@@ -279,6 +280,7 @@ class Audit:
     gates: tuple[GateResult, ...] = ()
     ensemble: Ensemble | None = None
     changed_rows: tuple[ChangedRow, ...] = ()
+    table: Table | None = None
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def feature_changes(
 def changed_row(
     example: Example, names: Sequence[str], threat: Threat, features: Sequence[str] | None
 ) -> ChangedRow | None:
-    """Returns an example as the report lists it, None where it is no row of a table.
+    """Returns an example as the report lists it, None where it is no row of a table, or the table has a schema.
 
     Args:
         example: The sample with its worst point.
@@ -52,7 +52,7 @@ def changed_row(
         threat: The threat model.
         features: Names of the features, where they are known.
     """
-    if example.x.ndim != 1:
+    if example.x.ndim != 1 or threat.schema is not None:
         return None
     eps = threat.eps if isinstance(threat.eps, PerCoordinate) else None
     known = features if features and len(features) == len(example.x) else None

@@ -27,6 +27,7 @@ TITLES = {
 }
 PARTS_OF_RESULTS = {
     "attacks": "Accuracy under attack",
+    "table": "Changes of records",
     "curve": "Robustness curve (accuracy vs eps)",
     "classes": "Accuracy by class",
     "slices": "Accuracy by data slice",
@@ -62,6 +63,7 @@ def address(key: str, ident: str) -> str:
 def parts(audit: Audit) -> Sequence[str]:
     """Returns the parts of the results that this audit has, in order."""
     there = {
+        "table": audit.table is not None,
         "curve": bool(audit.curve or audit.nearest),
         "slices": bool(audit.slices),
         "confusion": audit.confusion is not None,

@@ -13,6 +13,8 @@ def on_trust(audit: Audit) -> list[str]:
         "the nearest distances, where the ledger has none nearer": audit.nearest,
         "which samples are in a slice": audit.slices,
         "how the protocol was adapted, beside its list of attacks": audit.method.changes,
+        "how often and how far each feature of a table was changed": audit.table,
+        "what attacks on a table found beside legal records": audit.table,
         "which samples the gallery shows": audit.gallery or audit.changed_rows,
         "names of features": audit.changed_rows,
         "who set the requirement": audit.verdict.rule,

@@ -17,7 +17,16 @@ from robustkit.report.custom_sections import Section
 from robustkit.report.document.gallery import GalleryItem
 from robustkit.report.document.report import Audit, Report
 from robustkit.report.figures import bars, curves, diagrams, matrices
-from robustkit.report.text import failed_checks, frameworks, recommendations, risks, sections, sentences, words
+from robustkit.report.text import (
+    failed_checks,
+    frameworks,
+    recommendations,
+    risks,
+    sections,
+    sentences,
+    table_sentences,
+    words,
+)
 from robustkit.report.text.attack_rows import attack_rows
 from robustkit.report.views import head, tables
 
@@ -108,7 +117,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         optimized=False,  # nothing to fold, and most of the time of a page goes into compiling its templates
     )
-    modules = (failed_checks, frameworks, head, recommendations, risks, sections, sentences, words)
+    modules = (failed_checks, frameworks, head, recommendations, risks, sections, sentences, table_sentences, words)
     environment.globals.update({module.__name__.rsplit(".", 1)[1]: module for module in modules})
     environment.globals.update(
         attack_name=attack_name, attack_rows=attack_rows, check_name=check_name, last_tenth=last_tenth

@@ -6,10 +6,12 @@ from robustkit.base.settings import instance
 from robustkit.checks.diagnostic import check_name
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.report import Audit, Ensemble, Report
-from robustkit.report.text import recommendations, sentences, words
+from robustkit.report.document.table import Changes
+from robustkit.report.text import recommendations, sentences, table_sentences, words
 from robustkit.report.text.attack_rows import attack_rows
 from robustkit.report.text.risks import risks
 
+_MOVES, _FLIPS = 5, 3
 _ATTACKS, _CHECKS, _MEMBERS, _SLICES, _GATES, _STEPS = 12, 6, 8, 8, 6, 3  # shown: one audit stays below 60 lines
 _text = words.markdown
 
@@ -68,6 +70,8 @@ def _audit(report: Report, audit: Audit) -> list[str]:
         path = ", ".join(f"{_text(point.eps)}: {words.percent(point.accuracy.value)}" for point in audit.curve.points)
         n = audit.curve.points[0].accuracy.n
         lines += [f"Robust accuracy by eps ({audit.curve.norm}, {n:,} samples): {path}.", ""]
+    if audit.table:
+        lines += [_text(table_sentences.legal(audit), 10_000), *_changes(audit.table.changes), ""]
     if group := audit.ensemble:
         lines += [*_members(group), ""]
     clean, attacked = audit.calibration.clean, audit.calibration.attacked
@@ -95,6 +99,15 @@ def _audit(report: Report, audit: Audit) -> list[str]:
     if len(open_checks) > _CHECKS:
         lines.append(f"- {len(open_checks) - _CHECKS} more remarks in the full report")
     return [*lines, ""] if open_checks else lines
+
+
+def _changes(changes: Changes | None) -> list[str]:
+    """Returns the features changed most, and the cheapest changes that flip a decision."""
+    if changes is None:
+        return []
+    most = ", ".join(f"{_text(move.feature, 60)} ({move.changed:,})" for move in changes.moves[:_MOVES])
+    flips = [f"- {_text(table_sentences.flipped(flip), 400)}" for flip in changes.cheapest[:_FLIPS]]
+    return ["", _text(table_sentences.undone(changes), 10_000), f"Changed most often: {most}. Cheapest:", "", *flips]
 
 
 def _step(step: recommendations.Step) -> str:
