@@ -18,6 +18,7 @@ from robustkit.base.settings import instance, integer
 from robustkit.base.settings import path as known_path
 from robustkit.data.dataset import Dataset, batches
 from robustkit.data.labels import as_labels
+from robustkit.data.tables import Written
 from robustkit.loading.factories import call_factory
 from robustkit.loading.image_folder import read_image_folder
 from robustkit.loading.npz_data import read_npz
@@ -51,6 +52,7 @@ def load_data(
     label_column: str | None = None,
     bounds: tuple[float, float] | None = None,
     transform: str | Preprocessing | None = None,
+    schema: Written | None = None,
 ) -> Dataset:
     """Returns the data set that `spec` names; images are decoded one at a time, as float32 in [0, 1].
 
@@ -68,6 +70,7 @@ def load_data(
             out the centre square.
         label_column: The column of a table that has the labels, if it is not called label, y, target or class.
         bounds: Lowest and highest legal value of a table, if that is not 0..1.
+        schema: What the features of a table are and how far each may change: a TOML file, or the same as a dict.
         transform: What is done to pictures instead, as `robustkit.loading.transform.read_transform` reads it; its mean
             and std are for the Classifier. Arrays are never resized: those of another size are refused.
 
@@ -85,7 +88,9 @@ def load_data(
     if path.is_dir():
         return read_image_folder(path, split, pictures)
     if path.suffix in SUFFIXES:
-        return read_table(path, label_column, bounds, pictures)
+        return read_table(path, label_column, bounds, pictures, schema)
+    if schema is not None:
+        raise ConfigurationError(f"data '{name}': expected a table beside a schema, got none; give a .csv file")
     if name in READERS:
         splits = ("train", "test", "extra") if name == "svhn" else ("train", "test")
         return _torchvision_data(name, root, _checked_split(name, split, splits), asked or ToTensor())

@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from robustkit.base.errors import ConfigurationError, one_line, suggest
 from robustkit.base.settings import flag, instance, integer, items, path
 from robustkit.loading.composed import read_composition
+from robustkit.loading.estimator import SUFFIXES, Estimator, read_estimator
 from robustkit.loading.factories import MODELS, call_factory
 from robustkit.loading.libraries import LIBRARIES, library_of
 from robustkit.loading.model_file import read_model_file, refuse_foreign
@@ -42,7 +43,8 @@ def load_model(
 
     Args:
         spec: `package.module:factory`, found from the current directory too, or the name of a plug-in; arguments may
-            follow, as in `package.module:factory:depth=16`; it returns a module or a function of a batch;
+            follow, as in `package.module:factory:depth=16`; it returns a module, a function of a batch, or a fitted
+            classifier with `predict_proba`; a .joblib or .pkl file with one;
             `torchvision:NAME` and, where these are installed, `timm:NAME`, `robustbench:NAME` and `hf:FOLDER`; a name
             in `robustkit.model.small_models`; a `.json` file of `robustkit.loading.composed`; an `.onnx` file; or one
             made by torch.jit.save, torch.export.save or torch.save(module), told apart by content.
@@ -77,6 +79,8 @@ def load_model(
             model = library.build(short, outputs) if outputs else model
     elif Path(spec).suffix == ".json" and Path(spec).is_file():
         model = read_composition(Path(spec), load_model, trust_checkpoint)
+    elif Path(spec).suffix in SUFFIXES and Path(spec).is_file():
+        model = read_estimator(Path(spec), trust_checkpoint)
     elif Path(spec).is_file():
         model = read_model_file(Path(spec), trust_checkpoint)
     elif ":" in name or MODELS.offers(name):
@@ -88,6 +92,8 @@ def load_model(
             f"model: expected package.module:factory, {libraries}, an existing file or a known name,"
             f" got {name!r}{suggest(name, MODELS.names())}"
         )
+    if callable(getattr(model, "predict_proba", None)) and not isinstance(model, nn.Module):
+        model = Estimator(model)
     if inspect.isroutine(model):
         model = FunctionModel(model)
     if not isinstance(model, nn.Module):

@@ -19,7 +19,7 @@ from robustkit.model.checkpoint import read_checkpoint
 
 FOREIGN = {
     ".keras": "Keras", ".h5": "Keras", ".hdf5": "Keras", ".tflite": "TensorFlow Lite", ".pb": "TensorFlow",
-    ".mlmodel": "Core ML", ".mlpackage": "Core ML", ".engine": "TensorRT", ".plan": "TensorRT", ".joblib": "joblib",
+    ".mlmodel": "Core ML", ".mlpackage": "Core ML", ".engine": "TensorRT", ".plan": "TensorRT",
     ".pdparams": "Paddle", ".pdmodel": "Paddle", ".gguf": "GGUF", ".pbtxt": "TensorFlow", ".mar": "TorchServe",
     ".ptl": "PyTorch Mobile", ".safetensors": "weights alone", ".npz": "arrays",
 }  # fmt: skip

@@ -15,7 +15,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import content, parsing
 from robustkit.base.optional import package
 from robustkit.data.dataset import Dataset
-from robustkit.data.tables import from_columns, refuse_repeated
+from robustkit.data.tables import Written, from_columns, refuse_repeated
 from robustkit.loading.listing import path_column, read_listing
 from robustkit.loading.preprocessing import Preprocessing
 
@@ -28,6 +28,7 @@ def read_table(
     label_column: str | None = None,
     bounds: tuple[float, float] | None = None,
     pictures: Preprocessing | None = None,
+    schema: Written | None = None,
 ) -> Dataset:
     """Returns the table in a file as `robustkit.data.tables.from_columns` reads it.
 
@@ -49,7 +50,7 @@ def read_table(
         notes = ("an unnamed column with the number of each row was left out",)
     if path_column(columns) is not None:
         return read_listing(path, columns, pictures, label_column)
-    dataset = from_columns(columns, label_column, bounds, str(path))
+    dataset = from_columns(columns, label_column, bounds, str(path), schema)
     return dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,18 +15,22 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
 from robustkit.bundle.keys import PrivateKey
 from robustkit.cli.audit.launch import Launch
-from robustkit.cli.shared.model_and_data import ModelOptions
+from robustkit.cli.shared.model_and_data import ModelAndData, ModelOptions
 from robustkit.cli.shared.radius_file import read_radius
 from robustkit.cli.shared.report_files import check_folder, check_out
 from robustkit.cli.shared.samples import Choice
 from robustkit.cli.shared.shards import read_shard
 from robustkit.cli.shared.signing import read_signing_key
 from robustkit.evaluation.slices import Groups
+from robustkit.loading.estimator import Estimator
 from robustkit.maths.norms import Norm
 from robustkit.report import About
 from robustkit.report.requirements.gates import Requirement
 
 DEFAULT_PROTOCOL = "fast"
+DEFAULT_EPS = "8/255"
+# Of models without gradients: one attack that needs scores, and one that needs labels alone.
+WITHOUT_GRADIENTS = ("square:queries=1000", "hop-skip-jump:steps=10,looks=60")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +80,10 @@ class Plan:
     def __post_init__(self) -> None:
         if self.protocol and self.attacks:
             raise ConfigurationError("audit: expected --protocol or --attack, got both; a protocol fixes its attacks")
+        if self.model.schema and (self.mask or self.model.bounds or self.eps != DEFAULT_EPS):
+            raise ConfigurationError(
+                "audit: expected --schema, or --eps, --mask and --bounds, got both; the schema has them"
+            )
         _ = self.surrogate_options
         self.protocol_for(lambda: 10)  # a wrong name or setting is said before anything is loaded
         if self.share and (self.early or self.curve or self.minimal):
@@ -105,6 +113,11 @@ class Plan:
     def radius(self) -> Eps:
         """The perturbation radius, one for each value of an input where it comes from a file or has a mask."""
         return read_radius(self.eps, self.mask)
+
+    def radius_for(self, loaded: ModelAndData) -> Eps:
+        """Returns the radius on data that are loaded: that of their schema, where they have one."""
+        schema = loaded.dataset.schema
+        return self.radius if schema is None else schema.eps(self.norm)
 
     @property
     def share(self) -> tuple[int, int] | None:
@@ -157,13 +170,23 @@ class Plan:
             select_classes=None,
         )
 
-    def protocol_for(self, count_classes: Callable[[], int]) -> Protocol:
+    def protocol_on(self, loaded: ModelAndData) -> Protocol:
+        """Returns the attacks on what is loaded; by default those that need no gradients where the model has none."""
+        chosen = self.attacks
+        if isinstance(loaded.classifier.module, Estimator) and not chosen and self.protocol is None:
+            chosen = WITHOUT_GRADIENTS
+        return self.protocol_for(loaded.count_classes, chosen, self.radius_for(loaded))
+
+    def protocol_for(
+        self, count_classes: Callable[[], int], attacks: Sequence[str] = (), radius: Eps | None = None
+    ) -> Protocol:
         """Returns the attacks; the classes are counted only for a protocol that depends on their number."""
-        if self.attacks:
-            for name in set(self.attacks) & set(STANDARD):
+        chosen, eps = attacks or self.attacks, self.radius if radius is None else radius
+        if chosen:
+            for name in set(chosen) & set(STANDARD):
                 raise ConfigurationError(
                     f"--attack: expected an attack, got the protocol {name}; type --protocol {name}"
                 )
-            return custom([create(spec, norm=self.norm, eps=self.radius) for spec in self.attacks])
+            return custom([create(spec, norm=self.norm, eps=eps) for spec in chosen])
         name, classes = self.protocol or DEFAULT_PROTOCOL, count_classes()
-        return get_protocol(name, norm=self.norm, eps=self.radius, classes=classes, strict=self.strict)
+        return get_protocol(name, norm=self.norm, eps=eps, classes=classes, strict=self.strict)

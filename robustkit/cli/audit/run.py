@@ -54,9 +54,9 @@ def run(plan: Plan) -> Results:
     """Loads, attacks and measures as planned."""
     loaded = plan.model.load().only(plan.samples, plan.seed).in_eval_mode()
     surrogate = load_surrogate(plan, loaded)
-    protocol = plan.protocol_for(loaded.count_classes)
+    protocol, eps = plan.protocol_on(loaded), plan.radius_for(loaded)
     if surrogate:
-        protocol = protocol.plus(Transfer(surrogate=surrogate.classifier, norm=plan.norm, eps=plan.radius))
+        protocol = protocol.plus(Transfer(surrogate=surrogate.classifier, norm=plan.norm, eps=eps))
         loaded = loaded.with_note(surrogate.told)
     _check_requirements(plan, loaded, protocol)
     silent = plan.quiet or not ranks().first
@@ -115,20 +115,20 @@ def _curve(plan: Plan, loaded: ModelAndData, protocol: Protocol, bar: Bar, commo
 
 
 def _distances(plan: Plan, loaded: ModelAndData, common: dict[str, Any]) -> Distances:
-    return minimal_distances(
-        loaded.classifier, loaded.dataset, [FMN(norm=plan.norm, eps=boundless(plan.radius))], **common
-    )
+    eps = boundless(plan.radius_for(loaded))
+    return minimal_distances(loaded.classifier, loaded.dataset, [FMN(norm=plan.norm, eps=eps)], **common)
 
 
 def _members(plan: Plan, loaded: ModelAndData, bar: Bar, common: dict[str, Any]) -> Members | None:
     if not ranks().first:
         return None
+    eps = plan.radius_for(loaded)
     some = samples.read(sampled(loaded.dataset, MEMBER_SAMPLES, seed=plan.seed))
     return members_of(
         loaded.classifier,
         some.x,
         some.y,
-        attacks=[PGD(norm=plan.norm, eps=plan.radius, steps=20, loss=loss) for loss in ("ce", "margin")],
+        attacks=[PGD(norm=plan.norm, eps=eps, steps=20, loss=loss) for loss in ("ce", "margin")],
         progress=lambda done, total: bar.count("attack every member", done, total),
         **common,
     )

@@ -67,7 +67,7 @@ def _write(plan: Plan, results: Results, audit: Audit) -> None:
         title=audit.subject.name,
         command=shlex.join(["robustkit", *without(typed(), _PRIVATE)]),
         seed=plan.seed,
-        loads=[as_named(plan.model)],
+        loads=[as_named(plan.model, results.loaded.dataset)],
         archive=plan.archive,
         about=plan.about,
         sign=plan.key,

@@ -114,6 +114,7 @@ class ModelOptions:
     weights_key: str | None = None
     output_key: str | int | None = None
     transform: str = "model"
+    schema: str | None = None  # a path, or what `Schema.to_text` wrote
 
     def load(self) -> ModelAndData:
         """Returns the model on its device and the data.
@@ -130,6 +131,7 @@ class ModelOptions:
         Raises:
             ConfigurationError: If an option cannot be used as given.
         """
+        from robustkit.loading.estimator import of_table
         from robustkit.loading.npz_data import with_fitting_axes
         from robustkit.model.classifier import Classifier
         from robustkit.model.small_models import fits, is_small
@@ -138,10 +140,9 @@ class ModelOptions:
         prepared = prepared or self._prepared()
         if is_small(self.model):
             dataset = with_fitting_axes(dataset, lambda x: fits(self.model, tuple(x.shape[1:])))
-        typed = self._names()
-        names = typed or self._preset_names(prepared)
+        names = self._names() or self._preset_names(prepared)
         shape, classes = self._shape_and_classes(dataset, names or dataset.class_names)
-        module = self._load_module(shape, classes)
+        module = of_table(self._load_module(shape, classes), dataset.schema)
         prepared = self._confirmed(prepared, module)
         classifier = Classifier(
             _moved(module, device),
@@ -151,7 +152,7 @@ class ModelOptions:
             output=self.output,
             select=self.output_key,
             num_classes=self.classes or (classes if self.replace_head or not dataset.class_names else None),
-            class_names=typed or self._preset_names(prepared),
+            class_names=names,
             draws=self.draws,
             device=device,
         )
@@ -204,10 +205,9 @@ class ModelOptions:
         from robustkit.data.as_dataset import as_dataset
         from robustkit.loading.data import load_data
 
-        wanted = prepared.asked and self.image_size is None
-        pictures = prepared.for_folder if wanted or Path(data).is_dir() else None
+        pictures = prepared.for_folder if (prepared.asked and not self.image_size) or Path(data).is_dir() else None
         settings: dict[str, Any] = {"label_column": self.label_column, "bounds": read_bounds(self.bounds)}
-        return as_dataset(load_data(data, self.data_root, split, transform=pictures, **settings))
+        return as_dataset(load_data(data, self.data_root, split, transform=pictures, schema=self.schema, **settings))
 
     def _load_data(self, prepared: Prepared) -> Dataset:
         dataset = self._read(self.data, self.split, prepared)

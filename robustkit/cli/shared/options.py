@@ -49,6 +49,8 @@ _OPTIONS = [
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the files of a named data set."),
     _SPLIT,
     click.option("--label-column", help="Column of a table with the labels  [default: the one called label, y, ...]"),
+    click.option("--schema", metavar="FILE", help="TOML file: what the columns of a table are, and how far each may "
+                 "change; then without --eps."),
     TRANSFORM,
     IMAGE_SIZE,
     BOUNDS,

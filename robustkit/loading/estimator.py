@@ -1,0 +1,102 @@
+"""Models of scikit-learn, XGBoost and LightGBM: whatever has `predict_proba`, as a module without gradients."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robustkit.base.errors import ConfigurationError, one_line
+from robustkit.base.foreign_file import parsing
+from robustkit.base.optional import package
+from robustkit.data.encode import decode
+from robustkit.data.schema import Schema
+
+SUFFIXES = (".joblib", ".pkl", ".pickle")
+
+
+class Estimator(nn.Module):
+    """A fitted classifier with `predict_proba`, as a function of a batch of records that returns probabilities.
+
+    Args:
+        fitted: Of scikit-learn or alike; a pipeline, say.
+        schema: Of the table, where it takes the table's own columns, texts among them, by name.
+
+    Raises:
+        ConfigurationError: If it has no `predict_proba` or was not fitted.
+    """
+
+    def __init__(self, fitted: Any, schema: Schema | None = None) -> None:
+        super().__init__()
+        if not callable(getattr(fitted, "predict_proba", None)):
+            raise ConfigurationError(
+                f"model: expected a classifier with predict_proba, got {type(fitted).__name__}; for support vector"
+                " machines give probability=True, or wrap it in CalibratedClassifierCV"
+            )
+        self.fitted, self.schema = fitted, schema
+        self.names: Sequence[str] | None = _names_of(fitted)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the outputs, where the labels it was fitted to are texts."""
+        classes = getattr(self.fitted, "classes_", ())
+        texts = len(classes) > 0 and all(isinstance(one, str) for one in classes)
+        return tuple(map(str, classes)) if texts else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the probabilities (N, K) of records `x` (N, F)."""
+        table = self._table(x.detach().cpu().double().numpy())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="X (does not|has) (have )?(valid )?feature names")
+            found = np.asarray(self.fitted.predict_proba(table))
+        return torch.from_numpy(found.astype(np.float64)).to(x.device)
+
+    def _table(self, x: Any) -> Any:
+        """Returns records as the classifier wants them: by the names of the columns, where it was fitted to names."""
+        if self.names is None or self.schema is None:
+            return x
+        columns = decode(self.schema, x)
+        if missing := [name for name in self.names if name not in columns]:
+            raise ConfigurationError(
+                f"model: expected a table with the columns it was fitted to, got none called {missing[0]!r}; give them"
+            )
+        pandas = package("pandas", "model")
+        return pandas.DataFrame({name: columns[name] for name in self.names})
+
+
+def of_table(module: nn.Module, schema: Schema | None) -> nn.Module:
+    """Returns a module which, if it is an `Estimator`, from now on knows the schema of its table."""
+    if isinstance(module, Estimator):
+        module.schema = schema
+    return module
+
+
+def read_estimator(path: Path, trusted: bool) -> Estimator:
+    """Returns the classifier that joblib or pickle wrote.
+
+    Raises:
+        ConfigurationError: If it is none, or not trusted: reading a pickle runs the code in it.
+    """
+    who = f"model '{path}'"
+    if not trusted:
+        raise ConfigurationError(
+            f"{who}: expected a trusted file, got a pickle; reading it can run any code, and --trust-checkpoint would"
+            " run the file's code: use it only if you trust who made the file"
+        )
+    joblib = package("joblib", who, "scikit-learn")
+    with parsing(who, "a model that joblib or pickle wrote", "save it again with these versions"):
+        return Estimator(joblib.load(path))
+
+
+def _names_of(fitted: Any) -> Sequence[str] | None:
+    """Returns the names of the columns a classifier was fitted to, where it knows them."""
+    try:
+        names = getattr(fitted, "feature_names_in_", None)
+    except Exception as error:
+        raise ConfigurationError(f"model: expected a fitted classifier, got {one_line(error)}; fit it") from error
+    return None if names is None else [str(name) for name in names]
