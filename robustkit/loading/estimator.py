@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from robustkit.base.optional import package
 from robustkit.data.encode import decode
 from robustkit.data.schema import Schema
 
+_MANY = 1000  # outputs, of which those without a label never have a probability
 SUFFIXES = (".joblib", ".pkl", ".pickle")
 
 
@@ -40,27 +42,37 @@ class Estimator(nn.Module):
             )
         self.fitted, self.schema = fitted, schema
         self.names: Sequence[str] | None = _names_of(fitted)
+        self.classes = np.asarray(getattr(fitted, "classes_", ())).tolist()
+        self.numbers = self.classes if any(type(one) is int for one in self.classes) else None
+        if self.numbers is not None and not 0 <= min(self.numbers) <= max(self.numbers) < _MANY:
+            raise ConfigurationError(
+                f"model: expected a classifier fitted to labels from 0, got {min(self.numbers)}..{max(self.numbers)};"
+                " fit it to names, or to 0, 1, 2, ..."
+            )
 
     @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """Names of the outputs, where the labels it was fitted to are texts."""
-        classes = getattr(self.fitted, "classes_", ())
-        texts = len(classes) > 0 and all(isinstance(one, str) for one in classes)
-        return tuple(map(str, classes)) if texts else None
+    def config(self) -> Any:
+        """What it was fitted to, if to texts, as `Classifier` finds the names of the outputs of any model."""
+        named = all(isinstance(one, str) for one in self.classes)
+        return SimpleNamespace(id2label={number: str(one) for number, one in enumerate(self.classes) if named})
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the probabilities (N, K) of records `x` (N, F)."""
         table = self._table(x.detach().cpu().double().numpy())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="X (does not|has) (have )?(valid )?feature names")
-            found = np.asarray(self.fitted.predict_proba(table))
-        return torch.from_numpy(found.astype(np.float64)).to(x.device)
+            found = np.asarray(self.fitted.predict_proba(table), dtype=np.float64)
+        if self.numbers is not None:  # such as 3 to 8, so that output 3 is label 3
+            spread = np.zeros((len(found), max(self.numbers) + 1))
+            spread[:, self.numbers] = found
+            found = spread
+        return torch.from_numpy(found).to(x.device)
 
     def _table(self, x: Any) -> Any:
         """Returns records as the classifier wants them: by the names of the columns, where it was fitted to names."""
-        if self.names is None or self.schema is None:
+        if self.names is None or (self.schema is None and len(self.names) != x.shape[1]):
             return x
-        columns = decode(self.schema, x)
+        columns = decode(self.schema, x) if self.schema else dict(zip(self.names, x.T, strict=True))
         if missing := [name for name in self.names if name not in columns]:
             raise ConfigurationError(
                 f"model: expected a table with the columns it was fitted to, got none called {missing[0]!r}; give them"
