@@ -140,8 +140,8 @@ class ModelOptions:
         prepared = prepared or self._prepared()
         if is_small(self.model):
             dataset = with_fitting_axes(dataset, lambda x: fits(self.model, tuple(x.shape[1:])))
-        names = self._names() or self._preset_names(prepared)
-        shape, classes = self._shape_and_classes(dataset, names or dataset.class_names)
+        typed = self._names()
+        shape, classes = self._shape_and_classes(dataset, typed or self._preset_names(prepared) or dataset.class_names)
         module = of_table(self._load_module(shape, classes), dataset.schema)
         prepared = self._confirmed(prepared, module)
         classifier = Classifier(
@@ -152,7 +152,7 @@ class ModelOptions:
             output=self.output,
             select=self.output_key,
             num_classes=self.classes or (classes if self.replace_head or not dataset.class_names else None),
-            class_names=names,
+            class_names=typed or self._preset_names(prepared),
             draws=self.draws,
             device=device,
         )
