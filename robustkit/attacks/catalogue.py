@@ -16,6 +16,8 @@ from robustkit.attacks.hop_skip_jump import HopSkipJump
 from robustkit.attacks.mifgsm import MIFGSM
 from robustkit.attacks.noise import Noise
 from robustkit.attacks.pgd import PGD
+from robustkit.attacks.sigma_zero import SigmaZero
+from robustkit.attacks.sparse_rs import SparseRS
 from robustkit.attacks.square import Square
 from robustkit.attacks.square_pgd import SquarePGD
 from robustkit.attacks.threat import Threat
@@ -39,6 +41,8 @@ __all__ = [
     "Foolbox",
     "HopSkipJump",
     "Noise",
+    "SigmaZero",
+    "SparseRS",
     "Square",
     "SquarePGD",
     "Threat",

@@ -27,6 +27,8 @@ _NAMES = {
     "mifgsm": "MI-FGSM",
     "noise": "Random noise",
     "pgd": "PGD",
+    "sigma-zero": "sigma-zero",
+    "sparse-rs": "Sparse-RS",
     "square": "Square",
     "square-pgd": "Square-PGD",
     "transfer": "Transfer",

@@ -33,7 +33,7 @@ from robustkit.base.settings import integer
 from robustkit.data import records
 from robustkit.data.schema import RecordEps, Schema, schema_of
 from robustkit.maths import norms, projection
-from robustkit.maths.norms import NORMS, Norm
+from robustkit.maths.norms import NORMS, SPARSE, Norm
 from robustkit.maths.random_numbers import Stream
 
 EVERYWHERE = (-math.inf, math.inf)  # bounds of a model that are not known yet
@@ -58,9 +58,9 @@ class Threat:
     choice of each category, and no change in a direction that it forbids.
 
     Attributes:
-        norm: "Linf", "L2" or "L1".
+        norm: "Linf", "L2", "L1", or how many values ("L0") or pixels ("L0-pixels") are changed, however far.
         eps: Radius in the units of the input; "8/255" is kept as typed, "inf" leaves the input range alone. A tensor or
-            array that broadcasts to one input gives every coordinate its own.
+            array that broadcasts to one input gives every coordinate its own. In L0 a whole number.
         bounds: Lowest and highest legal input value, numbers or arrays that broadcast to one input.
         target: Class the attacker wants, or None when any wrong class will do.
         levels: Number of values an input can take, 256 for stored images; None leaves it continuous. Clean inputs
@@ -79,9 +79,9 @@ class Threat:
     mask: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.norm not in NORMS:
+        if self.norm not in (known := (*NORMS, *SPARSE)):
             raise ConfigurationError(
-                f"threat: expected a norm among {', '.join(NORMS)}, got {self.norm!r}{suggest(str(self.norm), NORMS)}"
+                f"threat: expected a norm among {', '.join(known)}, got {self.norm!r}{suggest(str(self.norm), known)}"
             )
         for name, least in (("target", 0), ("levels", 2)):
             if getattr(self, name) is not None:
@@ -89,6 +89,8 @@ class Threat:
         object.__setattr__(self, "eps", read_eps(self.eps, self.mask))
         object.__setattr__(self, "mask", None)
         object.__setattr__(self, "bounds", bounds_of("threat", "bounds", self.bounds))
+        if self.sparse:
+            self._accept_count()
         if self.per_coordinate:
             if self.levels is not None:
                 raise ConfigurationError(
@@ -102,6 +104,25 @@ class Threat:
                 f"threat: expected an Linf eps within the input range {low:g}..{high:g}, got {self.eps}; "
                 "for inputs in 0..1 an eps of 8 grey levels is written 8/255"
             )
+
+    def _accept_count(self) -> None:
+        """Refuses an eps that is no number of places; what is fixed may have 0."""
+        counts = set(self.eps.moving) if isinstance(self.eps, PerCoordinate) else {self.radius}
+        if len(counts) > 1 or any(not count.is_integer() for count in counts - {math.inf}):
+            raise ConfigurationError(
+                f"threat: expected a whole number as eps in {self.norm}, how many {self.places} may change, got"
+                f" {self.eps}; such as 10"
+            )
+
+    @property
+    def sparse(self) -> bool:
+        """Whether eps counts changed places, each of which may go anywhere in the input range."""
+        return self.norm in SPARSE
+
+    @property
+    def places(self) -> str:
+        """What eps counts in L0."""
+        return "pixels" if self.norm == "L0-pixels" else "values"
 
     @property
     def radius(self) -> float:
@@ -175,6 +196,8 @@ class Threat:
         if not isinstance(self.eps, PerCoordinate):
             return norms.size(delta, self.norm)
         each = self.eps.on(delta)
+        if self.sparse:
+            return torch.where(((each == 0) & (delta != 0)).flatten(1).any(1), torch.inf, norms.size(delta, self.norm))
         if math.isinf(self.radius):
             return norms.size(torch.where(each > 0, delta, torch.where(delta == 0, 0.0, torch.inf)), self.norm)
         scaled = torch.where(delta == 0, 0.0, delta / each)
@@ -209,10 +232,12 @@ class Threat:
 
         Linf and L1 give the nearest point of ball and input range (in L1 with one eps per coordinate the nearest in
         scaled coordinates); L2 scales into the ball, then clips to the input range, which can only shorten the
-        perturbation. `lower` and `upper` come from `limits(x)`.
+        perturbation. L0 keeps the places that bring `x` nearest to `x_adv`. `lower` and `upper` come from `limits(x)`.
         """
         if self.norm == "Linf" or math.isinf(self.radius):
             return x_adv.clamp(lower, upper)
+        if self.sparse:
+            return projection.project_l0(x_adv, x, lower, upper, int(self.radius), self.norm)
         if self.norm == "L2":
             delta = projection.project_l2(self.scaled(x_adv, x), self.radius)
         else:
@@ -221,7 +246,13 @@ class Threat:
         return projection.shift(x, self.reach(delta)).clamp(lower, upper)
 
     def random(self, x: Tensor, stream: Stream, ids: Tensor, restart: Tensor, step: Tensor) -> Tensor:
-        """Returns one point a row, uniform in the ball around `x`, not yet projected onto the input range."""
+        """Returns one point a row, uniform in the ball around `x`, not yet projected onto the input range.
+
+        Raises:
+            ConfigurationError: In L0, which has no ball.
+        """
+        if self.sparse:
+            raise ConfigurationError(f"threat: expected a norm among {', '.join(NORMS)}, got {self.norm}; use SparseRS")
         shape = tuple(x.shape[1:])
         uniform = stream.uniform(shape, ids, restart, step)
         normal = uniform if self.norm == "Linf" else stream.normal(shape, ids, restart, step, draw=1)
@@ -280,9 +311,10 @@ class Threat:
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Returns the size of every perturbation in float64, shape (N,)."""
         if self.levels is not None:
-            return norms.size((self._on_levels(x_adv) - self._on_levels(x)) / (self.levels - 1), self.norm) * (
-                self.range[1] - self.range[0]
-            )
+            moved = self._on_levels(x_adv) - self._on_levels(x)
+            if self.sparse:
+                return norms.size(moved, self.norm)
+            return norms.size(moved / (self.levels - 1), self.norm) * (self.range[1] - self.range[0])
         return self.size(x_adv.double() - x.double())
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:

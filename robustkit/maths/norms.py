@@ -1,4 +1,4 @@
-"""The geometry of the three norms: size, steepest step and uniform points of the ball.
+"""The geometry of the norms: size, steepest step and uniform points of the ball; L0 counts and has no ball.
 
 Every function works on rows: the first axis counts samples, all others belong to one sample.
 """
@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Norm = Literal["Linf", "L2", "L1"]
+Norm = Literal["Linf", "L2", "L1", "L0", "L0-pixels"]
 NORMS: tuple[Norm, ...] = ("Linf", "L2", "L1")
+SPARSE: tuple[Norm, ...] = ("L0", "L0-pixels")  # how many values, or pixels of all their channels, are changed
 _ORDER = {"Linf": float("inf"), "L2": 2.0, "L1": 1.0}
 
 
@@ -31,8 +32,19 @@ def where_rows(chosen: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def size(delta: Tensor, norm: Norm) -> Tensor:
     """Returns the norm of every row of `delta` in float64, shape (N,)."""
+    if norm in SPARSE:
+        return by_place(delta != 0, norm).any(1).sum(1).double()
     sizes: Tensor = torch.linalg.vector_norm(delta.double().flatten(1), ord=_ORDER[norm], dim=1)
     return sizes
+
+
+def by_place(values: Tensor, norm: Norm) -> Tensor:
+    """Returns `values` (N, ...) as (N, C, places), a place being what L0 counts: one value, or the C of a pixel.
+
+    Channels are the second axis of inputs with more than two.
+    """
+    channels = values.shape[1] if norm == "L0-pixels" and values.ndim > 2 else 1
+    return values.reshape(len(values), channels, -1)
 
 
 def steepest(grad: Tensor, norm: Norm, movable: Tensor | None = None, share: float = 1.0) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robustkit.maths.norms import Norm, per_row, size
+from robustkit.maths.norms import Norm, by_place, per_row, size
 
 FAR = 1e6  # radii along a gradient; the nearest point of a ball is then the best one
 
@@ -70,6 +70,20 @@ def project_l1(delta: Tensor, eps: float, lower: Tensor, upper: Tensor) -> Tenso
     # The sums above lose a few bits with many coordinates; scaling down never leaves the input range.
     found = found * (budget / size(found, "L1").clamp(min=max(budget, torch.finfo(torch.float64).tiny))).unsqueeze(1)
     return (torch.sign(delta).flatten(1) * found).view_as(delta)
+
+
+def project_l0(point: Tensor, x: Tensor, lower: Tensor, upper: Tensor, count: int, norm: Norm) -> Tensor:
+    """Returns what is nearest to the rows of `point` in L2 with at most `count` places of `x` changed.
+
+    A changed place goes to the nearest value in lower..upper, so that the `count` places stay where that brings the
+    point nearer than `x` by most. What `norm` counts as a place is said in `robustkit.maths.norms.by_place`.
+    """
+    inside = point.clamp(lower, upper)
+    moved = inside.double() - x.double()
+    gain = by_place(moved * (2 * (point.double() - x.double()) - moved), norm).sum(1)
+    kept = torch.zeros_like(gain, dtype=torch.bool)
+    kept = kept.scatter(1, gain.topk(min(count, gain.shape[1]), dim=1).indices, True)
+    return torch.where(kept.unsqueeze(1).expand_as(by_place(x, norm)).reshape(x.shape), inside, x)
 
 
 def project_l2_in_box(delta: Tensor, eps: float, lower: Tensor, upper: Tensor) -> Tensor:

@@ -7,32 +7,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
 
-from robustkit.attacks import APGD, FGSM, PGD, HopSkipJump, Noise, Square
+from robustkit.attacks import APGD, FGSM, HopSkipJump, Noise, Square
 from robustkit.attacks.base import Attack
 from robustkit.attacks.names import attack_name
 from robustkit.attacks.protocols import TARGETS
-from robustkit.attacks.threat import Eps, ThreatViolation, eps_text, parse_eps
+from robustkit.attacks.threat import ThreatViolation
 from robustkit.base.errors import ConfigurationError, RobustkitError
 from robustkit.checks.diagnostic import TITLES, Diagnostic, check_name, diagnostic, judged
 from robustkit.checks.gradient_consistency import first_order, first_order_diagnostic
 from robustkit.checks.loss_surface import smooth
-from robustkit.evaluation.curve import Curve, security_curve
 from robustkit.evaluation.gradient_masking import CHANGED, missed_by_stronger
 from robustkit.maths.intervals import proportion
 from robustkit.probes.discarded_successes import discarded_successes, shortened
+from robustkit.probes.larger_radii import STEPS, larger_radii
 from robustkit.probes.planted_examples import planted
 from robustkit.probes.samples import Outcome, Subset, not_run
 
-STEPS, QUERIES = 20, 300  # of the probes' own attacks
+QUERIES = 300  # of Square
 WATCHED, SMOOTH, PLANTS, REPLANTED = 8, 32, 10, 30  # samples that the dearer probes look at
 SURVIVORS, WALK, LOOKS = 16, 15, 120  # samples, steps and looks a step of the attack on labels alone
-UNBOUNDED = 0.1  # share that may survive unbounded eps
 
 
 def no_radius(subset: Subset) -> Outcome:
@@ -69,91 +66,6 @@ def _steady(subset: Subset) -> bool:
     with torch.no_grad():
         one, two = (subset.classifier.logits(subset.x) for _ in range(2))
     return torch.equal(one, two)
-
-
-def larger_radii(subset: Subset) -> Outcome:
-    """Q11 and Q12: accuracy by radius, contradictions with the evaluation, and unbounded eps."""
-    (low, high), size = subset.threat.range, subset.x[0].numel()
-    whole = (high - low) * {"Linf": 1.0, "L2": math.sqrt(size), "L1": float(size)}[subset.threat.norm]
-    whole = math.inf if subset.threat.per_coordinate else whole  # in its proportions none is sure to hold the range
-    radii = [scaled(subset.threat.eps, share) for share in (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))]
-    search = APGD(**subset.common, steps=STEPS)
-    data = (subset.x, subset.y, subset.ids)
-    within = [radius for radius in radii if parse_eps(radius) < whole]
-    drawn = security_curve(subset.classifier, data, [search], within, batch_size=subset.batch_size, seed=subset.seed)
-    at = torch.from_numpy(drawn.broken_at).to(subset.x.device)
-    early = (at <= subset.threat.radius) & subset.unbroken
-    unbounded, broken = _unbounded(subset)
-    # What the evaluation broke at its own radius is broken, whether or not the probe saw it.
-    at = torch.where(~subset.unbroken & subset.right, at.clamp(max=subset.threat.radius), at)
-    broken_at = torch.where(at.isinf() & broken, whole, at).cpu().numpy()
-    radii = ["0", *drawn.radii, *([whole] if math.isfinite(whole) else [])]
-    curve = replace(
-        drawn,
-        radii=tuple(radii),
-        accuracy=tuple(proportion(int((broken_at > parse_eps(r)).sum()), len(broken_at)) for r in radii),
-        broken_at=broken_at,
-        label=f"{attack_name(search.label)} with {STEPS} steps on {len(broken_at)} samples"
-        f"{', last with unbounded eps' if math.isfinite(whole) else ''}",
-    )
-    return Outcome((_falls(curve, int(early.sum()), int(subset.right.sum())), unbounded), curve)
-
-
-def scaled(eps: Eps, share: Fraction) -> Eps:
-    """Returns `share` times a radius, spelled like it: half of "8/255" is "4/255", half of 0.3 is 0.15."""
-    if isinstance(eps, str) and "/" in eps:
-        return str(Fraction(eps) * share)
-    return float(f"{parse_eps(eps) * float(share):.6g}")
-
-
-def _falls(curve: Curve, early: int, right: int) -> Diagnostic:
-    points = zip(curve.radii, curve.accuracy, strict=True)
-    path = ", ".join(f"{100 * (right.value or 0):.0f} % at {eps_text(radius)}" for radius, right in points)
-    share = proportion(early, right)
-    status = judged(share, *CHANGED)
-    message = f"on {len(curve.ids)} samples {path}"
-    if status != "pass":
-        message += (
-            f"; {STEPS} steps of apgd within the same radius break {early} samples that the evaluation did not: "
-            "its attacks are too weak; use apgd:steps=100, or the protocol autoattack"
-        )
-    limit = "at most 1 % of the correct samples newly broken within eps (by the 95 % confidence bound)"
-    return diagnostic("Q11", share.value or 0.0, limit, status, message)
-
-
-def _unbounded(subset: Subset) -> tuple[Diagnostic, Tensor]:
-    """Returns Q12 and which samples PGD from the clean input breaks with unbounded eps.
-
-    Every other sample lies within reach, too. So where the model predicts different classes for them, there is an
-    adversarial example for each, and a useful gradient leads there; noise would find it by chance.
-    """
-    low, high = subset.threat.ends(subset.x[:1])
-    settings = {**subset.common, "norm": "Linf", "eps": high - low}
-    walk = PGD(**settings, steps=STEPS, random_start=False)
-    target = subset.threat.target
-    rows = subset.right if target is None else subset.right & (subset.y != target)
-    limit = f"at most {100 * UNBOUNDED:g} % survive"
-    broken = torch.zeros_like(rows)
-    if subset.fixed:
-        return diagnostic("Q12", None, limit, "not run", "some values are fixed: no example is known to exist"), broken
-    known = len(subset.predicted) > 1 if target is None else target in subset.predicted
-    if not known or not bool(rows.any()):
-        if known:
-            why = "no sample is correct"
-        elif target is None:
-            why = "all clean samples get the same prediction, so no adversarial example is known to exist: are the "
-            why += "weights loaded, and has the data more than one class?"
-        else:
-            why = "no clean sample is predicted as the target, so no adversarial example is known to exist"
-        return diagnostic("Q12", None, limit, "not run", why), broken
-    broken[rows] = subset.take(rows).attack(walk)
-    left, right = int((rows & ~broken).sum()), int(rows.sum())
-    share = proportion(left, right)
-    status = judged(share, UNBOUNDED, UNBOUNDED)
-    message = f"with unbounded eps, {left} of {right} samples survive {STEPS} steps of pgd"
-    if status != "pass":
-        message += ", although other predictions are in reach: the gradient is masked; use BPDA, Square, or loss=margin"
-    return diagnostic("Q12", share.value or 0.0, limit, status, message), broken
 
 
 def twice_the_steps(subset: Subset) -> Outcome:
@@ -227,7 +139,7 @@ def surface(subset: Subset) -> Outcome:
     some = subset.take(subset.right).first(SMOOTH)
     if not len(some):
         return not_run(("Q18",), "no sample is initially correct")
-    threat = subset.threat
+    threat = subset.around
     if threat.per_coordinate:
         return not_run(("Q18",), "the loss surface is looked at with one eps and one range for all coordinates only")
     ids = some.ids.to(some.x.device)
@@ -242,9 +154,9 @@ def own_gradient(subset: Subset) -> Outcome:
     if not len(some) or subset.classifier.draws > 1:
         return not_run(("Q24",), "a stochastic model" if len(some) else "no sample is initially correct")
     ids = some.ids.to(some.x.device)
-    found = first_order(some.classifier, some.x, some.y, ids, some.threat, some.seed, some.batch_size)
+    found = first_order(some.classifier, some.x, some.y, ids, some.around, some.seed, some.batch_size)
     told = first_order_diagnostic(found, some.y, some.unbroken)
-    if told.status == "fail" and len(left := subset.take(subset.unbroken)):
+    if told.status == "fail" and not subset.threat.sparse and len(left := subset.take(subset.unbroken)):
         told = replace(told, message=f"{told.message}; {_by_labels(subset, left.first(SURVIVORS))}")
     return Outcome((told,))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.threat import Threat, unit_of
+from robustkit.attacks.threat import STORED, Threat, unit_of
 from robustkit.base.settings import plain
 from robustkit.checks.diagnostic import Diagnostic, diagnostic
 from robustkit.data.dataset import Batch
@@ -83,6 +84,16 @@ class Subset:
     def fixed(self) -> bool:
         """Whether the attacker may not change some values at all."""
         return bool((self.threat.weight(self.x) == 0).any())
+
+    @property
+    def around(self) -> Threat:
+        """Where loss and gradient are looked at: the threat, or for L0, which has no ball, Linf 8/255 of the range."""
+        if not self.threat.sparse:
+            return self.threat
+        low, high = self.threat.range
+        eps = 8 / (STORED - 1) * (high - low if math.isfinite(high - low) else 1.0)
+        each = self.threat.weight(self.x[:1])[0] * eps if self.fixed else eps
+        return replace(self.threat, norm="Linf", eps=each)
 
     @property
     def common(self) -> dict[str, Any]:

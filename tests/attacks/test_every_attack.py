@@ -42,7 +42,7 @@ def test_results_lie_inside_the_threat_exactly(attack, dtype):
     found = attack(smooth_cnn(dtype=dtype).eval(), X.to(dtype), Y)
     assert attack.threat(Classifier(NET)).contains(found.x_adv, X.to(dtype)).all()
     assert (found.x_adv.dtype, found.x_adv.requires_grad) == (dtype, False)
-    assert (found.distance <= 0.2).all()
+    assert (found.distance <= parse_eps(attack.eps)).all()
 
 
 @every

@@ -11,7 +11,7 @@ from twins import twins
 import robustkit
 from robustkit.attacks import APGD, FGSM, PGD, Foolbox, Noise, Square
 from robustkit.attacks.threat import Threat
-from robustkit.probes.catalogue import scaled
+from robustkit.probes.larger_radii import scaled
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from robustkit.attacks import FMN, PGD, Transfer
+from robustkit.attacks import FMN, PGD, SigmaZero, Transfer
 from robustkit.attacks.protocols import Protocol
 from robustkit.attacks.threat import boundless
 from robustkit.base.processes import ranks
@@ -23,6 +23,7 @@ from robustkit.evaluation.ensemble_members import Transfer as Members
 from robustkit.evaluation.ensemble_members import members_of
 from robustkit.evaluation.result import Evaluation
 from robustkit.evaluator import evaluate
+from robustkit.maths.norms import SPARSE
 from robustkit.report.requirements import measures
 from robustkit.report.requirements.gates import check_names
 
@@ -115,8 +116,8 @@ def _curve(plan: Plan, loaded: ModelAndData, protocol: Protocol, bar: Bar, commo
 
 
 def _distances(plan: Plan, loaded: ModelAndData, common: dict[str, Any]) -> Distances:
-    eps = boundless(plan.radius_for(loaded))
-    return minimal_distances(loaded.classifier, loaded.dataset, [FMN(norm=plan.norm, eps=eps)], **common)
+    search, eps = SigmaZero if plan.norm in SPARSE else FMN, boundless(plan.radius_for(loaded))
+    return minimal_distances(loaded.classifier, loaded.dataset, [search(norm=plan.norm, eps=eps)], **common)
 
 
 def _members(plan: Plan, loaded: ModelAndData, bar: Bar, common: dict[str, Any]) -> Members | None:

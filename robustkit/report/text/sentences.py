@@ -34,6 +34,8 @@ def perturbation(audit: Audit) -> str:
         "Linf": f"each {one} by at most {threat.eps}",
         "L2": f"the {whole} by at most {threat.eps} in the L2 norm (the length of the change)",
         "L1": f"the {whole} by at most {threat.eps} in the L1 norm (the sum of all changes)",
+        "L0": f"at most {threat.eps} of the {math.prod(shape):,} {values}, however far",
+        "L0-pixels": f"at most {threat.eps} pixels, all channels however far",
     }
     change = ways.get(threat.norm, f"the {whole} by at most {threat.eps} in the {threat.norm} norm")
     if threat.eps_per_coordinate is not None:
@@ -50,6 +52,8 @@ def _each_its_own(norm: str, eps: PerCoordinate, nouns: tuple[str, str, str], co
         "Linf": f"each {one} by at most {radii}",
         "L2": f"the {whole} by at most 1 in the L2 norm (the length of the change), each {one} divided by {radii}",
         "L1": f"the {whole} by at most 1 in the L1 norm (the sum of all changes), each {one} divided by {radii}",
+        "L0": f"at most {high} of the {count:,} {values}, however far",
+        "L0-pixels": f"at most {high} pixels, all channels however far",
     }[norm]
     fixed = eps.zeros * count // len(eps.values)
     return f"{change}; {fixed:,} of {count:,} {values} are fixed" if fixed else change
