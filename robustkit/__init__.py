@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from robustkit.evaluation import Evaluation, Ledger, merge_evaluations, minimal_distances, security_curve
     from robustkit.evaluator import evaluate
     from robustkit.model import BPDA, Classifier
+    from robustkit.union import evaluate_union
 
 __all__ = [
     "BPDA",
@@ -51,6 +52,7 @@ __all__ = [
     "data",
     "defenses",
     "evaluate",
+    "evaluate_union",
     "evaluation",
     "load_bundle",
     "loading",
@@ -76,6 +78,7 @@ _HOMES = {
     "Threat": "attacks",
     "attack": "attacks.attack_by_name",
     "evaluate": "evaluator",
+    "evaluate_union": "union",
     "load_bundle": "bundle",
     "merge_evaluations": "evaluation",
     "minimal_distances": "evaluation",

@@ -444,6 +444,14 @@ ROWS: dict[str, Row] = {
     "defenses.snapshots": row(
         right=given(model=Lazy(net), files=[]), model=(None, 3), files=(None, 3, "w.pt", ["no-such.pt"], [3]),
     ),
+    "evaluate_union": row(
+        right=given(classifier=CLASSIFIER, data=(X, Y), threats=[("Linf", 0.1), ("L2", 0.1)], attacks="fgsm"),
+        classifier=MODEL,
+        data=DATA,
+        threats=(None, 3, [], "Linf", [("Linf", 0.1)], [("Linf", 0.1), "L2"], [("Linf", 0.1), ("L3", 1)]),
+        attacks=(None, 3, [], "autoatack", ["pdg"], [None], {}),
+        options=({"until": 0.1}, {"norm": "L2"}),
+    ),
     "evaluate": row(
         lambda **arguments: robustkit.evaluate(**{"accelerate": False, **arguments}),
         right=given(classifier=CLASSIFIER, data=(X, Y), attacks=WEAK),

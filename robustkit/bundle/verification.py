@@ -10,6 +10,7 @@ from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.base.settings import integer, wrong
 from robustkit.base.settings import path as known_path
 from robustkit.base.settings import seed as known_seed
+from robustkit.bundle.check_across import check_across
 from robustkit.bundle.check_audit import AuditCheck, Model
 from robustkit.bundle.check_expected import check_expected, expected_hashes, one_each
 from robustkit.bundle.check_report import check_pages, check_report, read_report, unbounded
@@ -122,13 +123,15 @@ def _check(
         notes.made("summaries", "sizes in report.json", endless)
         return None
     try:
-        derived = [*check_report(folder, manifest, report)]
+        derived, together = [*check_report(folder, manifest, report)], [*check_across(folder, manifest, report)]
         wrong, compared = check_pages(folder, report)
     except Exception as error:  # whatever figures that cannot be make of code that trusts them
         broken = Mismatch("report.json", "a report that can be drawn", one_line(error))
         notes.made("summaries", "pages from report.json", [broken])
         return None
     notes.made("summaries", f"{NAME}, hashes and pictures from report.json", derived)
+    if report.across is not None:
+        notes.made("summaries", "the worst case over all threat models from the ledgers", together)
     if compared:
         notes.made("summaries", "report.html and report.md from report.json", wrong)
     else:

@@ -18,13 +18,13 @@ from pydantic import TypeAdapter
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import parsing
 from robustkit.base.per_coordinate import Bounds, PerCoordinate, per_coordinate
+from robustkit.base.settings import choice
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Kind = Literal["numeric", "integer", "binary", "ordinal", "category"]
 May = Literal["change", "rise", "fall"]
-Norm = Literal["Linf", "L2", "L1"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Feature:
         """Whether it takes the whole numbers of its range, and all of them."""
         return self.kind == "integer" or (bool(self.levels) and self.levels == tuple(range(len(self.levels))))
 
-    def distance(self, norm: Norm) -> float:
+    def distance(self, norm: str) -> float:
         """Returns the eps of each of its inputs: two of them change by 1 where another category is chosen.
 
         Where features share eps, steps get a hair more, so that those that use it up in whole do so in every order.
@@ -178,13 +178,14 @@ class Schema:
         ways = {place: one.may for one in self.features for place in one.places}
         return [ways[place] == way for place in range(self.width)]
 
-    def eps(self, norm: Norm = "Linf") -> RecordEps:
+    def eps(self, norm: str = "Linf") -> RecordEps:
         """Returns the radii of a threat under which every change is a legal record, for `evaluate(..., eps=...)`.
 
         Args:
-            norm: Of that threat. In Linf each feature may change as far as its eps says, whatever the others do; in L2
-                and L1 they share: one that changes half as far leaves the others less.
+            norm: "Linf", "L2" or "L1", that of the threat. In Linf each feature may change as far as its eps says,
+                whatever the others do; in L2 and L1 they share: one that changes half as far leaves the others less.
         """
+        choice("schema", "norm", norm, ("Linf", "L2", "L1"))
         radii = self._spread([one.distance(norm) for one in self.features])
         return RecordEps(tuple(radii.tolist()), radii.shape, self)
 

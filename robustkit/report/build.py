@@ -31,6 +31,7 @@ from robustkit.evaluation.result import Evaluation
 from robustkit.evaluation.slices import Groups, accuracy_by_slice, clustered_interval
 from robustkit.model.classifier import Classifier
 from robustkit.report.document.about import About
+from robustkit.report.document.across import AcrossThreats
 from robustkit.report.document.curve import curve_of, nearest_of
 from robustkit.report.document.data import Whole
 from robustkit.report.document.ensemble import ensemble_of
@@ -243,6 +244,7 @@ def build_report(
     seed: int = 0,
     artefacts: Sequence[Artefact] = (),
     about: About | None = None,
+    across: AcrossThreats | None = None,
 ) -> Report:
     """Returns the report over some audits, with the environment of this process.
 
@@ -253,6 +255,7 @@ def build_report(
         seed: Seed of the runs.
         artefacts: Files that belong to it.
         about: What the people concerned say about the model and the audit; see `robustkit.report.document.about`.
+        across: The worst case over the threat models of the audits.
     """
     every("report", "audits", audits, Audit)
     if not audits:
@@ -261,6 +264,7 @@ def build_report(
     instance("report", "command", command, str, NoneType)
     every("report", "artefacts", artefacts, Artefact)
     instance("report", "about", about, About, NoneType)
+    instance("report", "across", across, AcrossThreats, NoneType)
     seed = known_seed("report", seed)
     return Report(
         schema=SCHEMA,
@@ -275,6 +279,7 @@ def build_report(
         artefacts=tuple(artefacts),
         result_sha256=result_sha256(audits),
         about=about,
+        across=across,
     )
 
 

@@ -12,7 +12,7 @@ from robustkit.cli.audit.launch import LAUNCH, launched
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.offered import MODEL, PROTOCOL
 from robustkit.cli.shared.old_spellings import Renamed
-from robustkit.cli.shared.option_types import ABOUT, FRACTION, GROUPS, RADII, TIME
+from robustkit.cli.shared.option_types import ABOUT, FRACTION, GROUPS, RADII, THREAT, TIME
 from robustkit.cli.shared.options import (
     EXPECTED,
     REQUIRE,
@@ -30,6 +30,14 @@ from robustkit.cli.shared.signing import SIGN
 @attack_options(
     "Instead of a protocol; may be repeated; see `robustkit attacks`.",
     eps="Perturbation radius in input units: a number, a fraction, or a .npy file with one for each value of an input.",
+)
+@click.option(
+    "--threat",
+    "threats",
+    type=THREAT,
+    multiple=True,
+    help="Another threat model beside --norm and --eps, such as L2:0.5; may be repeated. Each has its own number, and"
+    " there is the worst case over all.",
 )
 @click.option("--mask", type=click.Path(path_type=Path), help="A .npy file: True where an input may change.")
 @click.option(

@@ -10,7 +10,7 @@ from pathlib import Path
 from robustkit.attacks import create
 from robustkit.attacks.names import STANDARD
 from robustkit.attacks.protocols import Protocol, custom, get_protocol
-from robustkit.attacks.threat import Eps
+from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.processes import ranks
 from robustkit.bundle.keys import PrivateKey
@@ -44,6 +44,7 @@ class Plan:
     model: ModelOptions
     norm: Norm
     eps: str
+    threats: tuple[tuple[Norm, str], ...]
     mask: Path | None
     attacks: tuple[str, ...]
     protocol: str | None
@@ -85,7 +86,9 @@ class Plan:
                 "audit: expected --schema, or --eps, --mask and --bounds, got both; the schema has them"
             )
         _ = self.surrogate_options
-        self.protocol_for(lambda: 10)  # a wrong name or setting is said before anything is loaded
+        for norm, eps in self.every_threat:
+            self.protocol_for(lambda: 10, norm, eps)  # a wrong name or setting is said before anything is loaded
+        self._accept_threats()
         if self.share and (self.early or self.curve or self.minimal):
             raise ConfigurationError(
                 "--shard: expected an evaluation of a fixed number of samples alone, got --until, --time-limit, --curve"
@@ -104,6 +107,16 @@ class Plan:
             raise ConfigurationError("--sign: expected an audit as a whole, got --shard; give it to robustkit merge")
         ranks().told(lambda: self.key is not None)
 
+    def _accept_threats(self) -> None:
+        """Refuses a threat model that is there twice, and several of them in a run that stops early or is shared."""
+        if len({(norm, parse_eps(eps)) for norm, eps in self.every_threat}) < len(self.every_threat):
+            raise ConfigurationError("--threat: expected distinct threat models, got one twice; drop it")
+        if self.threats and (self.share or self.launch or self.early or self.finished or self.model.schema):
+            raise ConfigurationError(
+                "--threat: expected an evaluation of a fixed number of samples in one piece, got --shard, --launch,"
+                " --until, --time-limit or --schema; audit each threat model by itself"
+            )
+
     @cached_property
     def key(self) -> PrivateKey | None:
         """What the report is signed with, read by the first process before any work, which may ask for a password."""
@@ -118,6 +131,15 @@ class Plan:
         """Returns the radius on data that are loaded: that of their schema, where they have one."""
         schema = loaded.dataset.schema
         return self.radius if schema is None else schema.eps(self.norm)
+
+    @property
+    def every_threat(self) -> list[tuple[Norm, Eps]]:
+        """Norm and perturbation radius of every threat model."""
+        return [(self.norm, self.radius), *self.threats]
+
+    def every_threat_on(self, loaded: ModelAndData) -> list[tuple[Norm, Eps]]:
+        """Returns the same on data that are loaded."""
+        return [(self.norm, self.radius_for(loaded)), *self.threats]
 
     @property
     def share(self) -> tuple[int, int] | None:
@@ -170,23 +192,22 @@ class Plan:
             select_classes=None,
         )
 
-    def protocol_on(self, loaded: ModelAndData) -> Protocol:
+    def protocol_on(self, loaded: ModelAndData, norm: Norm, eps: Eps) -> Protocol:
         """Returns the attacks on what is loaded; by default those that need no gradients where the model has none."""
         chosen = self.attacks
         if isinstance(loaded.classifier.module, Estimator) and not chosen and self.protocol is None:
             chosen = WITHOUT_GRADIENTS
-        return self.protocol_for(loaded.count_classes, chosen, self.radius_for(loaded))
+        return self.protocol_for(loaded.count_classes, norm, eps, chosen)
 
     def protocol_for(
-        self, count_classes: Callable[[], int], attacks: Sequence[str] = (), radius: Eps | None = None
+        self, count_classes: Callable[[], int], norm: Norm, eps: Eps, attacks: Sequence[str] = ()
     ) -> Protocol:
-        """Returns the attacks; the classes are counted only for a protocol that depends on their number."""
-        chosen, eps = attacks or self.attacks, self.radius if radius is None else radius
-        if chosen:
+        """Returns the attacks of a threat model; classes are counted only where a protocol depends on their number."""
+        if chosen := attacks or self.attacks:
             for name in set(chosen) & set(STANDARD):
                 raise ConfigurationError(
                     f"--attack: expected an attack, got the protocol {name}; type --protocol {name}"
                 )
-            return custom([create(spec, norm=self.norm, eps=eps) for spec in chosen])
+            return custom([create(spec, norm=norm, eps=eps) for spec in chosen])
         name, classes = self.protocol or DEFAULT_PROTOCOL, count_classes()
-        return get_protocol(name, norm=self.norm, eps=eps, classes=classes, strict=self.strict)
+        return get_protocol(name, norm=norm, eps=eps, classes=classes, strict=self.strict)

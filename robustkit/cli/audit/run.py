@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from robustkit.attacks import FMN, PGD, SigmaZero, Transfer
@@ -41,6 +42,7 @@ class Results:
         distances: The minimal adversarial perturbations, if asked for.
         members: What the members of an ensemble do by themselves; None in all processes but the first.
         surrogate: What a reader must know about the surrogate, if there is one.
+        others: The same as `evaluation` under each further threat model.
     """
 
     loaded: ModelAndData
@@ -49,20 +51,27 @@ class Results:
     distances: Distances | None = None
     members: Members | None = None
     surrogate: str | None = None
+    others: tuple[Evaluation, ...] = ()
 
 
 def run(plan: Plan) -> Results:
     """Loads, attacks and measures as planned."""
     loaded = plan.model.load().only(plan.samples, plan.seed).in_eval_mode()
     surrogate = load_surrogate(plan, loaded)
-    protocol, eps = plan.protocol_on(loaded), plan.radius_for(loaded)
+    threats = plan.every_threat_on(loaded)
+    protocols = [plan.protocol_on(loaded, norm, eps) for norm, eps in threats]
     if surrogate:
-        protocol = protocol.plus(Transfer(surrogate=surrogate.classifier, norm=plan.norm, eps=eps))
+        protocols = [
+            protocol.plus(Transfer(surrogate=surrogate.classifier, norm=norm, eps=eps))
+            for protocol, (norm, eps) in zip(protocols, threats, strict=True)
+        ]
         loaded = loaded.with_note(surrogate.told)
-    _check_requirements(plan, loaded, protocol)
+    for protocol in protocols:
+        _check_requirements(plan, loaded, protocol)
+    protocol, *further = protocols
     silent = plan.quiet or not ranks().first
     with told(silent), progress(silent) as bar:
-        evaluation = _evaluate(plan, loaded, protocol, bar)
+        evaluation = _evaluate(plan, loaded, protocol, bar, plan.parts_folder, plan.finished_folders)
         if plan.share:
             return Results(loaded, evaluation)
         # Where the run stopped early, the extras look at the same samples: the first ones of its random order.
@@ -76,6 +85,7 @@ def run(plan: Plan) -> Results:
             _distances(plan, seen, common) if plan.minimal else None,
             _members(plan, seen, bar, common) if isinstance(loaded.classifier.module, Ensemble) else None,
             surrogate.told if surrogate else None,
+            tuple(_evaluate(plan, loaded, other, bar, None, []) for other in further),
         )
 
 
@@ -90,7 +100,9 @@ def _check_requirements(plan: Plan, loaded: ModelAndData, protocol: Protocol) ->
         check_names(plan.requirements, measures.names(classes, protocol, slices, plan.curve or ()))
 
 
-def _evaluate(plan: Plan, loaded: ModelAndData, protocol: Protocol, bar: Bar) -> Evaluation:
+def _evaluate(
+    plan: Plan, loaded: ModelAndData, protocol: Protocol, bar: Bar, folder: Path | None, finished: list[Path]
+) -> Evaluation:
     return evaluate(
         loaded.classifier,
         loaded.dataset,
@@ -103,8 +115,8 @@ def _evaluate(plan: Plan, loaded: ModelAndData, protocol: Protocol, bar: Bar) ->
         progress=bar.evaluation(),
         evidence=not plan.no_evidence,
         shard=plan.share,
-        folder=plan.parts_folder,
-        finished=plan.finished_folders,
+        folder=folder,
+        finished=finished,
         probes=plan.probes,
         tuning=plan.model.load_tuning(plan.tuning),
     )

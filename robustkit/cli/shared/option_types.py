@@ -66,6 +66,11 @@ def _radii(text: str) -> tuple[str, ...]:
     return tuple(radius.strip() for radius in text.split(","))
 
 
+def _threat(text: str) -> tuple[str, str]:
+    norm, eps = text.split(":")
+    return norm.strip(), eps.strip()
+
+
 def _requirement(text: str) -> Requirement:
     from robustkit.report.requirements.gates import Requirement
 
@@ -107,6 +112,7 @@ FRACTION = Typed("fraction", "a fraction such as 2% or 0.02", _fraction)
 TIME = Typed("time", "a time such as 90s, 10m or 1h", _seconds)
 OUTPUT_KEY = Typed("KEY", "a name or a number from 0", _key)
 RADII = Typed("eps,eps,...", "comma-separated radii", _radii)
+THREAT = Typed("NORM:EPS", "a norm and its eps such as L2:0.5", _threat)
 REQUIREMENT = Typed("rule", "NAME>=LIMIT or NAME<=LIMIT", _requirement)
 GROUPS = Typed("file", "a CSV file", _groups)
 CLASS_MAP = Typed("FILE", "a .csv or .json file", _class_map)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from robustkit.bundle.keys import PrivateKey
     from robustkit.evaluation.result import Evaluation
     from robustkit.report import About, Audit
+    from robustkit.report.document.across import AcrossThreats
 
 
 def as_stated(*paths: Path) -> AbstractContextManager[None]:
@@ -77,6 +78,7 @@ def write_report(
     archive: bool = False,
     about: About | None = None,
     sign: PrivateKey | None = None,
+    across: AcrossThreats | None = None,
 ) -> None:
     """Writes report and evidence into `folder`, and answers with the report.
 
@@ -86,6 +88,6 @@ def write_report(
     from robustkit.report import load
     from robustkit.report.build import build_report
 
-    report = build_report(audits, title=title, command=command, seed=seed, about=about)
+    report = build_report(audits, title=title, command=command, seed=seed, about=about, across=across)
     save_bundle(report, evaluations, folder, loads=loads, files=files, archive=archive, sign=sign)
     answer(lambda: {"folder": folder, "report": load(folder / "report.json")})  # which lists the evidence, too

@@ -16,6 +16,7 @@ from robustkit.checks.diagnostic import Quality
 from robustkit.maths.calibration import Calibration
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.about import About
+from robustkit.report.document.across import AcrossThreats
 from robustkit.report.document.data import Data as Data
 from robustkit.report.document.gallery import ChangedRow, GalleryItem
 from robustkit.report.document.ledger_summaries import Confusion, Margins, RiskCoverage
@@ -311,6 +312,7 @@ class Report:
     artefacts: tuple[Artefact, ...]
     result_sha256: str
     about: About | None = None
+    across: AcrossThreats | None = None
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: a view, loaded when it is asked for, for the document knows none."""

@@ -296,8 +296,24 @@ def stated(about: About | None) -> list[tuple[str, str]]:
     return [(label, said[field]) for field, label in _STATED.items() if said[field]]
 
 
+def across(report: Report) -> str:
+    """Returns what is left under all threat models of a report together, and what each of them broke."""
+    worst = report.across
+    assert worst is not None
+    counts = zip(worst.threats, worst.broken_by, worst.broken_only_by, strict=True)
+    each = "; ".join(f"{name}: {by:,}, under no other {alone:,}" for name, by, alone in counts)
+    return (
+        f"{percent(worst.accuracy.value)} ({100 * worst.accuracy.level:g}\N{NO-BREAK SPACE}% interval"
+        f" {interval(worst.accuracy)}) of the {worst.accuracy.n:,} {noun(report.audits[0])} are still classified"
+        f" correctly under all {len(worst.threats)} threat models together ({', '.join(worst.threats)}). Samples broken"
+        f" under each: {each}. Every sample was attacked under every threat model."
+    )
+
+
 def comparable(report: Report) -> str:
     """Returns whether the audits of a report may be read side by side."""
+    if report.across is not None:
+        return across(report)
     same_data = len({audit.data.sha256 for audit in report.audits}) == 1
     same_threat = len({(a.threat.norm, a.threat.eps, a.threat.goal, a.threat.target) for a in report.audits}) == 1
     if same_data and same_threat:
