@@ -242,6 +242,7 @@ ROWS: dict[str, Row] = {
     "attacks.APGD": row(**COMMON, steps=COUNT, loss=LOSS, targets=(-1, 2.5, True, "3", None)),
     "attacks.DDN": row(**COMMON, steps=COUNT, step_size=STEP, gamma=OPEN, loss=LOSS),
     "attacks.SigmaZero": row(**COMMON, steps=COUNT, step_size=STEP, sigma=STEP, tau=OPEN, tau_step=STEP),
+    "attacks.Patch": row(**COMMON, steps=COUNT, loss=LOSS),
     "attacks.SparseRS": row(
         **COMMON, queries=COUNT, share=(*SHARE, 0, None), rescale_schedule=FLAG, loss=LOSS,
     ),

@@ -15,6 +15,7 @@ from robustkit.attacks.foolbox import Foolbox
 from robustkit.attacks.hop_skip_jump import HopSkipJump
 from robustkit.attacks.mifgsm import MIFGSM
 from robustkit.attacks.noise import Noise
+from robustkit.attacks.patch import Patch
 from robustkit.attacks.pgd import PGD
 from robustkit.attacks.sigma_zero import SigmaZero
 from robustkit.attacks.sparse_rs import SparseRS
@@ -41,6 +42,7 @@ __all__ = [
     "Foolbox",
     "HopSkipJump",
     "Noise",
+    "Patch",
     "SigmaZero",
     "SparseRS",
     "Square",

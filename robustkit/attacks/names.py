@@ -26,6 +26,7 @@ _NAMES = {
     "hop-skip-jump": "HopSkipJump",
     "mifgsm": "MI-FGSM",
     "noise": "Random noise",
+    "patch": "Patch",
     "pgd": "PGD",
     "sigma-zero": "sigma-zero",
     "sparse-rs": "Sparse-RS",

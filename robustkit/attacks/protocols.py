@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustkit.attacks import APGD, FAB, FGSM, Noise, SigmaZero, SparseRS, Square, SquarePGD, create
+from robustkit.attacks import APGD, FAB, FGSM, Noise, Patch, SigmaZero, SparseRS, Square, SquarePGD, create
 from robustkit.attacks.base import Adversarial, Attack
 from robustkit.attacks.names import STANDARD, attack_name
 from robustkit.attacks.threat import Eps, parse_eps, read_eps
@@ -22,7 +22,7 @@ from robustkit.base.settings import choice, every, instance, integer, read, spli
 from robustkit.base.settings import seed as known_seed
 from robustkit.base.version import __version__
 from robustkit.maths.losses import lead
-from robustkit.maths.norms import NORMS, SPARSE, Norm
+from robustkit.maths.norms import COUNTED, NORMS, SPARSE, Norm
 from robustkit.model.classifier import Classifier, as_classifier
 
 TARGETS = 9  # the published number, for ten classes
@@ -121,7 +121,8 @@ def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool 
     "autoattack", "autoattack-plus" and "autoattack-rand" are those of Croce & Hein 2020, arXiv 2003.01690, section 6
     and the settings of their code; for L1 those of Croce & Hein 2021, arXiv 2103.01208. "fast" is our own: where it was
     compared it left as many samples unbroken as "autoattack", give or take what a seed moves (docs/log.md). Published
-    ones know no L0, for which "fast" is sigma-zero and Sparse-RS.
+    ones know neither L0, for which "fast" is sigma-zero and Sparse-RS, nor patches, for which it is Patch with two
+    losses.
 
     With fewer than ten classes there are fewer targets; with fewer than four the targeted DLR loss does not exist and
     with two no DLR loss at all: differences of two logits take their place. The protocol then says so in `changes`.
@@ -129,7 +130,7 @@ def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool 
     Args:
         name: Which: ours, a plug-in's, or the address of a function of norm, eps and the number of classes,
             `package.module:function`, that returns the attacks and what differs from a publication.
-        norm: "Linf", "L2" or "L1"; for "fast" and protocols of one's own "L0" or "L0-pixels", too.
+        norm: "Linf", "L2" or "L1"; for "fast" and protocols of one's own "L0", "L0-pixels" or "patch", too.
         eps: Radius.
         classes: Number of classes of the model.
         strict: Refuse rather than adapt.
@@ -138,7 +139,7 @@ def get_protocol(name: str, *, norm: Norm, eps: Eps, classes: int, strict: bool 
         ConfigurationError: If no protocol has that name, or it would have to be adapted and `strict` forbids it.
     """
     instance("protocol", "the name", name, str)
-    choice(f"protocol {name}", "norm", norm, NORMS if name in STANDARD[:3] else (*NORMS, *SPARSE))
+    choice(f"protocol {name}", "norm", norm, NORMS if name in STANDARD[:3] else (*NORMS, *COUNTED))
     parse_eps(eps := read_eps(eps))
     integer(f"protocol {name}", "classes", classes, 2)
     attacks, changes = _parts(name, KNOWN.find(name)(norm, eps, classes))
@@ -258,6 +259,8 @@ def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
     # input. The last three are alarms for masked gradients: they should find nothing nor come much nearer, and Square
     # goes on only where it has caught up or nearly arrived.
     common: dict[str, Any] = {"norm": norm, "eps": eps}
+    if norm == "patch":
+        return (Patch(**common), Patch(**common, loss=_ratio(classes)[0])), ()
     if norm in SPARSE:
         return (SigmaZero(**common, steps=300), SparseRS(**common, queries=1000)), ()
     few, all_ = min(3, classes - 1), min(TARGETS, classes - 1)

@@ -33,7 +33,7 @@ from robustkit.base.settings import integer
 from robustkit.data import records
 from robustkit.data.schema import RecordEps, Schema, schema_of
 from robustkit.maths import norms, projection
-from robustkit.maths.norms import NORMS, SPARSE, Norm
+from robustkit.maths.norms import COUNTED, NORMS, Norm
 from robustkit.maths.random_numbers import Stream
 
 EVERYWHERE = (-math.inf, math.inf)  # bounds of a model that are not known yet
@@ -58,9 +58,10 @@ class Threat:
     choice of each category, and no change in a direction that it forbids.
 
     Attributes:
-        norm: "Linf", "L2", "L1", or how many values ("L0") or pixels ("L0-pixels") are changed, however far.
+        norm: "Linf", "L2", "L1"; how many values ("L0") or pixels ("L0-pixels") are changed, however far; or the side
+            in pixels of a square that all changed pixels lie in ("patch"), anywhere.
         eps: Radius in the units of the input; "8/255" is kept as typed, "inf" leaves the input range alone. A tensor or
-            array that broadcasts to one input gives every coordinate its own. In L0 a whole number.
+            array that broadcasts to one input gives every coordinate its own. What is counted is a whole number.
         bounds: Lowest and highest legal input value, numbers or arrays that broadcast to one input.
         target: Class the attacker wants, or None when any wrong class will do.
         levels: Number of values an input can take, 256 for stored images; None leaves it continuous. Clean inputs
@@ -79,7 +80,7 @@ class Threat:
     mask: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.norm not in (known := (*NORMS, *SPARSE)):
+        if self.norm not in (known := (*NORMS, *COUNTED)):
             raise ConfigurationError(
                 f"threat: expected a norm among {', '.join(known)}, got {self.norm!r}{suggest(str(self.norm), known)}"
             )
@@ -117,12 +118,12 @@ class Threat:
     @property
     def sparse(self) -> bool:
         """Whether eps counts changed places, each of which may go anywhere in the input range."""
-        return self.norm in SPARSE
+        return self.norm in COUNTED
 
     @property
     def places(self) -> str:
-        """What eps counts in L0."""
-        return "pixels" if self.norm == "L0-pixels" else "values"
+        """What eps counts where it counts."""
+        return {"L0": "values", "L0-pixels": "pixels"}.get(self.norm, "pixels along a side of the patch")
 
     @property
     def radius(self) -> float:
@@ -252,7 +253,9 @@ class Threat:
             ConfigurationError: In L0, which has no ball.
         """
         if self.sparse:
-            raise ConfigurationError(f"threat: expected a norm among {', '.join(NORMS)}, got {self.norm}; use SparseRS")
+            raise ConfigurationError(
+                f"threat: expected a norm among {', '.join(NORMS)}, got {self.norm}; use an attack for it"
+            )
         shape = tuple(x.shape[1:])
         uniform = stream.uniform(shape, ids, restart, step)
         normal = uniform if self.norm == "Linf" else stream.normal(shape, ids, restart, step, draw=1)

@@ -10,9 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Norm = Literal["Linf", "L2", "L1", "L0", "L0-pixels"]
+from robustkit.maths.windows import side_of
+
+Norm = Literal["Linf", "L2", "L1", "L0", "L0-pixels", "patch"]
 NORMS: tuple[Norm, ...] = ("Linf", "L2", "L1")
 SPARSE: tuple[Norm, ...] = ("L0", "L0-pixels")  # how many values, or pixels of all their channels, are changed
+COUNTED: tuple[Norm, ...] = (*SPARSE, "patch")  # and the side of the smallest square around all changed pixels
 _ORDER = {"Linf": float("inf"), "L2": 2.0, "L1": 1.0}
 
 
@@ -32,6 +35,8 @@ def where_rows(chosen: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def size(delta: Tensor, norm: Norm) -> Tensor:
     """Returns the norm of every row of `delta` in float64, shape (N,)."""
+    if norm == "patch":
+        return side_of(delta != 0).double()
     if norm in SPARSE:
         return by_place(delta != 0, norm).any(1).sum(1).double()
     sizes: Tensor = torch.linalg.vector_norm(delta.double().flatten(1), ord=_ORDER[norm], dim=1)
@@ -39,11 +44,11 @@ def size(delta: Tensor, norm: Norm) -> Tensor:
 
 
 def by_place(values: Tensor, norm: Norm) -> Tensor:
-    """Returns `values` (N, ...) as (N, C, places), a place being what L0 counts: one value, or the C of a pixel.
+    """Returns `values` (N, ...) as (N, C, places), a place being one value in L0, else a pixel with all its channels.
 
     Channels are the second axis of inputs with more than two.
     """
-    channels = values.shape[1] if norm == "L0-pixels" and values.ndim > 2 else 1
+    channels = values.shape[1] if norm != "L0" and values.ndim > 2 else 1
     return values.reshape(len(values), channels, -1)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustkit.maths.norms import Norm, by_place, per_row, size
+from robustkit.maths.windows import as_pictures, window_mask, window_sums
 
 FAR = 1e6  # radii along a gradient; the nearest point of a ball is then the best one
 
@@ -73,16 +74,22 @@ def project_l1(delta: Tensor, eps: float, lower: Tensor, upper: Tensor) -> Tenso
 
 
 def project_l0(point: Tensor, x: Tensor, lower: Tensor, upper: Tensor, count: int, norm: Norm) -> Tensor:
-    """Returns what is nearest to the rows of `point` in L2 with at most `count` places of `x` changed.
+    """Returns what is nearest to the rows of `point` in L2 with at most `count` places of `x` changed, or one patch.
 
-    A changed place goes to the nearest value in lower..upper, so that the `count` places stay where that brings the
-    point nearer than `x` by most. What `norm` counts as a place is said in `robustkit.maths.norms.by_place`.
+    A changed place goes to the nearest value in lower..upper, so that those places stay where that brings the point
+    nearer than `x` by most: `count` of them, or for "patch" those of one square with sides of `count`. What `norm`
+    counts as a place is said in `robustkit.maths.norms.by_place`.
     """
     inside = point.clamp(lower, upper)
     moved = inside.double() - x.double()
     gain = by_place(moved * (2 * (point.double() - x.double()) - moved), norm).sum(1)
     kept = torch.zeros_like(gain, dtype=torch.bool)
-    kept = kept.scatter(1, gain.topk(min(count, gain.shape[1]), dim=1).indices, True)
+    if norm == "patch" and count:
+        picture = gain.view(len(x), *as_pictures(x).shape[2:])
+        place = window_sums(picture, count).flatten(1).argmax(1)
+        kept = window_mask(place, picture.shape, count).flatten(1)
+    elif norm != "patch":
+        kept = kept.scatter(1, gain.topk(min(count, gain.shape[1]), dim=1).indices, True)
     return torch.where(kept.unsqueeze(1).expand_as(by_place(x, norm)).reshape(x.shape), inside, x)
 
 

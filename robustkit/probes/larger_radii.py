@@ -9,7 +9,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from robustkit.attacks import APGD, PGD, SigmaZero
+from robustkit.attacks import APGD, PGD, Patch, SigmaZero
 from robustkit.attacks.base import Attack
 from robustkit.attacks.names import attack_name
 from robustkit.attacks.threat import Eps, eps_text, parse_eps
@@ -17,6 +17,7 @@ from robustkit.checks.diagnostic import Diagnostic, diagnostic, judged
 from robustkit.evaluation.curve import Curve, security_curve
 from robustkit.evaluation.gradient_masking import CHANGED
 from robustkit.maths.intervals import proportion
+from robustkit.maths.norms import NORMS
 from robustkit.probes.samples import Outcome, Subset
 
 STEPS, SPARSE_STEPS = 20, 100  # of the probes' own attacks
@@ -35,7 +36,12 @@ def larger_radii(subset: Subset) -> Outcome:
     search: Attack
     if subset.threat.sparse:
         radii = [*sorted({math.ceil(parse_eps(radius)) for radius in radii})]
-        search = SigmaZero(**subset.common, steps=SPARSE_STEPS)
+        sparse = subset.threat.norm in SigmaZero.norms
+        search = (
+            SigmaZero(**subset.common, steps=SPARSE_STEPS)
+            if sparse
+            else Patch(**subset.common, steps=STEPS, restarts=2)
+        )
     else:
         search = APGD(**subset.common, steps=STEPS)
     data = (subset.x, subset.y, subset.ids)
@@ -77,7 +83,7 @@ def _falls(curve: Curve, search: Attack, early: int, right: int) -> Diagnostic:
             f"; {search.steps_per_start} steps of {search.name} within the same radius break {early} samples that the "
             "evaluation did not: its attacks are too weak; use "
         )
-        message += "sigma-zero:steps=1000" if search.minimal else "apgd:steps=100, or the protocol autoattack"
+        message += "more steps" if search.norm not in NORMS else "apgd:steps=100, or the protocol autoattack"
     limit = "at most 1 % of the correct samples newly broken within eps (by the 95 % confidence bound)"
     return diagnostic("Q11", share.value or 0.0, limit, status, message)
 

@@ -1,4 +1,4 @@
-"""An audit in L0: reported, restored and verified, and put to the probes."""
+"""An audit in L0 or of patches: reported, restored and verified, and put to the probes."""
 
 from __future__ import annotations
 
@@ -8,32 +8,44 @@ from bundles import Forger, X, Y, quick, write
 from nets import digits, digits_cnn
 
 import robustkit
-from robustkit.attacks import SigmaZero, SparseRS
+from robustkit.attacks import Patch, SigmaZero, SparseRS
 from robustkit.report import load
 from robustkit.report.text.sentences import perturbation
 
 ATTACKS = (SigmaZero(eps=3, steps=10), SparseRS(eps=3, queries=10))
 
 
-def test_an_audit_in_l0_holds_and_one_value_too_many_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("attacks", "said"),
+    [
+        (ATTACKS, "at most 3 of the 64 pixel values, however far"),
+        ((Patch(eps=3, steps=3, restarts=1),), "the pixels of one square of 3 by 3, anywhere, however far"),
+    ],
+    ids=["L0", "patch"],
+)
+def test_an_audit_that_counts_holds_and_what_is_too_many_is_refused(tmp_path, monkeypatch, attacks, said):
     quick(monkeypatch)
     folder, model = tmp_path / "mine", robustkit.Classifier(digits_cnn())
-    write(folder, ATTACKS)
+    write(folder, attacks)
     (audit,) = load(folder / "report.json").audits
-    assert perturbation(audit) == "at most 3 of the 64 pixel values, however far; pixel values range from 0 to 1"
+    assert perturbation(audit) == f"{said}; pixel values range from 0 to 1"
     result = robustkit.verify(folder, model, (X, Y), attack_again=4, seed=0)
     assert result.holds, result.false
     forger = Forger(folder)
 
     def nudge(tensors):
-        row = int((tensors["attack/sigma-zero"] >= 0).argmax())
-        point, x = torch.from_numpy(tensors["points"][tensors["attack/sigma-zero"][row]]).view(-1), X[row].view(-1)
-        for at in (point == x).nonzero()[:3]:
+        kept = tensors[f"attack/{attacks[0].name}"]
+        row = int((kept >= 0).argmax())
+        point, x = torch.from_numpy(tensors["points"][kept[row]]).view(-1), X[row].view(-1)
+        same = (point == x).nonzero().flatten()
+        for at in (same[0], same[30], same[-1]):
             point[at] = torch.nextafter(x[at], torch.tensor(0.5))
 
     forger.points(nudge)
     forger.finish()
-    assert "expected one within L0 3" in "\n".join(map(str, robustkit.verify(folder, model, (X, Y)).false))
+    assert f"expected one within {attacks[0].norm} 3" in "\n".join(
+        map(str, robustkit.verify(folder, model, (X, Y)).false)
+    )
 
 
 @pytest.mark.slow

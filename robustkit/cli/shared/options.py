@@ -128,7 +128,7 @@ def recorded_options(function: Command) -> Command:
 
 def attack_options(
     about: str,
-    norm: str = "Linf, L2 or L1; L0 or L0-pixels, how many values or pixels are changed.",
+    norm: str = "Linf, L2 or L1; L0 or L0-pixels, how many values or pixels are changed; patch, the side of a square.",
     eps: str = "Perturbation radius in input units, a number or a fraction.",
 ) -> Callable[[Command], Command]:
     """Returns a decorator that adds --norm, --eps and the repeatable --attack, with these helps."""

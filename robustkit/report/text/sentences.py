@@ -36,6 +36,7 @@ def perturbation(audit: Audit) -> str:
         "L1": f"the {whole} by at most {threat.eps} in the L1 norm (the sum of all changes)",
         "L0": f"at most {threat.eps} of the {math.prod(shape):,} {values}, however far",
         "L0-pixels": f"at most {threat.eps} pixels, all channels however far",
+        "patch": f"the pixels of one square of {threat.eps} by {threat.eps}, anywhere, however far",
     }
     change = ways.get(threat.norm, f"the {whole} by at most {threat.eps} in the {threat.norm} norm")
     if threat.eps_per_coordinate is not None:
@@ -54,6 +55,7 @@ def _each_its_own(norm: str, eps: PerCoordinate, nouns: tuple[str, str, str], co
         "L1": f"the {whole} by at most 1 in the L1 norm (the sum of all changes), each {one} divided by {radii}",
         "L0": f"at most {high} of the {count:,} {values}, however far",
         "L0-pixels": f"at most {high} pixels, all channels however far",
+        "patch": f"the {values} of one square of {high} by {high}, anywhere, however far",
     }[norm]
     fixed = eps.zeros * count // len(eps.values)
     return f"{change}; {fixed:,} of {count:,} {values} are fixed" if fixed else change
