@@ -242,6 +242,19 @@ ROWS: dict[str, Row] = {
     "attacks.APGD": row(**COMMON, steps=COUNT, loss=LOSS, targets=(-1, 2.5, True, "3", None)),
     "attacks.DDN": row(**COMMON, steps=COUNT, step_size=STEP, gamma=OPEN, loss=LOSS),
     "attacks.SigmaZero": row(**COMMON, steps=COUNT, step_size=STEP, sigma=STEP, tau=OPEN, tau_step=STEP),
+    "attacks.universal_patch": row(
+        right=given(classifier=CLASSIFIER, x=X, y=Y, scale=(0.9, 1.0), steps=1, max_degrees=0),
+        classifier=MODEL,
+        x=TENSOR,
+        scale=(None, 3, (0.2,), (0.4, 0.2), (0, 1), (NAN, 1)),
+        max_degrees=(*NUMBER, -1, 181),
+        side=COUNT,
+        target=(*INTEGER, -1),
+        steps=COUNT,
+        step_size=STEP,
+        batch_size=COUNT,
+        seed=SEED,
+    ),
     "attacks.Patch": row(**COMMON, steps=COUNT, loss=LOSS),
     "attacks.SparseRS": row(
         **COMMON, queries=COUNT, share=(*SHARE, 0, None), rescale_schedule=FLAG, loss=LOSS,
@@ -671,7 +684,8 @@ ROWS: dict[str, Row] = {
 ERRORS = {"ConfigurationError", "InvalidEvaluation", "RobustkitError", "defenses.Diverged"}
 BASES = {"attacks.Attack", "defenses.Objective"}
 RECORDS = {
-    *("Evaluation", "attacks.Adversarial", "bundle.Bundle", "checks.Diagnostic", "data.Cleaning", "data.Issue"),
+    *("Evaluation", "attacks.Adversarial", "attacks.UniversalPatch", "bundle.Bundle"),
+    *("checks.Diagnostic", "data.Cleaning", "data.Issue"),
     *("defenses.Epoch", "defenses.Minibatch"),
     *("bundle.Check", "bundle.Mismatch", "bundle.Verification", "probes.Finding", "shift.Shift", "shift.Spatial"),
     *("maths.Calibration", "maths.Paired", "maths.Proportion"),

@@ -17,6 +17,7 @@ from robustkit.attacks.mifgsm import MIFGSM
 from robustkit.attacks.noise import Noise
 from robustkit.attacks.patch import Patch
 from robustkit.attacks.pgd import PGD
+from robustkit.attacks.printed_patch import UniversalPatch, universal_patch
 from robustkit.attacks.sigma_zero import SigmaZero
 from robustkit.attacks.sparse_rs import SparseRS
 from robustkit.attacks.square import Square
@@ -49,7 +50,9 @@ __all__ = [
     "SquarePGD",
     "Threat",
     "Transfer",
+    "UniversalPatch",
     "create",
+    "universal_patch",
 ]
 
 ATTACKS: dict[str, type[Attack]] = {item.name: item for item in [*globals().values()] if named(item, Attack)}
