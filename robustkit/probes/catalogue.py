@@ -85,7 +85,8 @@ def twice_the_steps(subset: Subset) -> Outcome:
     longer = int(few.attack(replace(best, steps=2 * best.steps)).sum())
     message = f"{2 * best.steps} steps of {attack_name(best.label)} break {longer} of {len(few)} unbroken samples"
     wider = 0
-    if classes > 2 and subset.threat.target is None and not any(getattr(one, "targets", 0) for one in subset.attacks):
+    aims = classes > 2 and subset.threat.target is None and not subset.threat.sparse
+    if aims and not any(getattr(one, "targets", 0) for one in subset.attacks):
         aimed = APGD(**subset.common, steps=STEPS, loss="dlr", targets=min(TARGETS, classes - 1))
         wider = int(left.attack(aimed).sum())
         message += f", {attack_name(aimed.label)} {wider} of {len(left)}"
@@ -101,8 +102,9 @@ def twice_the_steps(subset: Subset) -> Outcome:
 
 def weak_attacks(subset: Subset) -> Outcome:
     """Q13, Q15 and Q16: the weak attacks that the evaluation had none of, on what its gradient attacks left."""
-    if not subset.strong:
-        return not_run(("Q13", "Q15", "Q16"), "no iterative gradient attack to compare with")
+    if not subset.strong or subset.threat.sparse:
+        why = f"there are no such attacks in {subset.threat.norm}" if subset.strong else "no iterative gradient attack"
+        return not_run(("Q13", "Q15", "Q16"), f"{why} to compare with")
     kinds = {"single" if _single(attack) else attack.kind for attack in subset.attacks}
     left, common = subset.take(subset.unbroken), subset.common
     found = []
@@ -176,8 +178,9 @@ def _by_labels(subset: Subset, few: Subset) -> str:
 def plants(subset: Subset) -> Outcome:
     """Q20, by the two gradient attacks that broke most."""
     attacks = subset.strong[:2]
-    if not attacks or subset.threat.levels is not None or subset.classifier.draws > 1:
-        why = "not for stochastic models or stored levels" if attacks else "no iterative gradient attack took part"
+    if not attacks or subset.threat.levels is not None or subset.classifier.draws > 1 or subset.threat.sparse:
+        why = "no iterative gradient attack took part"
+        why = "made for a norm with a ball, fixed models and no stored levels" if attacks else why
         return not_run(("Q20",), why)
     options: dict[str, Any] = {"seed": subset.seed, "batch_size": subset.batch_size}
     found = planted(subset.classifier, subset.x, subset.y, attacks, PLANTS, ids=subset.ids, **options)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from robustkit.attacks import ATTACKS, Attack
 from robustkit.attacks.threat import parse_eps
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.settings import instance
+from robustkit.base.settings import choice, instance
 from robustkit.base.settings import seed as known_seed
 from robustkit.checks.diagnostic import Status
 from robustkit.maths.intervals import Proportion, proportion
@@ -171,9 +171,10 @@ def check_attack(attack: Attack, seed: int = 0) -> Finding:
         seed: Of models, inputs and the attack.
 
     Raises:
-        ConfigurationError: If eps is 0.
+        ConfigurationError: If eps is 0, or the norm none of Linf, L2 and L1.
     """
     instance("check_attack", "attack", attack, Attack)
+    choice("check_attack", "the norm of the attack", attack.norm, NORMS)
     seed = known_seed("check_attack", seed)
     attack = replace(attack, target=None)
     reach = SEARCH if attack.kind == "black-box" else OUTSIDE

@@ -49,8 +49,9 @@ def test_an_audit_that_counts_holds_and_what_is_too_many_is_refused(tmp_path, mo
 
 
 @pytest.mark.slow
-def test_the_probes_of_other_norms_are_made_in_l0_too():
-    found = robustkit.evaluate(digits_cnn(), digits(30), ATTACKS, probes=16)
+@pytest.mark.parametrize("attacks", [ATTACKS, Patch(eps=3, steps=5)], ids=["L0", "patch"])
+def test_the_probes_of_other_norms_are_made_here_too(attacks):
+    found = robustkit.evaluate(digits_cnn(), digits(30), attacks, probes=16)
     made = {one.id: one.status for one in found.diagnostics if one.id in ("Q10", "Q11", "Q12", "Q17", "Q18", "Q24")}
     assert len(made) == 6
     assert "not run" not in made.values()

@@ -108,7 +108,9 @@ class Plan:
         ranks().told(lambda: self.key is not None)
 
     def _accept_threats(self) -> None:
-        """Refuses a threat model that is there twice, and several of them in a run that stops early or is shared."""
+        """Refuses what cannot be measured of them, or together, before any work."""
+        if self.minimal and self.norm == "patch":
+            raise ConfigurationError("--minimal: expected a norm with a minimal attack, got patch; leave it out")
         if len({(norm, parse_eps(eps)) for norm, eps in self.every_threat}) < len(self.every_threat):
             raise ConfigurationError("--threat: expected distinct threat models, got one twice; drop it")
         if self.threats and (self.share or self.launch or self.early or self.finished or self.model.schema):

@@ -24,7 +24,7 @@ from robustkit.evaluation.ensemble_members import Transfer as Members
 from robustkit.evaluation.ensemble_members import members_of
 from robustkit.evaluation.result import Evaluation
 from robustkit.evaluator import evaluate
-from robustkit.maths.norms import SPARSE
+from robustkit.maths.norms import COUNTED, SPARSE
 from robustkit.report.requirements import measures
 from robustkit.report.requirements.gates import check_names
 
@@ -133,7 +133,7 @@ def _distances(plan: Plan, loaded: ModelAndData, common: dict[str, Any]) -> Dist
 
 
 def _members(plan: Plan, loaded: ModelAndData, bar: Bar, common: dict[str, Any]) -> Members | None:
-    if not ranks().first:
+    if not ranks().first or plan.norm in COUNTED:  # which PGD does not know
         return None
     eps = plan.radius_for(loaded)
     some = samples.read(sampled(loaded.dataset, MEMBER_SAMPLES, seed=plan.seed))
