@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from robustkit.attacks.base import Attack
 from robustkit.attacks.threat import Eps, Threat, eps_text
 from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.save import save_bundle
@@ -109,7 +108,7 @@ def evaluate_union(
     classifier: Classifier | nn.Module | Callable[[Tensor], Any],
     data: Any,
     threats: Sequence[tuple[Norm, Eps]],
-    attacks: Sequence[Attack | str] | str = "fast",
+    attacks: Sequence[str] | str = "fast",
     **options: Any,
 ) -> ThreatUnion:
     """Returns what attacks leave of the accuracy of a model under each of several threat models, and under all of them.

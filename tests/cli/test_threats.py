@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from complaints import complaint
 
@@ -23,6 +24,13 @@ def test_an_audit_of_several_threat_models_has_a_number_for_each_and_one_for_all
     assert [audit["threat"]["norm"] for audit in report["audits"]] == ["Linf", "L2", "L1"]
     assert "Several threat models" in Path("robustkit-report/report.html").read_text()
     assert run(["verify", "robustkit-report", "--model", *MODEL]) == 0
+
+
+def test_a_mask_is_that_of_every_threat_model(case):
+    np.save("mask.npy", np.arange(64).reshape(1, 8, 8) % 4 > 0)
+    assert run([*AUDIT, "--mask", "mask.npy", "--threat", "L2:0.5", "--first", "4"]) == 0
+    audits = json.loads(Path("robustkit-report/report.json").read_text())["audits"]
+    assert [audit["threat"]["eps_per_coordinate"]["values"].count(0.0) for audit in audits] == [16, 16]
 
 
 @pytest.mark.parametrize(

@@ -134,14 +134,14 @@ class Plan:
         schema = loaded.dataset.schema
         return self.radius if schema is None else schema.eps(self.norm)
 
-    @property
+    @cached_property
     def every_threat(self) -> list[tuple[Norm, Eps]]:
-        """Norm and perturbation radius of every threat model."""
-        return [(self.norm, self.radius), *self.threats]
+        """Norm and perturbation radius of every threat model; a mask is that of all."""
+        return [(self.norm, self.radius), *((norm, read_radius(eps, self.mask)) for norm, eps in self.threats)]
 
     def every_threat_on(self, loaded: ModelAndData) -> list[tuple[Norm, Eps]]:
         """Returns the same on data that are loaded."""
-        return [(self.norm, self.radius_for(loaded)), *self.threats]
+        return [(self.norm, self.radius_for(loaded)), *self.every_threat[1:]]
 
     @property
     def share(self) -> tuple[int, int] | None:
