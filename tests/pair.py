@@ -42,10 +42,19 @@ def train(name: str, batch_norm: bool = False, **more):
 
 def torchrun(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Runs `torchrun --standalone --nproc-per-node 2 WORDS` and returns its output; a free port is found by torch."""
+    with started(*words, cwd=cwd) as process:
+        out, err = process.communicate(timeout=600)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def started(*words: str | Path, cwd: Path) -> subprocess.Popen[str]:
+    """Starts the same and returns the launcher."""
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def fingerprint(state: dict[str, torch.Tensor]) -> str:

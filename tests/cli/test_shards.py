@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from nets import digits_cnn
-from pair import torchrun
+from pair import started, torchrun
 from safetensors.torch import save_file
 
 from robustkit.base.errors import ConfigurationError
@@ -60,6 +63,29 @@ def test_torchrun_gives_the_report_of_one_process(folder):
     assert not (folder / "two.parts").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers of torchrun as Linux lists them")
+def test_a_killed_worker_of_torchrun_loses_only_what_it_had_not_finished(folder):
+    words = ["audit", "cnn", *COMMON, "--attack", "pgd:steps=150,random_start=false", "--probes", "0", "--quiet"]
+    assert run([*words, "--out", "one"]) in (0, 3)
+    (folder / "at_once.py").write_text(
+        "from robustkit.evaluation import part_files\npart_files.EVERY = 0\nfrom robustkit.cli import main\nmain()\n"
+    )
+    with started("at_once.py", *words, "--out", "two", cwd=folder) as launcher:
+        while not (parts := [*folder.glob("two.parts/part-*.safetensors")]):
+            assert launcher.poll() is None
+            time.sleep(0.01)
+        workers = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+        os.kill(int(workers[1]), signal.SIGKILL)
+        assert launcher.wait(120) != 0
+    assert {*parts} <= {*folder.glob("two.parts/part-*.safetensors")}
+    assert not (folder / "two").exists()
+    done = torchrun("-m", "robustkit", *words, "--out", "two", "--resume", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert same(folder, "one", "two")
+    assert not (folder / "two.parts").exists()
+
+
 def test_shards_made_one_by_one_merge_to_the_report_of_one_process(folder, capsys):
     assert audit("--out", "one") in (0, 3)
     for number in "312":
@@ -70,7 +96,7 @@ def test_shards_made_one_by_one_merge_to_the_report_of_one_process(folder, capsy
     assert same(folder, "one", "merged")
     command = json.loads((folder / "merged" / "report.json").read_text())["command"]
     assert command == shlex.join(["robustkit", "audit", "cnn", *COMMON, *ATTACKS, "--quiet", "--out", "merged"])
-    assert run(["merge", *shards, "--out", "more", "--option", "curve=0.05,0.1"]) in (0, 3)
+    assert run(["merge", *shards, "--out", "more", "--option", "curve=0.05,0.1", "--resume"]) in (0, 3)
     assert len(json.loads((folder / "more" / "report.json").read_text())["audits"][0]["curve"]["points"]) == 2
 
 
