@@ -54,6 +54,8 @@ def command(
         raise ConfigurationError(
             "merge: expected shards that name no key, got --sign; give it to merge, if you mean it"
         )
+    if without(words, ("--launch",)) != words:
+        raise ConfigurationError("merge: expected finished shards, got --launch in what they say; make them again")
     if not trust:
         refuse_calls(words)
     for option in options:

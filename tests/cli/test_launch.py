@@ -129,6 +129,13 @@ def test_a_folder_that_the_machines_do_not_share_is_told(folder, monkeypatch, ca
     assert f"'{SHARDS}/1-of-3' is not on this machine; --out must be a folder that all share" in capsys.readouterr().err
 
 
+def test_a_folder_from_elsewhere_launches_nothing(in_folder, capsys):
+    note = {"shard": "1/1", "arguments": ["audit", "cnn", "--data", "digits", "--launch=ray:shards=2"]}
+    (in_folder / "shard.json").write_text(json.dumps(note))
+    assert run(["merge", "."]) == 2
+    assert "merge: expected finished shards, got --launch in what they say" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
