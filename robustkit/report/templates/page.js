@@ -80,7 +80,7 @@ function enlarged(picture) {
 
 for (const table of document.querySelectorAll("table")) {
   const rows = table.tBodies.length === 1 ? groups(table.tBodies[0]).length : 0;
-  if (table.tHead && rows > 2) sortable(table);
+  if (table.tHead && rows > 1) sortable(table);
   if (rows >= LONG) filterable(table);
 }
 for (const picture of document.querySelectorAll(".views img")) {
