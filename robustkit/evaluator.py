@@ -181,10 +181,10 @@ def _attacks(
         eps = schema.eps(norm or "Linf") if any(isinstance(one, str) for one in (attacks, *attacks)) else None
     protocol = as_protocol(attacks, partial(count_classes, "evaluate", classifier, data), norm, eps)
     threat = common_threat(protocol.attacks, classifier)
-    if schema is not None and threat.schema != schema:
+    if schema is not None and not schema.fits(threat.eps, threat.norm):
         raise ConfigurationError(
-            "evaluate: expected the eps of the data's schema, got another; give eps=data.schema.eps(norm), or data"
-            " without a schema"
+            f"evaluate: expected the eps of the data's schema in {threat.norm}, got another; give norm={threat.norm!r}"
+            f" and eps=data.schema.eps({threat.norm!r}), or data without a schema"
         )
     return protocol, threat
 

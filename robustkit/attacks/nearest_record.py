@@ -16,9 +16,9 @@ _ALL = 1 - 1e-11  # of eps, which features that take any number use up at most
 def nearest_record(eps: RecordEps, power: int, point: Tensor, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """Returns a legal record (N, F) near each `point` and, but for rounding errors, no further than eps from `x`.
 
-    Every feature is rounded by itself. Where that together exceeds eps, numbers are rounded towards `x`; categories
-    change only as long as eps lasts, those first of whose mixture least is still the old one; and the rest of eps is
-    for the features that take any number.
+    Every feature is rounded by itself. Where that together exceeds eps, the features that cannot take any number change
+    as long as eps lasts, those first that are furthest on their way; one that is too dear so is rounded towards `x`.
+    The rest of eps is for the features that take any number.
 
     Args:
         eps: Radii of the inputs, and the schema.
@@ -28,29 +28,27 @@ def nearest_record(eps: RecordEps, power: int, point: Tensor, x: Tensor, lower: 
         lower: Least value that each input may take (N, F).
         upper: Largest value that each input may take (N, F).
     """
-    schema = eps.schema
-    near = records.rounded(schema, point, x, lower, upper)
+    near = records.rounded(eps.schema, point, x, lower, upper)
     if bool((fits := _used(eps, power, near, x).sum(dim=1) <= 1).all()):
         return near
-    back = records.rounded(schema, point, x, lower.maximum(point.minimum(x)), upper.minimum(point.maximum(x)))
-    used, left = _used(eps, power, back, x), torch.ones_like(x[:, 0], dtype=torch.float64)
-    numeric = [one.places[0] for one in schema.features if one.kind == "numeric"]
-    left = left - used.sum(dim=1) + used[:, numeric].sum(dim=1)
-    if schema.groups:
-        price = _used(eps, power, near, x)
-        prices = torch.stack([price[:, at].sum(dim=1) for at in schema.groups], dim=1)
-        old = torch.stack([(point * x)[:, at].sum(dim=1) for at in schema.groups], dim=1)
-        order = old.argsort(dim=1, stable=True)
-        affordable = prices.gather(1, order).cumsum(dim=1) <= left[:, None]
-        bought = torch.zeros_like(affordable).scatter(1, order, affordable)
-        for number, at in enumerate(schema.groups):
-            back[:, at] = torch.where(bought[:, number, None], near[:, at], back[:, at])
-        left = left - (prices * bought).sum(dim=1)
-    total = used[:, numeric].sum(dim=1).clamp(min=torch.finfo(torch.float64).tiny)
+    back = records.rounded(eps.schema, point, x, lower.maximum(point.minimum(x)), upper.minimum(point.maximum(x)))
+    dear, cheap = _used(eps, power, near, x), _used(eps, power, back, x)
+    found, left = x.clone(), torch.ones_like(x[:, 0], dtype=torch.float64)
+    owner = torch.tensor(eps.schema.steps, device=x.device)  # -1 where any number will do
+    way = ((point - x).abs() / (near - x).abs()).nan_to_num(0.0, 0.0)
+    units = range(int(owner.max()) + 1)
+    progress = torch.stack([way[:, owner == unit].amax(dim=1) for unit in units], dim=1) if units else x[:, :0]
+    for unit in progress.argsort(dim=1, descending=True, stable=True).T:
+        mine = owner == unit[:, None]
+        for price, record in ((dear, near), (cheap, back)):
+            cost = (price * mine).sum(dim=1)
+            bought = mine & (cost <= left)[:, None]
+            left, mine = left - torch.where(bought.any(dim=1), cost, 0.0), mine & ~bought
+            found = torch.where(bought, record, found)
+    total = (cheap * (owner < 0)).sum(dim=1).clamp(min=torch.finfo(torch.float64).tiny)
     share = (_ALL * left / total).clamp(0, 1).pow(1 / power)[:, None]
-    delta = (back[:, numeric].double() - x[:, numeric].double()) * share
-    back[:, numeric] = shift(x[:, numeric], delta)
-    return where_rows(fits, near, back)
+    found = torch.where(owner < 0, shift(x, (back.double() - x.double()) * share), found)
+    return where_rows(fits, near, found)
 
 
 def _used(eps: RecordEps, power: int, point: Tensor, x: Tensor) -> Tensor:

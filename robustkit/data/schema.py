@@ -173,6 +173,13 @@ class Schema:
         """Places of the inputs of every category that has a choice."""
         return [list(one.places) for one in self.features if len(one.places) > 1]
 
+    @cached_property
+    def steps(self) -> list[int]:
+        """Of every input, the number of its feature among those that cannot take any number, or -1."""
+        stepping = [one for one in self.features if one.kind != "numeric"]
+        number = {place: rank for rank, one in enumerate(stepping) for place in one.places}
+        return [number.get(place, -1) for place in range(self.width)]
+
     def only(self, way: May) -> list[bool]:
         """Returns which inputs may only "rise", or only "fall"."""
         ways = {place: one.may for one in self.features for place in one.places}
@@ -188,6 +195,11 @@ class Schema:
         choice("schema", "norm", norm, ("Linf", "L2", "L1"))
         radii = self._spread([one.distance(norm) for one in self.features])
         return RecordEps(tuple(radii.tolist()), radii.shape, self)
+
+    def fits(self, eps: Any, norm: Norm) -> bool:
+        """Returns whether radii are those of this schema in `norm`, in any size."""
+        own = self.eps(norm).resized(1.0).values
+        return schema_of(eps) == self and bool(np.allclose(eps.resized(1.0).values, own, rtol=1e-9))
 
     def changes(self, x: Tensor, x_adv: Tensor) -> NDArray[np.float64]:
         """Returns by how much every feature of every record differs, shape (N, features), as `Feature.change` does."""

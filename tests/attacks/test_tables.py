@@ -90,8 +90,9 @@ def test_a_monotone_model_cannot_be_broken_against_the_direction_that_is_allowed
 
 
 def test_the_radius_of_another_schema_and_illegal_records_are_refused(data, model):
-    with pytest.raises(ConfigurationError, match="the eps of the data's schema"):
-        robustkit.evaluate(model, data, "pgd", eps=0.1)
+    for wrong in ({"eps": 0.1}, {"norm": "L1", "eps": data.schema.eps("L2")}):
+        with pytest.raises(ConfigurationError, match="the eps of the data's schema in L"):
+            robustkit.evaluate(model, data, "pgd", **wrong)
     x = data.source[0].clone()
     x[:, 0] += 0.5
     x[:, 0] = x[:, 0].clamp(18, 89.5)
