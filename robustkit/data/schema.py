@@ -196,7 +196,7 @@ class Schema:
         radii = self._spread([one.distance(norm) for one in self.features])
         return RecordEps(tuple(radii.tolist()), radii.shape, self)
 
-    def fits(self, eps: Any, norm: Norm) -> bool:
+    def fits(self, eps: Any, norm: str) -> bool:
         """Returns whether radii are those of this schema in `norm`, in any size."""
         own = self.eps(norm).resized(1.0).values
         return schema_of(eps) == self and bool(np.allclose(eps.resized(1.0).values, own, rtol=1e-9))
