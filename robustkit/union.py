@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from robustkit.attacks.threat import Eps, Threat, eps_text
+from robustkit.attacks.radius import eps_text
+from robustkit.attacks.threat import Eps, Threat
 from robustkit.base.errors import ConfigurationError
 from robustkit.bundle.save import save_bundle
 from robustkit.evaluation.ledger import Mask

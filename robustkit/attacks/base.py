@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from robustkit.attacks.engine import Engine
+from robustkit.attacks.radius import refuse_grey_levels
 from robustkit.attacks.rows import Problem, Rows
-from robustkit.attacks.threat import EVERYWHERE, Eps, Threat, read_eps, refuse_grey_levels
+from robustkit.attacks.threat import EVERYWHERE, Eps, Threat, read_eps
 from robustkit.base.errors import ConfigurationError, suggest
 from robustkit.base.settings import Scalar, between, integer, settle
 from robustkit.base.settings import seed as known_seed

@@ -132,3 +132,16 @@ def refuse_grey_levels(eps: Eps, bounds: Bounds) -> None:
         f" {radius * (high - low):.6g} for {eps_text(eps)} of the range, {radius:.6g} if it is meant as it stands, or"
         " inputs in 0..1 with mean and std if these are normalised"
     )
+
+
+def refuse_fractions(eps: Eps, norm: str, places: str) -> None:
+    """Refuses an eps that is no number of `places`, which `norm` counts; what is fixed may have 0.
+
+    Raises:
+        ConfigurationError: If it is no whole number, or not the same wherever something may change.
+    """
+    counts = set(eps.moving) if isinstance(eps, PerCoordinate) else {parse_eps(eps)}
+    if len(counts) > 1 or any(not count.is_integer() for count in counts - {math.inf}):
+        raise ConfigurationError(
+            f"threat: expected a whole number as eps in {norm}, how many {places} may change, got {eps}; such as 10"
+        )

@@ -9,15 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustkit.attacks.grid import Grid
 from robustkit.attacks.nearest_record import nearest_record
 from robustkit.attacks.radius import Eps as Eps
-from robustkit.attacks.radius import boundless as boundless
-from robustkit.attacks.radius import eps_text as eps_text
 from robustkit.attacks.radius import parse_eps as parse_eps
 from robustkit.attacks.radius import read_eps as read_eps
-from robustkit.attacks.radius import refuse_grey_levels as refuse_grey_levels
-from robustkit.attacks.radius import resized as resized
-from robustkit.attacks.radius import unit_of as unit_of
+from robustkit.attacks.radius import refuse_fractions
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, RobustkitError, suggest
 from robustkit.base.exit_codes import ExitCode
 from robustkit.base.per_coordinate import (
@@ -91,7 +88,7 @@ class Threat:
         object.__setattr__(self, "mask", None)
         object.__setattr__(self, "bounds", bounds_of("threat", "bounds", self.bounds))
         if self.sparse:
-            self._accept_count()
+            refuse_fractions(self.eps, self.norm, self.places)
         if self.per_coordinate:
             if self.levels is not None:
                 raise ConfigurationError(
@@ -104,15 +101,6 @@ class Threat:
             raise ConfigurationError(
                 f"threat: expected an Linf eps within the input range {low:g}..{high:g}, got {self.eps}; "
                 "for inputs in 0..1 an eps of 8 grey levels is written 8/255"
-            )
-
-    def _accept_count(self) -> None:
-        """Refuses an eps that is no number of places; what is fixed may have 0."""
-        counts = set(self.eps.moving) if isinstance(self.eps, PerCoordinate) else {self.radius}
-        if len(counts) > 1 or any(not count.is_integer() for count in counts - {math.inf}):
-            raise ConfigurationError(
-                f"threat: expected a whole number as eps in {self.norm}, how many {self.places} may change, got"
-                f" {self.eps}; such as 10"
             )
 
     @property
@@ -216,9 +204,9 @@ class Threat:
                 "them; attack stored images as they are, or leave levels out"
             )
         if self.norm == "Linf" and self.levels is not None and math.isfinite(self.radius):
-            reach = math.floor(self.radius / self._level + 1e-9)
-            at = self._on_levels(x)
-            return self._from_levels(at - reach, x), self._from_levels(at + reach, x)
+            grid = self._grid
+            reach, at = math.floor(self.radius / grid.step + 1e-9), grid.of(x).round()
+            return grid.values(at - reach, x.dtype), grid.values(at + reach, x.dtype)
         low, high = self.room(x)
         if isinstance(self.eps, PerCoordinate):
             far = self.eps.on(x) if self.norm == "Linf" else torch.where(self.eps.on(x) > 0, torch.inf, 0.0)
@@ -285,36 +273,25 @@ class Threat:
             return norms.where_rows(self.contains(record, x), record, x)
         if self.levels is None:
             return x_adv
-        nearest = self._from_levels(self._on_levels(x_adv), x)
-        exact, centre = self._exact_levels(x_adv), self._on_levels(x)
-        inward = self._from_levels(centre + (exact - centre).trunc(), x)
+        grid = self._grid
+        exact, centre = grid.of(x_adv), grid.of(x).round()
+        nearest = grid.values(exact.round(), x.dtype)
+        inward = grid.values(centre + (exact - centre).trunc(), x.dtype)
         return norms.where_rows(self.contains(nearest, x), nearest, inward)
 
     def on_grid(self, x: Tensor) -> Tensor:
         """Returns for every row whether all its values are among the `levels`, up to the rounding of float32."""
-        exact = self._exact_levels(x)
-        return ((exact - exact.round()).abs() < 1e-3).flatten(1).all(dim=1)
+        return self._grid.holds(x).flatten(1).all(dim=1)
 
     @property
-    def _level(self) -> float:
-        """Distance of two neighbouring levels."""
+    def _grid(self) -> Grid:
         assert self.levels is not None
-        return (self.range[1] - self.range[0]) / (self.levels - 1)
-
-    def _exact_levels(self, x: Tensor) -> Tensor:
-        return (x.double() - self.range[0]) / self._level
-
-    def _on_levels(self, x: Tensor) -> Tensor:
-        return self._exact_levels(x).round()
-
-    def _from_levels(self, at: Tensor, like: Tensor) -> Tensor:
-        assert self.levels is not None
-        return (self.range[0] + at.clamp(0, self.levels - 1) * self._level).to(like.dtype).clamp(*self.range)
+        return Grid(*self.range, self.levels)
 
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Returns the size of every perturbation in float64, shape (N,)."""
         if self.levels is not None:
-            moved = self._on_levels(x_adv) - self._on_levels(x)
+            moved = self._grid.of(x_adv).round() - self._grid.of(x).round()
             if self.sparse:
                 return norms.size(moved, self.norm)
             return norms.size(moved / (self.levels - 1), self.norm) * (self.range[1] - self.range[0])

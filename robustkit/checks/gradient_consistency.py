@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from robustkit.attacks.threat import Threat, resized
+from robustkit.attacks.radius import resized
+from robustkit.attacks.threat import Threat
 from robustkit.checks.diagnostic import Diagnostic, Status, check_name, diagnostic, judged
 from robustkit.checks.loss_surface import precision
 from robustkit.maths.intervals import proportion

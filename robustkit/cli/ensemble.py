@@ -123,7 +123,7 @@ def command(**options: Any) -> None:
       robustkit audit ensemble.json --data digits
     """
     from robustkit.attacks.names import labels, strength
-    from robustkit.attacks.threat import refuse_grey_levels
+    from robustkit.attacks.radius import refuse_grey_levels
     from robustkit.cli.shared import samples
     from robustkit.cli.shared.progress import progress
     from robustkit.evaluation.ensemble_members import transfer

@@ -62,7 +62,7 @@ def command(
     """
     from robustkit.attacks import create
     from robustkit.attacks.names import labels
-    from robustkit.attacks.threat import refuse_grey_levels
+    from robustkit.attacks.radius import refuse_grey_levels
     from robustkit.cli.shared import terminal
     from robustkit.cli.shared.progress import progress
     from robustkit.probes.closed_form import typical_attacks

@@ -71,7 +71,7 @@ def command(**options: Any) -> ExitCode:
       torchrun --nproc-per-node 4 -m robustkit train \\
           preact_resnet18 --data cifar10
     """
-    from robustkit.attacks.threat import refuse_grey_levels
+    from robustkit.attacks.radius import refuse_grey_levels
     from robustkit.base.processes import ranks
     from robustkit.cli.shared import terminal
     from robustkit.cli.shared.report_files import check_folder, claimed

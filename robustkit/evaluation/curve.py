@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from robustkit.attacks.base import Attack
 from robustkit.attacks.protocols import Protocol, as_protocol
-from robustkit.attacks.threat import Eps, parse_eps, refuse_grey_levels, resized, unit_of
+from robustkit.attacks.radius import refuse_grey_levels, resized, unit_of
+from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.memory import in_batches
 from robustkit.base.per_coordinate import PerCoordinate

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robustkit.attacks.threat import eps_text, parse_eps
+from robustkit.attacks.radius import eps_text
+from robustkit.attacks.threat import parse_eps
 from robustkit.base.csv_table import read_csv
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.foreign_file import parsing

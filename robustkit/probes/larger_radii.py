@@ -12,7 +12,8 @@ from torch import Tensor
 from robustkit.attacks import APGD, PGD, Patch, SigmaZero
 from robustkit.attacks.base import Attack
 from robustkit.attacks.names import attack_name
-from robustkit.attacks.threat import Eps, eps_text, parse_eps
+from robustkit.attacks.radius import eps_text
+from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.checks.diagnostic import Diagnostic, diagnostic, judged
 from robustkit.evaluation.curve import Curve, security_curve
 from robustkit.evaluation.gradient_masking import CHANGED

@@ -10,7 +10,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from robustkit.attacks.threat import Threat, resized
+from robustkit.attacks.radius import resized
+from robustkit.attacks.threat import Threat
 from robustkit.maths.norms import per_row
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier

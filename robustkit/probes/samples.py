@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from robustkit.attacks.base import Attack
-from robustkit.attacks.threat import STORED, Threat, unit_of
+from robustkit.attacks.radius import unit_of
+from robustkit.attacks.threat import STORED, Threat
 from robustkit.base.settings import plain
 from robustkit.checks.diagnostic import Diagnostic, diagnostic
 from robustkit.data.dataset import Batch

@@ -13,9 +13,7 @@ from types import NoneType
 
 import numpy as np
 
-from robustkit.attacks.threat import Threat, eps_text
 from robustkit.base.errors import ConfigurationError
-from robustkit.base.per_coordinate import PerCoordinate, by_coordinate
 from robustkit.base.settings import every, flag, instance, path
 from robustkit.base.settings import seed as known_seed
 from robustkit.base.version import __version__
@@ -53,24 +51,16 @@ from robustkit.report.document.report import (
     Report,
     SliceRow,
     Subject,
-    ThreatModel,
     Verdict,
     WorstCase,
 )
 from robustkit.report.document.table import Changes, changes_of, table_of
 from robustkit.report.figures.feature_changes import changed_row
 from robustkit.report.figures.pictures import gallery_item
+from robustkit.report.threat_model import not_tested, threat_model
 
-WHITE_BOX = "white-box: weights, architecture and defences are known"
-ANY_ACCESS = "gradients, scores and labels; no limit on queries"
 FROM = "; drawn from "  # parts the samples of a run that may stop early from those they were drawn from
 NAMED = 10  # classes without samples that are named, of more the number is said
-EXCLUDED = (
-    "physical changes and patches",
-    "changes of meaning such as rotation or weather",
-    "poisoning of training data or model",
-    "theft of the model and confidentiality of the data",
-)
 
 
 def build_audit(
@@ -170,6 +160,7 @@ def assemble(
 ) -> Audit:
     """Returns what is found in the evaluation about a model that is described already; arguments as there."""
     names, features, threat = subject.class_names, evaluation.dataset.feature_names, evaluation.threat
+    kinds = {run.attack.kind for run in evaluation.runs}
     clean = evaluation.clean_accuracy
     return Audit(
         subject=subject,
@@ -184,8 +175,8 @@ def assemble(
             notes=evaluation.dataset.notes,
             whole=whole,
         ),
-        threat=_threat(evaluation.threat, {run.attack.kind for run in evaluation.runs}),
-        verdict=Verdict(requirement="none given", quality=evaluation.quality, coverage=_not_tested(evaluation)),
+        threat=threat_model(evaluation.threat, kinds),
+        verdict=Verdict(requirement="none given", quality=evaluation.quality, coverage=not_tested(kinds)),
         method=Method(
             protocol=evaluation.protocol.label,
             fingerprint=evaluation.fingerprint,
@@ -291,35 +282,6 @@ def _selection(evaluation: Evaluation) -> str:
     of = "" if evaluation.planned is None else f" of {evaluation.planned}"
     stopped = f"; {evaluation.stopped}" if evaluation.stopped else ""
     return f"{n}{of} samples in random order{stopped}" + (f"{FROM}{selection}" if selection else "")
-
-
-def _not_tested(evaluation: Evaluation) -> tuple[str, ...]:
-    kinds = {run.attack.kind for run in evaluation.runs}
-    missing = [kind for kind in ("black-box", "transfer") if kind not in kinds]
-    return (
-        "other norms, and values of eps other than those declared",
-        *([f"{' and '.join(missing)} attacks"] if missing else []),
-        "whatever the threat model excludes",
-    )
-
-
-def _threat(threat: Threat, kinds: set[str]) -> ThreatModel:
-    blind = not kinds & {"white-box", "adapter"}  # nobody looked into the model, so nobody who can is spoken for
-    own = " and a surrogate of their own" if "transfer" in kinds else ""
-    return ThreatModel(
-        goal="integrity, untargeted" if threat.target is None else f"integrity, targeted at class {threat.target}",
-        knowledge=f"black-box: the scores of the model{own}" if blind else WHITE_BOX,
-        access="scores and labels; as many queries as the attacks list" if blind else ANY_ACCESS,
-        norm=threat.norm,
-        eps=eps_text(threat.eps),
-        eps_value=threat.radius,
-        bounds=threat.range,
-        target=threat.target,
-        exclusions=EXCLUDED,
-        eps_per_coordinate=threat.eps.plain if isinstance(threat.eps, PerCoordinate) else None,
-        bounds_per_coordinate=threat.bounds if by_coordinate(*threat.bounds) else None,
-        schema=threat.schema,
-    )
 
 
 def _attack(evaluation: Evaluation, run: AttackRun) -> AttackResult:

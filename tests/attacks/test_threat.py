@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nets import generator
 
-from robustkit.attacks.threat import Threat, ThreatViolation, eps_text, parse_eps
+from robustkit.attacks.radius import eps_text
+from robustkit.attacks.threat import Threat, ThreatViolation, parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.maths.norms import NORMS
 from robustkit.maths.random_numbers import Stream

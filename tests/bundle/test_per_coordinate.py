@@ -12,7 +12,7 @@ from nets import uneven
 
 import robustkit
 from robustkit.attacks import APGD, FAB, PGD
-from robustkit.attacks.threat import boundless
+from robustkit.attacks.radius import boundless
 from robustkit.report import load
 from robustkit.report.build import build_audit
 from robustkit.report.text.sentences import perturbation

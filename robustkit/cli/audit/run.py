@@ -9,7 +9,7 @@ from typing import Any
 
 from robustkit.attacks import FMN, PGD, SigmaZero, Transfer
 from robustkit.attacks.protocols import Protocol
-from robustkit.attacks.threat import boundless
+from robustkit.attacks.radius import boundless
 from robustkit.base.processes import ranks
 from robustkit.cli.audit.plan import Plan
 from robustkit.cli.audit.surrogate import load_surrogate

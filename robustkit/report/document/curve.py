@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from robustkit.attacks.threat import eps_text, parse_eps, unit_of
+from robustkit.attacks.radius import eps_text, unit_of
+from robustkit.attacks.threat import parse_eps
 from robustkit.base.errors import ConfigurationError
 from robustkit.evaluation.curve import Curve, Distances
 from robustkit.evaluation.result import Evaluation
