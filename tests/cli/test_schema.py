@@ -14,8 +14,10 @@ from follow_page import follow
 from sklearn.ensemble import GradientBoostingClassifier
 
 from robustkit.cli import run
+from robustkit.cli.audit.plan import WITHOUT_GRADIENTS
 
 TREES = ["--trust-checkpoint", "--data", "t.csv", "--schema", "s.toml", "--probes", "0", "--quiet", "--out", "out"]
+BRIEFLY = ("queries=5", "steps=1,looks=4")
 PAGE = Path(__file__).parent.parent.parent / "docs" / "tables.md"
 
 
@@ -53,7 +55,9 @@ def test_trees_are_audited_from_a_csv_and_the_bundle_verifies_without_the_schema
     assert run(["verify", "out", "--model", "trees.pkl", "--trust-checkpoint", "--data", "t.csv"]) == 0
 
 
-def test_without_gradients_the_default_attacks_are_those_that_need_none(folder):
+def test_without_gradients_the_default_attacks_are_those_that_need_none(folder, monkeypatch):
+    short = [f"{name.partition(':')[0]}:{brief}" for name, brief in zip(WITHOUT_GRADIENTS, BRIEFLY, strict=True)]
+    monkeypatch.setattr("robustkit.cli.audit.plan.WITHOUT_GRADIENTS", short)
     run(["audit", "trees.pkl", *TREES, "--first", "4"])
     assert [one["name"] for one in audit()["attacks"]] == ["square", "hop-skip-jump"]
 
