@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -20,7 +20,10 @@ from robustkit.cli.shared.options import model_options, sample_options
 from robustkit.cli.shared.samples import Choice
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from robustkit.cli.shared.model_and_data import ModelAndData
+    from robustkit.maths.intervals import Proportion
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,9 @@ class Plan:
     quiet: bool
 
     def __post_init__(self) -> None:
-        if self.out.suffix == ".json":
+        if self.out.suffix in (".json", ".html"):
             raise ConfigurationError(
-                f"--out: expected a name for the table, got '{self.out}', which the model takes; such as certify.csv"
+                f"--out: expected a name for the table, got '{self.out}', which model or page takes; such as certify.csv"
             )
 
     @property
@@ -60,6 +63,14 @@ class Row:
     radius: float
     votes: int
     seconds: float
+
+
+class Radii(NamedTuple):
+    """The certified accuracy at every radius, None beyond what can be proven: as a table and as numbers."""
+
+    table: Table
+    reached: list[tuple[float, Proportion | None]]
+    notes: tuple[str, ...]
 
 
 @click.command("certify", cls=Command, short_help="Prove radii by randomised smoothing.")
@@ -110,9 +121,10 @@ def command(**options: Any) -> None:
             right = row.prediction == row.label
             add(csv_line((row.id, row.label, row.prediction, row.radius, row.votes, right, f"{row.seconds:.3f}")))
             bar.count("certify", len(rows), count_samples(loaded.dataset), f"radius {row.radius:.3f}")
-    print_radii(plan, loaded.spec, rows)
+    shown = print_radii(plan, loaded.spec, rows)
     say_file(plan.out, "table")
     say_file(write_model(plan, loaded), "model")
+    write_radii_page(plan, loaded.spec, shown)
 
 
 def write_model(plan: Plan, loaded: ModelAndData) -> Path:
@@ -145,8 +157,27 @@ def certified(plan: Plan, loaded: ModelAndData) -> Iterator[Row]:
         )
 
 
-def print_radii(plan: Plan, name: str, rows: list[Row]) -> None:
-    """Prints the certified accuracy at every radius."""
+def write_radii_page(plan: Plan, name: str, shown: Radii) -> None:
+    """Writes the same as a page."""
+    from robustkit.cli.shared.page import audit_command, write_page
+    from robustkit.cli.shared.terminal import percent
+
+    reached = [(radius, share) for radius, share in shown.reached if share]
+    attacked = next((radius for radius, _ in reached if radius > 0), plan.sigma)
+    audit = audit_command(plan.model, str(plan.model_file), "--norm", "L2", "--eps", f"{attacked:g}")
+    write_page(
+        plan.out.with_suffix(".html"),
+        "Certified accuracy",
+        f"{name}, smoothed with sigma {plan.sigma:g}",
+        {f"Certified at L2 radius {radius:g}": percent(share.value) for radius, share in reached[:3]},
+        {"Certified accuracy by radius": shown.table},
+        shown.notes,
+        [("Attack the smoothed model: an upper bound to hold beside these lower bounds.", audit)],
+    )
+
+
+def print_radii(plan: Plan, name: str, rows: list[Row]) -> Radii:
+    """Prints the certified accuracy at every radius, and returns what was printed."""
     import torch
 
     from robustkit.cli.shared import terminal
@@ -170,5 +201,10 @@ def print_radii(plan: Plan, name: str, rows: list[Row]) -> None:
         else:
             table.add_row(f"{radius:g}", f"not reachable with n = {plan.n}")
     terminal.print_titled(console, f"{name} on {len(rows)} samples, sigma {plan.sigma:g}, n {plan.n}", table)
-    console.print(f"  abstained from {abstained}; each certificate may be wrong with probability {plan.alpha:g}")
-    console.print(f"  n = {plan.n} noisy copies can prove no more than {most:.3g}, where all of them agree")
+    notes = (
+        f"abstained from {abstained}; each certificate may be wrong with probability {plan.alpha:g}",
+        f"n = {plan.n} noisy copies can prove no more than {most:.3g}, where all of them agree",
+    )
+    for note in notes:
+        console.print(f"  {note}")
+    return Radii(table, reached, notes)

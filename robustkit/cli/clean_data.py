@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from robustkit.data.cleaning import Cleaning, Issue
     from robustkit.data.dataset import Batch, Dataset
 
+_LISTED = 100  # issues of a kind on the page
 _EVIDENCE = {
     "nan": "values",
     "range": "beyond by",
@@ -127,6 +128,7 @@ def command(**options: Any) -> None:
     keep = found.keep(sample_names(train), plan.kinds)
     print_findings(terminal.out(), found, source, plan.show)
     write_findings(plan.report, found)
+    write_cleaning_page(plan, source.name, found)
     if plan.out:
         if not bool(keep.any()):
             raise ConfigurationError(f"--drop: expected something to be left, got none of {len(keep)}; drop less")
@@ -192,6 +194,28 @@ def write_findings(folder: Path, found: Cleaning) -> None:
     answer(lambda: json.loads(text))
     say_file(write_atomically(folder / "cleaning.json", text), "report")
     say_file(write_atomically(folder / "cleaning.csv", found.to_csv()), "table")
+
+
+def write_cleaning_page(plan: Plan, name: str, found: Cleaning) -> None:
+    """Writes the same as a page."""
+    from robustkit.cli.shared.page import write_page
+    from robustkit.data.cleaning import KINDS
+
+    kinds = {kind: [issue for issue in found.issues if issue.kind == kind] for kind in KINDS}
+    tables = {f"{kind}: {KINDS[kind]}": worst(kind, issues[:_LISTED], None) for kind, issues in kinds.items() if issues}
+    step = f"Train on what was kept: robustkit train MODEL --data {plan.out}" if plan.out else (
+        "Look at the samples listed; --drop KIND --out FILE.npz writes the data without them."
+    )  # fmt: skip
+    write_page(
+        plan.report / "cleaning.html",
+        "Data cleaning",
+        f"{name}: {found.train:,} training and {found.test:,} test samples",
+        {"Training samples with an issue": f"{len({i.id for i in found.issues if i.split == 'train'}):,}",
+         "Test samples with an issue": f"{len({i.id for i in found.issues if i.split == 'test'}):,}"},
+        {"Issues": summary(found), **tables},
+        [f"Not checked: {note}" for note in found.notes],
+        [(step, None)],
+    )  # fmt: skip
 
 
 def write_kept(out: Path, train: Batch, keep: Any) -> None:

@@ -56,7 +56,7 @@ class Plan:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("robustkit-shift"),
     show_default=True,
-    help="Folder for shift.json and shift.csv.",
+    help="Folder for shift.html, shift.json and shift.csv.",
 )
 def command(**options: Any) -> None:
     """Evaluate MODEL under the 15 common corruptions in 5 severities.
@@ -84,6 +84,7 @@ def command(**options: Any) -> None:
     answer(lambda: shift.to_dict(baseline))
     for name, text in pages.items():
         say_file(write_atomically(plan.out / name, text), "file")
+    write_shift_page(plan, loaded.spec, shift)
 
 
 def run(plan: Plan, loaded: ModelAndData) -> Shift:
@@ -112,6 +113,27 @@ def run(plan: Plan, loaded: ModelAndData) -> Shift:
             folder=plan.corrupted,
             progress=show,
         )
+
+
+def write_shift_page(plan: Plan, model: str, shift: Shift) -> None:
+    """Writes the same as a page."""
+    from robustkit.cli.shared.page import audit_command, write_page
+    from robustkit.cli.shared.terminal import percent
+
+    mean, weights = shift.mean_accuracy, plan.model.weights
+    audit = audit_command(plan.model, plan.model.model, *(["--weights", weights] if weights else []))
+    write_page(
+        plan.out / "shift.html",
+        "Common corruptions",
+        f"{model} under common corruptions",
+        {
+            f"Mean accuracy, 95 % interval {percent(mean.low)} to {percent(mean.high)}": percent(mean.value),
+            "Clean accuracy": percent(1 - shift.clean.error),
+        },
+        {f"Accuracy in percent by severity, {shift.clean.accuracy.n:,} samples": shift_table(shift)},
+        [f"Images from: {shift.source}. Nobody chose them to fool the model: under attack it is right less often."],
+        [("Measure the accuracy under attack, too.", audit)],
+    )
 
 
 def print_shift(shift: Shift, model: str, baseline: Baseline | None) -> None:

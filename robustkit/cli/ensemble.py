@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,10 @@ def command(**options: Any) -> None:
     plan = Plan(recipe=recipe, **options)
     if not plan.train and (plan.objective or plan.cycles or plan.resume):
         raise ConfigurationError("ensemble: expected --train with --objective, --cycles and --resume, got none")
+    if plan.out.suffix == ".html":
+        raise ConfigurationError(
+            f"--out: expected a name for the model, got '{plan.out}', which its page takes; such as ensemble.json"
+        )
     remark = plan.members().run.remark() if plan.train else None
     if remark:
         say(f"robustkit: {remark}", err=True)
@@ -159,9 +164,32 @@ def command(**options: Any) -> None:
     title = f"Accuracy in percent on {len(batch)} samples, {plan.norm} {plan.eps}, {plan.rule}"
     print_ensemble(title, members, settings.get("weights"), found)
     named = (strength(label, attack.settings()) for label, attack in zip(labels(attacks), attacks, strict=True))
-    say(f"  attacks: {', '.join(named)}; not a standard protocol, so audit the file that is written")
+    said = f"attacks: {', '.join(named)}; not a standard protocol, so audit the file that is written"
+    say(f"  {said}")
     answer(found)
     say_file(plan.out, "model")
+    write_ensemble_page(plan, title, found, (said, disagreement(found)))
+
+
+def write_ensemble_page(plan: Plan, title: str, found: Transfer, notes: tuple[str, ...]) -> None:
+    """Writes the same as a page."""
+    from robustkit.cli.shared.page import write_page
+    from robustkit.cli.shared.terminal import percent
+
+    names = ["robustkit", "audit", str(plan.out), "--data", str(plan.models.common["data"])]
+    write_page(
+        plan.out.with_suffix(".html"),
+        "Ensemble",
+        f"{len(found.names) - 1} models combined by {plan.rule}",
+        {
+            "Clean accuracy": percent(found.clean[-1].value),
+            f"Under these attacks, {plan.norm} {plan.eps}": percent(found.accuracy[-1][-1].value),
+            "Best member under its own": percent(max(row[i].value or 0 for i, row in enumerate(found.accuracy[:-1]))),
+        },
+        {title: matrix(found)},
+        notes,
+        [("Audit the ensemble as a whole.", shlex.join([*names, "--norm", plan.norm, "--eps", plan.eps]))],
+    )
 
 
 def trained(plan: Plan, bar: Bar) -> SeveralModels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from robustkit.cli.shared.model_and_data import ModelAndData
     from robustkit.defenses.training import Training
+    from robustkit.defenses.training.measurement import Epoch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,7 @@ def command(**options: Any) -> ExitCode:
         terminal.out().print(training_text(training, name))
         answer(training)
         say_file(plan.out / "weights.safetensors", "weights")
+        write_training_page(plan, name, training)
         for finding in fatal:
             say(f"robustkit: {finding}", err=True)
     return ExitCode.UNRELIABLE if fatal else ExitCode.OK
@@ -108,6 +111,48 @@ def run(plan: Plan, loaded: ModelAndData) -> Training:
 
     with progress(plan.quiet or not ranks().first) as bar:
         return plan.train(loaded, plan.out, None if plan.quiet else bar.training(loaded.spec, lines=True))
+
+
+def write_training_page(plan: Plan, name: str, training: Training) -> None:
+    """Writes what came of a run as a page."""
+    from robustkit.cli.shared.page import audit_command, write_page
+    from robustkit.cli.shared.terminal import plain_table
+
+    columns = ("epoch", "loss", "clean accuracy", "accuracy under PGD")
+    table = plain_table(*columns, left=["epoch"])
+    for epoch in training.epochs:
+        table.add_row(str(epoch.number), f"{epoch.loss:.4g}", *_shares(epoch))
+    chosen = training.best or (training.epochs[-1] if training.epochs else None)
+    clean, robust = _shares(chosen)
+    weights = plan.out / "weights.safetensors"
+    audit = audit_command(plan.model, plan.model.model, "--weights", weights, "--norm", plan.norm, "--eps", plan.eps)
+    write_page(
+        plan.out / "training.html",
+        "Training",
+        name,
+        {
+            "Epoch kept": f"{chosen.number} of {len(training.epochs)}" if chosen else "none",
+            "Clean accuracy": clean,
+            "Accuracy under PGD": robust,
+        },
+        {"Epochs": table},
+        [
+            f"Measured on samples {'held out' if training.best else 'that were trained on'}.",
+            *([f"Stopped: {training.stopped}."] if training.stopped else []),
+            *map(str, training.findings),
+        ],
+        [("Audit the model: PGD alone is no evidence of robustness.", audit)],
+    )
+
+
+def _shares(epoch: Epoch | None) -> tuple[str, str]:
+    """Returns clean accuracy and that under PGD, a dash where it was not measured."""
+    from robustkit.cli.shared.terminal import percent
+
+    found = epoch.figures if epoch else None
+    values = (found.clean, found.robust) if found else (math.nan, math.nan)
+    clean, robust = (percent(None if math.isnan(value) else value) for value in values)
+    return clean, robust
 
 
 def training_text(training: Training, name: str) -> Text:

@@ -113,12 +113,14 @@ CASES: dict[str, tuple[str, int, Callable[[Document], Any]]] = {
     "train": (
         "train mlp --data digits --limit 60 --objective standard --epochs 1 --quiet --out run",
         0,
-        lambda found: found["epochs"][0]["number"] == 1 and found["files"] == ["run/weights.safetensors"],
+        lambda found: (
+            found["epochs"][0]["number"] == 1 and found["files"] == ["run/weights.safetensors", "run/training.html"]
+        ),
     ),
     "ensemble": (
         "ensemble mlp cnn --data digits --limit 12 --attack fgsm --eps 0.1 --quiet",
         0,
-        lambda found: found["accuracy"][0][2]["n"] == 12 and found["files"] == ["ensemble.json"],
+        lambda found: found["accuracy"][0][2]["n"] == 12 and found["files"] == ["ensemble.json", "ensemble.html"],
     ),
     "clean-data": ("clean-data --data digits --limit 60 --report r", 0, says_what_is_in("r/cleaning.json")),
 }

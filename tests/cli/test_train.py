@@ -48,7 +48,7 @@ def test_it_trains_tells_every_epoch_and_writes_weights_that_audit_takes(folder,
     assert [line[:11] for line in lines] == ["epoch   1/2", "epoch   2/2"]
     assert all("clean" in line and "robust" in line for line in lines)
     written = sorted(path.name for path in (folder / "robustkit-training").iterdir())
-    assert written == ["checkpoint.safetensors", "log.csv", "log.jsonl", "weights.safetensors"]
+    assert written == ["checkpoint.safetensors", "log.csv", "log.jsonl", "training.html", "weights.safetensors"]
     weights = ["--weights", "robustkit-training/weights.safetensors", "--data", "digits.npz"]
     assert run(["audit", "mlp", *weights, "--eps", "0.1", "--attack", "fgsm", "--limit", "40", "--quiet"]) in (0, 3)
 
