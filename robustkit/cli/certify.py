@@ -44,7 +44,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.out.suffix in (".json", ".html"):
             raise ConfigurationError(
-                f"--out: expected a name for the table, got '{self.out}', which model or page takes; such as certify.csv"
+                f"--out: expected a name for the table, got '{self.out}', which model or page takes; such as mine.csv"
             )
 
     @property
