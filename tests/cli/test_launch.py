@@ -174,6 +174,7 @@ def needs(name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the log files of the debug executor
 @pytest.mark.parametrize("kind", ["debug", "local"])
 def test_submitit_does_the_shards_on_this_machine(folder, kind):
     needs("submitit")
