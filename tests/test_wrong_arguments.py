@@ -86,6 +86,19 @@ def _here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+class Frame:
+    """As much of a DataFrame as is read."""
+
+    columns, index = ("a", "label"), np.arange(4)
+
+    @property
+    def iloc(self) -> Any:
+        return self
+
+    def __getitem__(self, at: Any) -> Any:
+        return MagicMock(to_numpy=lambda: np.array([0.0, 1.0, 0.0, 1.0]))
+
+
 def new_name(count: Iterator[int] = itertools.count()) -> str:
     return f"new-{next(count)}"
 
@@ -349,6 +362,14 @@ ROWS: dict[str, Row] = {
         source=[*DATA[:9], DATA[10], DATA[12], DATA[13], *DATA[16:18]],
         batch_size=(*COUNT, None),
         limit=COUNT,
+    ),
+    "data.from_frame": row(
+        right=given(frame=Frame()),
+        frame=(3, None, "table.csv", {"a": [1]}, X),
+        label_column=(3, "a label", ["label"]),
+        bounds=tuple(bounds for bounds in BOUNDS if bounds is not None),
+        name=(*TEXT,),
+        schema=(3, "schema.toml", {"a": 3}),
     ),
     "data.sampled": row(
         right=lambda: {"dataset": Dataset(name="mine", source=(X, Y)), "limit": 3},
@@ -685,7 +706,7 @@ ERRORS = {"ConfigurationError", "InvalidEvaluation", "RobustkitError", "defenses
 BASES = {"attacks.Attack", "defenses.Objective"}
 RECORDS = {
     *("Evaluation", "attacks.Adversarial", "attacks.UniversalPatch", "bundle.Bundle"),
-    *("checks.Diagnostic", "data.Cleaning", "data.Issue"),
+    *("checks.Diagnostic", "data.Cleaning", "data.Feature", "data.Issue", "data.Schema"),
     *("defenses.Epoch", "defenses.Minibatch"),
     *("bundle.Check", "bundle.Mismatch", "bundle.Verification", "probes.Finding", "shift.Shift", "shift.Spatial"),
     *("maths.Calibration", "maths.Paired", "maths.Proportion"),

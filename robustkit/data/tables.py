@@ -14,6 +14,8 @@ from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.base.per_coordinate import Bounds, bounds_of, by_coordinate, overall
+from robustkit.base.settings import instance
+from robustkit.base.settings import shown as in_short
 from robustkit.data.class_names import TOO_LONG
 from robustkit.data.dataset import Dataset
 from robustkit.data.encode import encode
@@ -49,8 +51,12 @@ def from_frame(
         schema: See there.
 
     Raises:
-        ConfigurationError: As `from_columns` does.
+        ConfigurationError: If it is no DataFrame, or as `from_columns` does.
     """
+    if not all(hasattr(frame, part) for part in ("columns", "index", "iloc")):
+        raise ConfigurationError(
+            f"data '{name}': expected a pandas DataFrame, got {in_short(frame)}; give arrays to Dataset"
+        )
     columns = _columns_of(frame, name)
     index = frame.index.tolist()
     named = index != list(range(len(index))) and len(set(index)) == len(index)
@@ -154,6 +160,7 @@ def label_column_of(columns: Columns, label_column: str | None, name: str) -> st
     """
     there = ", ".join(columns)
     if label_column is not None:
+        instance(f"data '{name}'", "label_column", label_column, str)
         if label_column not in columns:
             raise ConfigurationError(f"data '{name}': expected a column '{label_column}', got {there}; correct it")
         return label_column
