@@ -9,11 +9,11 @@ read by the `load.py` beside it.
 
     pip install -e '.[bench]'
     python benchmarks/autoattack.py --samples 100 --rounds 3
+    python benchmarks/autoattack.py --reference CHECKOUT     # of fra31/auto-attack, which then is what ratios refer to
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -131,40 +131,59 @@ def others(
     yield "foolbox", one_after_another
 
 
-def whole(case: Case, norm: str, rounds: int, more: bool) -> None:
-    """Prints accuracy and time of the whole protocol, ours as a multiple of theirs."""
+def authors(checkout: Path, model: nn.Module, norm: str, eps: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Returns the authors' own AutoAttack out of a checkout, as a function (x, y) -> x_adv."""
+    sys.path.insert(0, str(checkout))
+    from autoattack import AutoAttack
+
+    adversary = AutoAttack(model, norm=norm, eps=eps, device="cpu", verbose=False, seed=0)
+    return lambda x, y: adversary.run_standard_evaluation(x, y, bs=len(x))
+
+
+def whole(case: Case, norm: str, rounds: int, more: bool, reference: Path | None) -> None:
+    """Prints accuracy, samples that differ and CPU time of the whole protocol, over the first of them."""
     name, model, eps, x, y = case
-    chain = torchattacks.MultiAttack(list(peers(model, norm, eps).values()))
-    accuracy: dict[str, float] = {}
+    robust: dict[str, Tensor] = {}
     ratios: dict[str, list[float]] = {}
 
-    def foreign(attack: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], float]:
-        return lambda: float(right_after(model, attack(x, y), y).double().mean())
+    def foreign(attack: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], Tensor]:
+        return lambda: right_after(model, attack(x, y), y)
 
-    def protocol(which: str) -> Callable[[], float]:
+    def protocol(which: str) -> Callable[[], Tensor]:
         chosen = get_protocol(which, norm=norm, eps=eps, classes=10)
-        return lambda: evaluate(Classifier(model), (x, y), chosen).robust_accuracy.value or 0.0
+        return lambda: torch.from_numpy(evaluate(Classifier(model), (x, y), chosen).ledger.robust)
 
-    contenders = {"torchattacks": foreign(chain), "autoattack": protocol("autoattack"), "fast": protocol("fast")}
+    contenders = {"AutoAttack": foreign(authors(reference, model, norm, eps))} if reference else {}
+    if norm != "L1":  # torchattacks has no L1-APGD
+        contenders["torchattacks"] = foreign(torchattacks.MultiAttack(list(peers(model, norm, eps).values())))
+    contenders |= {"autoattack": protocol("autoattack"), "fast": protocol("fast")}
+    first = next(iter(contenders))
     for label, attack in others(model, norm, eps, tuple(x.shape[1:])) if more else ():
         contenders[label] = foreign(attack)
     for _ in range(rounds):
         spent = {}
         for label, run in contenders.items():
-            start = time.perf_counter()
-            accuracy[label] = run()
-            spent[label] = time.perf_counter() - start
+            start = time.process_time()
+            robust[label] = run()
+            spent[label] = time.process_time() - start
         for label in contenders:
-            ratios.setdefault(label, []).append(spent["torchattacks"] / spent[label])
+            ratios.setdefault(label, []).append(spent[label] / spent[first])
     for label in contenders:
-        share, faster = accuracy[label], statistics.median(ratios[label])
-        print(f"{name:28} {label:14} {100 * share:5.1f} %  {faster:5.1f} times as fast as torchattacks", flush=True)
+        mine, theirs = robust[label], robust[first]
+        low, middle, high = np.quantile(ratios[label], [0.25, 0.5, 0.75])
+        print(
+            f"{name:28} {label:14} {100 * mine.double().mean():5.1f} %  CPU {middle:.3f} ({low:.3f} to {high:.3f}) of"
+            f" {first}'s; broken here alone {(theirs & ~mine).nonzero().flatten().tolist()}, there alone"
+            f" {(mine & ~theirs).nonzero().flatten().tolist()}",
+            flush=True,
+        )
 
 
 @click.command()
 @click.option("--samples", default=100)
 @click.option("--rounds", default=3, help="Of the whole protocol; 0 leaves it out.")
-@click.option("--norm", default="Linf", help="Linf or L2; torchattacks has no L1-APGD.")
+@click.option("--norm", default="Linf", help="Linf, L2 or L1; torchattacks has no L1-APGD.")
+@click.option("--reference", type=click.Path(exists=True, path_type=Path), help="Checkout of fra31/auto-attack.")
 @click.option("--threads", default=1)
 @click.option("--parts/--no-parts", default=True, help="Compare the components too.")
 @click.option("--others/--torchattacks", "more", default=True, help="Also ART's and foolbox's nearest.")
@@ -174,6 +193,7 @@ def main(
     samples: int,
     rounds: int,
     norm: str,
+    reference: Path | None,
     threads: int,
     parts: bool,
     more: bool,
@@ -186,7 +206,7 @@ def main(
         if parts:
             components(case, norm)
         if rounds:
-            whole(case, norm, rounds, more)
+            whole(case, norm, rounds, more, reference)
 
 
 if __name__ == "__main__":
