@@ -184,9 +184,11 @@ def test_foolbox_runs_through_the_same_evaluator(found):
 
 
 def test_examples_are_broken_samples_inside_the_threat(found):
-    assert len({e.label for e in found.examples}) == len(found.examples) == 8
+    broken = [example for example in found.examples if example.broken]
+    assert len({example.label for example in broken}) == len(broken) == 10
+    assert 0 < len(found.examples) - len(broken) < 10
     for example in found.examples:
-        assert example.clean_prediction == example.label != example.adversarial_prediction
+        assert example.clean_prediction == example.label
         assert (example.x_adv.double() - example.x.double()).abs().max() <= EPS
 
 

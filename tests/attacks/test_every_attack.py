@@ -10,7 +10,7 @@ import pytest
 import torch
 from attack_rows import ROWS
 from nets import digits, digits_cnn, generator, images, labels, robust_accuracy, smooth_cnn
-from quick import quick
+from quick import one_norm_each, quick
 from torch.nn.functional import cross_entropy
 
 from robustkit.attacks import APGD, ATTACKS, FGSM, MIFGSM, PGD, Foolbox, Noise, create
@@ -23,6 +23,7 @@ from robustkit.probes.closed_form import check_attack
 NET = smooth_cnn().eval()
 X, Y = images(12), labels(12)
 every = pytest.mark.parametrize("attack", ROWS, ids=lambda a: f"{a.label}-{a.norm}")
+every_kind = pytest.mark.parametrize("attack", one_norm_each(ROWS), ids=lambda a: f"{a.label}-{a.norm}")
 
 
 def targetable(attack):
@@ -37,7 +38,7 @@ def test_every_attack_has_a_row():
 
 
 @every
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", quick(torch.float32, slow=(torch.float64,)))
 def test_results_lie_inside_the_threat_exactly(attack, dtype):
     found = attack(smooth_cnn(dtype=dtype).eval(), X.to(dtype), Y)
     assert attack.threat(Classifier(NET)).contains(found.x_adv, X.to(dtype)).all()
@@ -58,7 +59,7 @@ def test_success_is_what_the_model_says(attack):
     assert found.success.any()
 
 
-@every
+@every_kind
 def test_results_do_not_depend_on_batch_size_or_order(attack):
     found = attack(NET, X, Y)
     order = torch.randperm(len(X), generator=generator())
@@ -68,7 +69,7 @@ def test_results_do_not_depend_on_batch_size_or_order(attack):
         torch.testing.assert_close(other.x_adv, found.x_adv[rows], atol=1e-6, rtol=0)
 
 
-@every
+@every_kind
 def test_the_seed_decides_and_global_generators_stay(attack):
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
@@ -82,7 +83,7 @@ def test_the_seed_decides_and_global_generators_stay(attack):
     assert (np.random.get_state()[1] == state[1]).all()  # noqa: NPY002
 
 
-@every
+@every_kind
 def test_the_model_is_left_as_it_was(attack):
     net = smooth_cnn().train()
     net[1].eval()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from boundary import linear_problem
 from nets import generator, images, linear, smooth_cnn
+from quick import quick
 
 from robustkit.attacks import FAB, PGD, create
 from robustkit.attacks.engine import Engine
@@ -87,7 +88,7 @@ def test_a_goal_among_many_is_reached_as_often_as_by_pgd(norm, classes):
     assert found.success.sum() >= pgd.success.sum() - 3
 
 
-@every_norm
+@pytest.mark.parametrize("norm", quick("L2", slow=("Linf", "L1")))
 def test_it_breaks_at_least_as_many_rows_as_pgd_on_a_smooth_network(norm):
     eps = EPS[norm] / 3
     pgd = PGD(norm=norm, eps=eps, steps=40, loss="margin")(NET, X, Y).success

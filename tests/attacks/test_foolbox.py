@@ -29,7 +29,11 @@ every_kind = pytest.mark.parametrize("attack", KINDS.values(), ids=KINDS)
 quick_kinds = pytest.mark.parametrize(
     "attack",
     [
-        pytest.param(kind, id=name, marks=pytest.mark.slow if name in ("EADAttack", "HopSkipJumpAttack") else ())
+        pytest.param(
+            kind,
+            id=name,
+            marks=pytest.mark.slow if name in ("EADAttack", "HopSkipJumpAttack", "L2CarliniWagnerAttack") else (),
+        )
         for name, kind in KINDS.items()
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 import torch
 from boundary import linear_problem
 from nets import digits, digits_cnn, generator, images, smooth_cnn
+from quick import one_norm_each
 from torch import nn
 
 from robustkit.attacks import DDN, FAB, FMN
@@ -31,7 +32,7 @@ MINIMAL = [
     *(FMN(norm=norm, eps="inf", loss="margin") for norm in NORMS),
     DDN(eps="inf", loss="margin"),
 ]
-every = pytest.mark.parametrize("attack", MINIMAL, ids=lambda a: f"{a.label}-{a.norm}")
+every = pytest.mark.parametrize("attack", one_norm_each(MINIMAL), ids=lambda a: f"{a.label}-{a.norm}")
 every_box = pytest.mark.parametrize("bounds", [WIDE, BOX], ids=["wide", "box"])
 
 

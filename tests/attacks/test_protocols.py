@@ -95,7 +95,7 @@ class TestNames:
         assert one.fingerprint() == get_protocol("autoattack", norm="Linf", eps="8/255", classes=10).fingerprint()
 
     @pytest.mark.parametrize("classes", quick(2, 10, slow=(3, 7, 100)))
-    @pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
+    @pytest.mark.parametrize("norm", quick("Linf", slow=("L2", "L1")))
     def test_every_attack_of_every_protocol_runs_for_every_number_of_classes(self, norm, classes):
         net = smooth_cnn(classes, dtype=torch.float32)
         x = torch.rand(3, 1, 6, 6, generator=generator(1))

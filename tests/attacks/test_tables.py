@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import tables
 import torch
+from quick import quick
 
 import robustkit
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
@@ -26,7 +27,7 @@ ATTACKS = ["pgd:steps=5", "apgd:steps=5", "fab:steps=5", "fmn:steps=5", "fgsm", 
            "hop-skip-jump:steps=2,looks=8"]  # fmt: skip
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
+@pytest.mark.parametrize("norm", quick("Linf", slow=("L2", "L1")))
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_whatever_attacks_return_is_a_legal_record(data, model, attack, norm):
     found = robustkit.evaluate(model, data, attack, norm=norm, evidence=True)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from bundles import ATTACKS, EPS, Forger, Mine, X, Y, lies, noisy, write
 from nets import digits_cnn, linear, smooth_cnn
+from quick import quick
 
 import robustkit
 from robustkit.attacks import APGD, FAB, FGSM, PGD, Foolbox, Noise, Square, Transfer
@@ -84,9 +85,12 @@ INTACT = {
 }
 
 
-@pytest.mark.parametrize("case", INTACT.values(), ids=INTACT.keys())
-def test_an_intact_bundle_is_never_refused(case, tmp_path):
-    arguments = {"model": digits_cnn(), "data": (X, Y), **case}
+QUICK = ("a cascade", "targeted", "images on their levels", "namesakes", "stopped early", "float64 and other bounds")
+
+
+@pytest.mark.parametrize("name", quick(*QUICK, slow=[name for name in INTACT if name not in QUICK]))
+def test_an_intact_bundle_is_never_refused(name, tmp_path):
+    arguments = {"model": digits_cnn(), "data": (X, Y), **INTACT[name]}
     evaluation = write(tmp_path / "b", archive=True, **arguments)
     alone = robustkit.verify(tmp_path / "b.zip")
     assert alone.holds, alone.false

@@ -18,7 +18,7 @@ from robustkit.cli.shared.old_spellings import RENAMED, current
 from robustkit.cli.shared.option_types import FRACTION, NUMBERS, TIME
 from robustkit.defenses.objectives.catalogue import KNOWN as OBJECTIVES
 from robustkit.loading.data import READERS
-from robustkit.maths.norms import NORMS
+from robustkit.maths.norms import COUNTED, NORMS
 from robustkit.model.output import OUTPUTS
 from robustkit.model.small_models import SMALL_MODELS
 
@@ -147,7 +147,7 @@ def test_a_reader_of_the_output_that_has_gone_is_no_error(monkeypatch):
         ("robustkit audit mine.o", "file,mine.o"),
         ("robustkit audit cnn --data d", "plain,digits"),
         ("robustkit audit cnn --protocol autoattack-r", "plain,autoattack-rand"),
-        ("robustkit audit cnn --attack sq", "plain,square"),
+        ("robustkit audit cnn --attack hop", "plain,hop-skip-jump"),
         ("robustkit train cnn --objective tr", "plain,trades"),
         ("robustkit report mine -f sa", "plain,sarif"),
         ("robustkit audit cnn --mea", "plain,--mean"),
@@ -164,7 +164,7 @@ def test_the_shell_completes_commands_options_and_names(typed, expected, monkeyp
 def test_what_the_shell_offers_is_what_there_is():
     assert set(offered.MODEL.names) == set(SMALL_MODELS)
     assert set(offered.DATA.names) == {"digits", *READERS}
-    assert set(offered.NORM.names) == set(NORMS)
+    assert set(offered.NORM.names) == {*NORMS, *COUNTED}
     assert set(offered.ATTACK.names) == set(ATTACKS)
     assert set(offered.OBJECTIVE.names) == set(OBJECTIVES.ours)
     assert offered.OUTPUT.names == OUTPUTS

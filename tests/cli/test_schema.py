@@ -55,6 +55,7 @@ def test_trees_are_audited_from_a_csv_and_the_bundle_verifies_without_the_schema
     assert run(["verify", "out", "--model", "trees.pkl", "--trust-checkpoint", "--data", "t.csv"]) == 0
 
 
+@pytest.mark.slow
 def test_without_gradients_the_default_attacks_are_those_that_need_none(folder, monkeypatch):
     short = [f"{name.partition(':')[0]}:{brief}" for name, brief in zip(WITHOUT_GRADIENTS, BRIEFLY, strict=True)]
     monkeypatch.setattr("robustkit.cli.audit.plan.WITHOUT_GRADIENTS", short)

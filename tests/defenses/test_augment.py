@@ -269,8 +269,8 @@ def test_the_attack_starts_from_the_augmented_input():
     [
         ("flip+crop:padding=1+randaugment+noise", PGDTraining(attack=SMALL)),
         ("trivialaugment+cutout:size=2+mixup", TRADES(attack=SMALL)),
-        ("augmix+cutmix", AugMixJSD()),
-        ("flip+mixup", Free(eps=0.1, m=2)),
+        pytest.param("augmix+cutmix", AugMixJSD(), marks=pytest.mark.slow),
+        pytest.param("flip+mixup", Free(eps=0.1, m=2), marks=pytest.mark.slow),
     ],
     ids=["policy", "mixup", "augmix", "free"],
 )

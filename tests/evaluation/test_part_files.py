@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nets import digits, digits_cnn
+from quick import quick
 
 from robustkit.attacks import FGSM, FMN, PGD
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
@@ -74,7 +75,7 @@ def same(one, other):
     return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", quick("curve", "until", slow=("distances", "members", "probes")))
 def test_what_a_killed_run_had_finished_is_not_done_again(name, tmp_path, monkeypatch):
     work, kind = KINDS[name], "" if name == "until" else name
     monkeypatch.setattr("robustkit.probes.run.PROBES", [p for p in PROBES if p.name in CHEAP])

@@ -69,8 +69,8 @@ def test_what_has_no_probabilities_is_refused():
 
 
 def test_a_factory_may_return_a_fitted_classifier(in_folder):
-    (in_folder / "mine.py").write_text(
+    (in_folder / "fitted_here.py").write_text(
         "from sklearn.linear_model import LogisticRegression\n"
         "def model(): return LogisticRegression().fit([[0.0], [1.0]], [0, 1])\n"
     )
-    assert isinstance(load_model("mine:model"), Estimator)
+    assert isinstance(load_model("fitted_here:model"), Estimator)

@@ -158,7 +158,7 @@ def test_a_head_does_not_change_robust_accuracy_by_more_than_a_point(head, kind,
 
 
 @pytest.mark.parametrize("twin", [lambda z: z * 1e4, lambda z: z + 1e6, lambda z: z * 1e-4])
-@pytest.mark.parametrize("loss", ["margin", "dlr"])
+@pytest.mark.parametrize("loss", ["margin", pytest.param("dlr", marks=pytest.mark.slow)])
 def test_rescaling_or_shifting_the_logits_gains_a_model_less_than_two_points(twin, loss):
     x, y = digits(150)
     attack = PGD(steps=10, eps=0.1, loss=loss)

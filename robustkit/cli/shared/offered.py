@@ -33,8 +33,11 @@ def _sorted(names: str) -> Sequence[str]:
 
 MODEL = Offered(*_sorted("cnn lenet lstm mlp preact_resnet18 strided vit wideresnet"), files=True)
 DATA = Offered(*_sorted("cifar10 cifar100 digits fashion-mnist mnist svhn"), files=True)
-NORM = Offered("Linf", "L2", "L1")
+NORM = Offered("Linf", "L2", "L1", "L0", "L0-pixels", "patch")
 PROTOCOL = Offered(*STANDARD)
-ATTACK = Offered(*_sorted("apgd ddn fab fgsm fmn foolbox hop-skip-jump mifgsm noise pgd square transfer"))
+ATTACK = Offered(
+    *_sorted("apgd ddn fab fgsm fmn foolbox hop-skip-jump mifgsm noise patch pgd sigma-zero sparse-rs square"),
+    *_sorted("square-pgd transfer"),
+)
 OBJECTIVE = Offered(*_sorted("augmix awp fgsm-rs free gradalign mart n-fgsm pgd-at standard trades"))
 OUTPUT = Offered("auto", "logits", "probabilities", "log_probabilities", "sigmoid", "binary_logit")
