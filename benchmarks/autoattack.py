@@ -57,7 +57,7 @@ def digits(samples: int) -> Iterator[Case]:
         yield f"digits {name}", model.eval(), 0.15, test.x, test.y
 
 
-def folder(root: Path, samples: int, wanted: tuple[str, ...]) -> Iterator[Case]:
+def folder(root: Path, samples: slice, wanted: tuple[str, ...]) -> Iterator[Case]:
     """Yields the networks `name=eps` of a folder with a `load.py`."""
     sys.path.insert(0, str(root))
     import load
@@ -66,7 +66,7 @@ def folder(root: Path, samples: int, wanted: tuple[str, ...]) -> Iterator[Case]:
         name, _, eps = text.partition("=")
         data = "mnist/test.npz" if name.startswith("mnist") else "cifar10_lossless/test406.npz"
         x, y = load.load_data(str(root / "data" / data))
-        yield name, load.load_model(str(root / "models" / name)), float(eps), x[:samples], y[:samples]
+        yield name, load.load_model(str(root / "models" / name)), float(eps), x[samples], y[samples]
 
 
 def peers(model: nn.Module, norm: str, eps: float) -> dict[str, torchattacks.attack.Attack]:
@@ -181,6 +181,7 @@ def whole(case: Case, norm: str, rounds: int, more: bool, reference: Path | None
 
 @click.command()
 @click.option("--samples", default=100)
+@click.option("--skip", default=0, help="With --models: leave so many out, such as those that were tuned on.")
 @click.option("--rounds", default=3, help="Of the whole protocol; 0 leaves it out.")
 @click.option("--norm", default="Linf", help="Linf, L2 or L1; torchattacks has no L1-APGD.")
 @click.option("--reference", type=click.Path(exists=True, path_type=Path), help="Checkout of fra31/auto-attack.")
@@ -191,6 +192,7 @@ def whole(case: Case, norm: str, rounds: int, more: bool, reference: Path | None
 @click.argument("wanted", nargs=-1)
 def main(
     samples: int,
+    skip: int,
     rounds: int,
     norm: str,
     reference: Path | None,
@@ -202,7 +204,7 @@ def main(
 ) -> None:
     """Prints the tables; with --models name the networks and their radii, such as mnist_trades=0.3."""
     torch.set_num_threads(threads)
-    for case in folder(root, samples, wanted) if root else digits(samples):
+    for case in folder(root, slice(skip, skip + samples), wanted) if root else digits(samples):
         if parts:
             components(case, norm)
         if rounds:
