@@ -10,7 +10,6 @@ from robustkit.report.document.report import ThreatModel
 WHITE_BOX = "white-box: weights, architecture and defences are known"
 ANY_ACCESS = "gradients, scores and labels; no limit on queries"
 EXCLUDED = (
-    "physical changes and patches",
     "changes of meaning such as rotation or weather",
     "poisoning of training data or model",
     "theft of the model and confidentiality of the data",
@@ -40,7 +39,7 @@ def threat_model(threat: Threat, kinds: set[str]) -> ThreatModel:
         eps_value=threat.radius,
         bounds=threat.range,
         target=threat.target,
-        exclusions=EXCLUDED,
+        exclusions=("physical changes" if threat.norm == "patch" else "physical changes and patches", *EXCLUDED),
         eps_per_coordinate=threat.eps.plain if isinstance(threat.eps, PerCoordinate) else None,
         bounds_per_coordinate=threat.bounds if by_coordinate(*threat.bounds) else None,
         schema=threat.schema,
