@@ -292,6 +292,7 @@ def test_l2_and_l1_proposals_use_the_whole_radius_away_from_the_box(norm, p):
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_every_proposal_lies_inside_the_threat(norm, shape, eps, dtype, p_init, seed):
     x = (torch.rand(5, *shape, generator=generator(seed), dtype=dtype) * 1.5 - 0.25).clamp(0, 1)
     attack = Square(norm=norm, eps=eps, p_init=p_init, queries=50, rescale_schedule=True)

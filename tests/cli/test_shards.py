@@ -130,6 +130,7 @@ def test_an_interrupted_audit_says_how_to_go_on_and_then_ends_as_if_nothing_had_
     assert same(folder, "one", "new")
 
 
+@pytest.mark.slow
 def test_an_audit_interrupted_behind_its_attacks_resumes_there(folder, monkeypatch, capsys):
     from robustkit.evaluation.part_files import PartFiles
 

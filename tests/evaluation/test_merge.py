@@ -114,6 +114,7 @@ def test_a_run_that_breaks_goes_on_where_it_was(alone, tmp_path, pieces):
     assert same(run(finished=[tmp_path], progress=lambda now: pytest.fail("there was nothing left to do")), alone)
 
 
+@pytest.mark.slow
 def test_parts_are_written_every_few_seconds_and_at_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr("robustkit.evaluation.part_files.EVERY", 1e9)  # seconds, however slow the machine
     run(folder=tmp_path / "end", limit=40)

@@ -146,7 +146,7 @@ def test_a_std_of_zero_is_refused(std):
         (lambda z: z, "logits"),
     ],
 )
-@pytest.mark.parametrize("said", [False, True])
+@pytest.mark.parametrize("said", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_head_does_not_change_robust_accuracy_by_more_than_a_point(head, kind, said):
     x, y = digits(200)
     attack = PGD(steps=10, eps=0.1)

@@ -334,6 +334,7 @@ def test_outside_the_context_torch_draws_as_ever_also_after_an_error():
     assert torch.rand(3).equal(found)
 
 
+@pytest.mark.slow
 def test_scripted_vectorised_and_compiled_models_draw_the_same():
     expected = run(noise_and_dropout)[0]
     with warnings.catch_warnings():
