@@ -83,15 +83,24 @@ def labels(attacks: Sequence[Attack]) -> list[str]:
     Raises:
         ConfigurationError: If two attacks are equal.
     """
+    found = _told_apart(attacks, "close")  # which the name tells already
+    if len(set(found)) < len(found):
+        found = _told_apart(attacks)
+    if len(set(found)) < len(found):
+        twice = Counter(found).most_common(1)[0][0]
+        raise ConfigurationError(f"evaluate: expected distinct attacks, got {twice} more than once; drop one")
+    return found
+
+
+def _told_apart(attacks: Sequence[Attack], without: str = "") -> list[str]:
+    """Returns the labels, by all settings that differ but one."""
     found = []
     for attack in attacks:
         name = _name(attack)
         others = [other.settings() for other in attacks if _name(other) == name and other is not attack]
-        apart = [f"{k}={v}" for k, v in attack.settings().items() if any(other.get(k) != v for other in others)]
-        found.append(f"{name}({','.join(apart)})" if others else name)
-    if len(set(found)) < len(found):
-        twice = Counter(found).most_common(1)[0][0]
-        raise ConfigurationError(f"evaluate: expected distinct attacks, got {twice} more than once; drop one")
+        settings = [(k, v) for k, v in attack.settings().items() if k != without]
+        apart = [f"{k}={v}" for k, v in settings if any(other.get(k) != v for other in others)]
+        found.append(f"{name}({','.join(apart)})" if apart else name)
     return found
 
 

@@ -166,4 +166,4 @@ def test_the_fast_protocol_stays_with_what_is_nearly_broken():
     assert stayed > 0
     assert (found.ledger["square/queries"][found.ledger.robust] == 300).any()
     told = sentences.method(build_audit(found, Classifier(net, num_classes=10), name="cnn"))
-    assert "On near-boundary samples only: APGD-T (near-boundary samples; close=0.6, targets=3), APGD-T" in told
+    assert "On near-boundary samples only: APGD-T (near-boundary samples; targets=3), APGD-T" in told
