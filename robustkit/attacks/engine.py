@@ -67,6 +67,7 @@ class Engine:
         )
         self.tabular = self.problem.whole.schema is not None
         self.relaxes = self.tabular and attack.kind == "white-box"  # others see legal records only
+        self.told = (*_RESULT, "relaxed") if self.tabular else _RESULT
         self.split = Splitter(batch_size)
         self.live: Rows | None = None
         self.age = np.zeros(0, dtype=np.int64)  # steps of each live row since its start, known without asking the GPU
@@ -148,8 +149,10 @@ class Engine:
         gone, none = rows.take(far), torch.zeros_like(rows.position[far])
         if len(gone):
             self.path.leave(gone.clean)
-            same = gone.having(x_adv=gone.x, broken=none.bool(), margin=gone.clean, steps=none, queries=none)
-            self.given_up.append(same.keep(*_RESULT))
+            same = gone.having(
+                x_adv=gone.x, broken=none.bool(), margin=gone.clean, steps=none, queries=none, relaxed=none - 1
+            )
+            self.given_up.append(same.keep(*self.told))
         return rows.take(~far)
 
     def _admit(self) -> None:
@@ -285,6 +288,5 @@ class Engine:
     def _result(self, rows: Rows) -> Rows:
         """Returns what is told of finished rows, in the units of the inputs."""
         if self.problem.scaled is None:
-            return rows.having(x_adv=rows.best).keep(*_RESULT)
-        found = rows.having(x=rows.input, x_adv=self.problem.legal(rows, rows.best))
-        return found.keep(*_RESULT, *(["relaxed"] if self.tabular else []))
+            return rows.having(x_adv=rows.best).keep(*self.told)
+        return rows.having(x=rows.input, x_adv=self.problem.legal(rows, rows.best)).keep(*self.told)

@@ -38,6 +38,13 @@ def test_whatever_attacks_return_is_a_legal_record(data, model, attack, norm):
     assert not bool((relaxed & ~found.ledger.robust).any())  # what legal records break, relaxed ones do, too
 
 
+def test_samples_that_an_attack_does_not_begin_stay_as_they_are(data, model):
+    found = robustkit.evaluate(model, data, ["pgd:steps=2", "apgd:steps=5,close=0.3"], evidence=True)
+    not_begun = found.ledger.right & (found.ledger["apgd-ce-close/steps"] == 0)
+    assert not_begun.any()
+    assert (found.ledger["apgd-ce-close/distance"][not_begun] == 0).all()
+
+
 def test_a_linear_model_breaks_exactly_where_the_best_record_does(data, model):
     """Each feature at its best legal value by itself is the strongest record in Linf, where the model is linear."""
     x, y = data.source[0], torch.as_tensor(data.source[1])
