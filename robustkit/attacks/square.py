@@ -47,8 +47,8 @@ class Square(Attack):
             4000, 6000 and 8000 iterations.
         rescale_schedule: Stretch these numbers, meant for 10000 queries, to `queries`.
         loss: "margin", "ce" or "dlr", or a function as in `robustkit.maths.losses`.
-        trial: Give a sample up after so many queries, 0 for never, if the search is behind the margin other attacks
-            reached and has itself left a tenth of the clean lead or more: what has neither caught up with a gradient
+        trial: Give a sample up after so many queries, 0 for never, if the search is not ahead of the margin other
+            attacks reached and has itself left a tenth of the clean lead or more: what has neither caught up with a gradient
             nor nearly arrived by then will not. For the margin loss and one start.
     """
 
@@ -98,7 +98,7 @@ class Square(Attack):
             loss_best=torch.where(better, loss, rows["loss_best"]),
         )
         if self.trial:
-            hopeless = (rows["loss_best"] < rows.rival) & (rows["loss_best"] < CLOSE * rows.clean)
+            hopeless = (rows["loss_best"] <= rows.rival) & (rows["loss_best"] < CLOSE * rows.clean)
             rows = rows.having(quits=rows.quits | ((rows.step + 1 == self.trial) & hopeless))
         rows, now = self._ahead(problem, rows)
         if self.norm == "Linf":
