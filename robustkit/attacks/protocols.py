@@ -257,7 +257,7 @@ def _fast(norm: Norm, eps: Eps, classes: int) -> Parts:
     # Two short attacks come near all that long ones break, so what costs more follows on samples in reach alone, the
     # less of their lead is left the more of it (docs/log.md). Square-PGD finds what hides from gradients near the clean
     # input. The last three are alarms for masked gradients: they should find nothing nor come much nearer, and Square
-    # goes on only where it has caught up or nearly arrived.
+    # goes on only where it is ahead of them or has nearly arrived.
     common: dict[str, Any] = {"norm": norm, "eps": eps}
     if norm == "patch":
         return (Patch(**common), Patch(**common, loss=_ratio(classes)[0])), ()

@@ -48,8 +48,8 @@ class Square(Attack):
         rescale_schedule: Stretch these numbers, meant for 10000 queries, to `queries`.
         loss: "margin", "ce" or "dlr", or a function as in `robustkit.maths.losses`.
         trial: Give a sample up after so many queries, 0 for never, if the search is not ahead of the margin other
-            attacks reached and has itself left a tenth of the clean lead or more: what has neither caught up with a gradient
-            nor nearly arrived by then will not. For the margin loss and one start.
+            attacks reached and has itself left a tenth of the clean lead or more: what has neither overtaken a
+            gradient nor nearly arrived by then will not. For the margin loss and one start.
     """
 
     queries: int = 5000
