@@ -246,14 +246,13 @@ class Engine:
         _, chosen, width = np.unique(position[order], return_index=True, return_counts=True)
         last = np.maximum.reduceat(restart[order], chosen)
         device = rows.x.device
+        merged = {"restart": last}
         if self.tabular:
-            relaxed = np.maximum.reduceat(rows.relaxed.cpu().numpy()[order], chosen)
+            merged["relaxed"] = np.maximum.reduceat(rows.relaxed.cpu().numpy()[order], chosen)
         rows = rows.take(torch.from_numpy(order[chosen]).to(device))
-        if self.tabular:
-            rows = rows.having(relaxed=torch.from_numpy(relaxed).to(device))
         many = torch.from_numpy(width).to(device)
         return rows.having(
-            restart=torch.from_numpy(last).to(device),
+            **{name: torch.from_numpy(values).to(device) for name, values in merged.items()},
             steps=rows.steps_before + many * rows.steps,
             queries=rows.queries_before + many * rows.queries,
         )

@@ -262,10 +262,8 @@ class Threat:
         Where that leaves the threat, it is one on the way to `x`; a record only without `outside`.
         """
         if isinstance(self.eps, RecordEps):
-            if outside:
-                return records.rounded(self.eps.schema, x_adv, x, *self.room(x))
-            if self.norm == "Linf":
-                return records.rounded(self.eps.schema, x_adv, x, *self.limits(x))
+            if outside or self.norm == "Linf":
+                return records.rounded(self.eps.schema, x_adv, x, *(self.room if outside else self.limits)(x))
             room = self.limits(x)
             if not bool((near := self.reaches(x_adv, x)).all()):
                 x_adv = norms.where_rows(near, x_adv, self.project(x_adv, x, *room))

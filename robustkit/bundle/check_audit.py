@@ -82,7 +82,7 @@ class AuditCheck:
         wanted, seed = pick(evaluation, self.again, self.seed)
         mapped, shown = set[int](), {*flips(self.stated)}
         picked = self._geometry(evaluation, data, answers, batch_size, wanted | shown, mapped)
-        if {shown.id for shown in self.stated.gallery if shown.saliency or shown.saliency_adversarial} - mapped:
+        if {one.id for one in self.stated.gallery if one.saliency or one.saliency_adversarial} - mapped:
             notes.trusted.append("pictures of saliency")
         if shown and picked:
             with answers.classifier.frozen() if answers else nullcontext():
