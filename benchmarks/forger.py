@@ -80,7 +80,6 @@ ON_TRUST = {
     "audits.0.slices.*": "which samples are in a slice",
     "audits.0.gates.*": "who set the requirement",
     "audits.0.verdict.rule": "who set the requirement",
-    "audits.0.gallery.*.saliency*": "saliency",
     "ledger.*/steps": "steps, queries, passes",
     "ledger.*/queries": "steps, queries, passes",
     "audits.0.gallery": "which samples the gallery shows",

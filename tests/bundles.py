@@ -42,14 +42,14 @@ def quick(patch: pytest.MonkeyPatch) -> None:
 
 
 def write(
-    folder: Path, attacks=ATTACKS, *, model=None, data=None, archive=False, sign=None, **arguments
+    folder: Path, attacks=ATTACKS, *, model=None, data=None, archive=False, sign=None, timestamp=None, **arguments
 ) -> robustkit.Evaluation:
     """Audits a model, by default on 60 digits, and writes the bundle."""
     classifier = model if isinstance(model, Classifier) else Classifier(model or digits_cnn())
     settings = {"evidence": True, "batch_size": 64, **arguments}
     evaluation = robustkit.evaluate(classifier, digits(60) if data is None else data, attacks, **settings)
     report = build_report([build_audit(evaluation, classifier, name="mine")], title="mine")
-    save_bundle(report, evaluation, folder, archive=archive, sign=sign)
+    save_bundle(report, evaluation, folder, archive=archive, sign=sign, timestamp=timestamp)
     return evaluation
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.keys import PublicKey
 from robustkit.bundle.signing import Signature, build_statement, unseal
+from robustkit.bundle.timestamp import Authorities, stated_time
 from robustkit.bundle.verification_result import Notes
 from robustkit.report.document.manifest import SIGNATURE, Manifest
 from robustkit.report.document.report import Report
@@ -17,12 +18,23 @@ from robustkit.report.document.report import Report
 _SHOWN = 12  # characters of a key id or a hash
 
 
-def check_signature(notes: Notes, folder: Path, manifest: Manifest, report: Report, key: PublicKey | None) -> None:
-    """Checks the signature of a bundle by a key that is known from elsewhere; without one, only what it is about."""
+def check_signature(
+    notes: Notes,
+    folder: Path,
+    manifest: Manifest,
+    report: Report,
+    key: PublicKey | None,
+    authorities: Authorities | None = None,
+) -> None:
+    """Checks the signature of a bundle by a key that is known from elsewhere, and when it was made by an authority.
+
+    Without a key, only what it is about.
+    """
     file = folder / SIGNATURE
     if not file.is_file():
         if key is not None:
-            notes.made("files", SIGNATURE, [Mismatch(SIGNATURE, f"a signature by key {key.id[:_SHOWN]}...", "none")])
+            wanted = f"a signature{' with a timestamp' * bool(authorities)} by key {key.id[:_SHOWN]}..."
+            notes.made("files", SIGNATURE, [Mismatch(SIGNATURE, wanted, "none")])
         return
     try:
         signed = unseal(file.read_bytes())
@@ -33,11 +45,29 @@ def check_signature(notes: Notes, folder: Path, manifest: Manifest, report: Repo
     by = f"key {signed.key_id[:_SHOWN]}..."
     if key is not None:
         notes.made("files", f"{SIGNATURE} by {by}", [*_forged(signed, key), *found])
+        _check_time(notes, signed, authorities)
         return
     notes.made("files", f"hashes in {SIGNATURE}", found)
     # A bundle that is signed is no less checked than one that is not.
     notes.remarks.append(f"{SIGNATURE}: the signature by {by} was not checked; give its public key with --key")
     notes.trusted.append(f"that the owner of key {signed.key_id} made it: the signature was not checked (--key)")
+
+
+def _check_time(notes: Notes, signed: Signature, authorities: Authorities | None) -> None:
+    """Checks that the signature existed when its timestamp says."""
+    stamp = f"the timestamp of {SIGNATURE}"
+    if authorities is None:
+        if signed.timestamp is not None:
+            notes.remarks.append(f"{stamp} was not checked; give its authority's root certificate with --timestamp-ca")
+        return
+    if signed.timestamp is None:
+        notes.made("files", stamp, [Mismatch(SIGNATURE, "a timestamp", "none")])
+    elif objection := authorities.objection(signed.timestamp, signed.signature):
+        wrong = Mismatch(SIGNATURE, "a timestamp of its signature by that authority", f"another: {objection}")
+        notes.made("files", stamp, [wrong])
+    else:
+        time = stated_time(signed.timestamp)
+        notes.made("files", f"{SIGNATURE} existed at {time:%Y-%m-%d %H:%M:%S} UTC", [])
 
 
 def _forged(signed: Signature, key: PublicKey) -> Iterator[Mismatch]:

@@ -43,9 +43,10 @@ class PublicKey:
 
 @dataclass(frozen=True)
 class PrivateKey:
-    """What a bundle is signed with."""
+    """What a bundle is signed with, and the address of a time-stamping authority that confirms when, if any."""
 
     key: Any
+    timestamp: str | None = None
 
     @property
     def public(self) -> PublicKey:

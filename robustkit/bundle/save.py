@@ -23,6 +23,7 @@ from robustkit.base.settings import Scalar, every, flag, instance
 from robustkit.base.settings import path as known_path
 from robustkit.bundle.keys import PrivateKey, read_private_key
 from robustkit.bundle.signing import build_statement, seal
+from robustkit.bundle.timestamp import check_timestamp
 from robustkit.evaluation.result import Evaluation
 from robustkit.model.classifier import Classifier
 from robustkit.report import Artefact, Report, build_audit, build_report, render_html, render_markdown, to_json
@@ -51,6 +52,7 @@ def save_bundle(
     files: Mapping[str, bytes] | None = None,
     archive: bool = False,
     sign: PrivateKey | str | Path | None = None,
+    timestamp: str | None = None,
 ) -> Path:
     """Writes everything a report rests on into a folder, whole or not at all, and returns the folder.
 
@@ -67,20 +69,19 @@ def save_bundle(
         archive: Also write the same as one file, `folder`.zip; equal content, equal bytes.
         sign: The PEM file of an ed25519 key that signs it, for `robustkit.verify(..., key=...)`. The password of an
             encrypted one is taken from the environment variable ROBUSTKIT_SIGN_PASSWORD.
+        timestamp: The http or https address of a time-stamping authority (RFC 3161), which confirms when the signature
+            existed; it is sent the SHA-256 of the signature and nothing else.
 
     Raises:
-        ConfigurationError: If folder and report do not fit, the key is none, or the files cannot be written there.
+        ConfigurationError: If folder and report do not fit, the key is none, the authority does not answer, or the
+            files cannot be written there.
     """
     folder = known_path("bundle", "folder", folder)
     instance("bundle", "report", report, Report)
     flag("bundle", "archive", archive)
     every("bundle", "loads", [] if loads is None else loads, Mapping)
-    instance("bundle", "files", files, Mapping, NoneType)
-    every("bundle", "the names of files", [*(files or {})], str)
-    if {NAME, SIGNATURE} & {*(files or {})}:
-        raise ConfigurationError(f"bundle: expected other files than {NAME} and {SIGNATURE}, got one; rename it")
-    every("bundle", "the content of files", [*(files or {}).values()], bytes)
-    key = sign if sign is None or isinstance(sign, PrivateKey) else read_private_key(known_path("bundle", "sign", sign))
+    _check_files(files)
+    key = _signing_key(sign, timestamp)
     if not isinstance(evaluations, Evaluation):
         every("bundle", "evaluations", evaluations, Evaluation)
     check_folder(folder)
@@ -121,6 +122,21 @@ def save_bundle(
             f"bundle: expected a folder that can be written, got '{folder}' ({reason}); choose another"
         ) from error
     return folder
+
+
+def _check_files(files: Mapping[str, bytes] | None) -> None:
+    instance("bundle", "files", files, Mapping, NoneType)
+    files = files or {}
+    every("bundle", "the names of files", [*files], str)
+    if {NAME, SIGNATURE} & {*files}:
+        raise ConfigurationError(f"bundle: expected other files than {NAME} and {SIGNATURE}, got one; rename it")
+    every("bundle", "the content of files", [*files.values()], bytes)
+
+
+def _signing_key(sign: PrivateKey | str | Path | None, timestamp: str | None) -> PrivateKey | None:
+    check_timestamp(timestamp, sign)
+    key = sign if sign is None or isinstance(sign, PrivateKey) else read_private_key(known_path("bundle", "sign", sign))
+    return key if key is None or timestamp is None else dataclasses.replace(key, timestamp=timestamp)
 
 
 def check_folder(folder: Path) -> None:

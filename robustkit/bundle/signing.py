@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustkit.bundle.keys import PrivateKey
+from robustkit.bundle.timestamp import request_timestamp
 from robustkit.report.document.manifest import NAME, PAGES, Manifest, file_endings, to_text
 from robustkit.report.document.report import Report
 
@@ -30,6 +31,7 @@ class Signature:
     payload: bytes
     key_id: str
     signature: bytes
+    timestamp: bytes | None = None  # of the signature, in DER, as an authority answered
 
     @property
     def message(self) -> bytes:
@@ -73,8 +75,10 @@ def encoded(payload: bytes) -> bytes:
 
 
 def seal(payload: bytes, key: PrivateKey) -> bytes:
-    """Returns the signature file of a statement."""
-    return _to_text(Signature(payload, key.public.id, key.sign(encoded(payload))))
+    """Returns the signature file of a statement, with the answer of the time-stamping authority of its key."""
+    signature = key.sign(encoded(payload))
+    time = request_timestamp(key.timestamp, signature) if key.timestamp else None
+    return _to_text(Signature(payload, key.public.id, signature, time))
 
 
 def unseal(content: bytes) -> Signature:
@@ -88,8 +92,10 @@ def unseal(content: bytes) -> Signature:
         envelope = tree["dsseEnvelope"]
         (signed,) = envelope["signatures"]
         payload, signature = (base64.b64decode(text, validate=True) for text in (envelope["payload"], signed["sig"]))
-        found = Signature(payload, str(signed["keyid"]), signature)
-    except (ValueError, LookupError, TypeError, RecursionError):
+        stamps = tree["verificationMaterial"].get("timestampVerificationData", {"rfc3161Timestamps": []})
+        times = [base64.b64decode(one["signedTimestamp"], validate=True) for one in stamps["rfc3161Timestamps"]]
+        found = Signature(payload, str(signed["keyid"]), signature, *times)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ValueError("not a Sigstore bundle with a DSSE envelope") from None
     if not re.fullmatch("[0-9a-f]{64}", found.key_id) or _to_text(found) != content:
         raise ValueError("not in the form in which robustkit writes it")
@@ -98,9 +104,13 @@ def unseal(content: bytes) -> Signature:
 
 def _to_text(signed: Signature) -> bytes:
     payload, signature = (base64.b64encode(part).decode() for part in (signed.payload, signed.signature))
+    material: dict[str, Any] = {"publicKey": {"hint": signed.key_id}}
+    if signed.timestamp is not None:
+        stamp = {"signedTimestamp": base64.b64encode(signed.timestamp).decode()}
+        material["timestampVerificationData"] = {"rfc3161Timestamps": [stamp]}
     tree: dict[str, Any] = {
         "mediaType": _MEDIA,
-        "verificationMaterial": {"publicKey": {"hint": signed.key_id}},
+        "verificationMaterial": material,
         "dsseEnvelope": {
             "payload": payload,
             "payloadType": PAYLOAD,

@@ -18,6 +18,7 @@ from robustkit.bundle.check_signature import check_signature
 from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.keys import PublicKey, read_public_key
 from robustkit.bundle.open_bundle import check_files, opened
+from robustkit.bundle.timestamp import Authorities, read_authorities
 from robustkit.bundle.verification_result import Notes, Verification
 from robustkit.report.document.manifest import NAME, Manifest
 from robustkit.report.document.report import Report
@@ -31,6 +32,7 @@ def verify(
     *,
     weights: Path | list[Path | None] | None = None,
     key: PublicKey | str | Path | None = None,
+    timestamp_ca: Authorities | str | Path | None = None,
     expect_weights: str | Sequence[str] | None = None,
     expect_data: str | Sequence[str] | None = None,
     batch_size: int = 256,
@@ -50,6 +52,8 @@ def verify(
         data: The samples, in whatever order, as for `robustkit.evaluate`; more than were audited do no harm.
         weights: The weight file, to be hashed.
         key: The PEM file of the ed25519 key that must have signed the bundle; None leaves a signature unchecked.
+        timestamp_ca: The PEM file with the root certificate of the time-stamping authority (RFC 3161) that must have
+            confirmed when it was signed; needs `key`. None leaves a timestamp unchecked.
         expect_weights: SHA-256 that the report must state of the weights, `weights_sha256` or `weights_file_sha256`.
         expect_data: SHA-256 that the report must state of the data, `data.sha256`.
         batch_size: Rows the model sees at once.
@@ -70,6 +74,12 @@ def verify(
     if isinstance(data, str | bytes) or not (data is None or readable):
         raise wrong("verify", "data", data, "samples, as for robustkit.evaluate")
     signer = key if key is None or isinstance(key, PublicKey) else read_public_key(known_path("verify", "key", key))
+    if timestamp_ca is not None and signer is None:
+        raise ConfigurationError(
+            "verify: expected a key beside timestamp_ca, which confirms a signature; give key, too"
+        )
+    if timestamp_ca is not None and not isinstance(timestamp_ca, Authorities):
+        timestamp_ca = read_authorities(known_path("verify", "timestamp_ca", timestamp_ca))
     hashes = {"expect_weights": expect_weights, "expect_data": expect_data}
     expected = {name: expected_hashes(name, value) for name, value in hashes.items()}
     with opened(known_path("verify", "bundle", bundle)) as folder:
@@ -88,7 +98,7 @@ def verify(
             given = list(zip(*columns, strict=True))
             report = _check(notes, folder, manifest, given, batch_size, attack_again, seed)
             if report is not None:
-                check_signature(notes, folder, manifest, report, signer)
+                check_signature(notes, folder, manifest, report, signer, timestamp_ca)
                 check_expected(notes, report, wanted["expect_weights"], wanted["expect_data"], columns[2])
     return notes.closed(str(bundle))
 

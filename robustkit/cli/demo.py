@@ -9,7 +9,7 @@ import click
 from robustkit.cli.shared.command import Command
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.options import probe_options
-from robustkit.cli.shared.signing import SIGN, read_signing_key
+from robustkit.cli.shared.signing import read_signing_key, sign_options
 
 EPS = "0.15"  # about two of the sixteen grey levels of these images: a person is not fooled, an ordinary network is
 
@@ -24,9 +24,9 @@ EPS = "0.15"  # about two of the sixteen grey levels of these images: a person i
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of training and attacks.")
 @probe_options
-@SIGN
+@sign_options
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(out: Path, seed: int, probes: int, sign: Path | None, quiet: bool) -> None:
+def command(out: Path, seed: int, probes: int, sign: Path | None, timestamp: str | None, quiet: bool) -> None:
     """Train a small network on scikit-learn's digits, with and without adversarial training, and audit both."""
     from safetensors.torch import save as save_tensors
 
@@ -45,7 +45,7 @@ def command(out: Path, seed: int, probes: int, sign: Path | None, quiet: bool) -
     from robustkit.report.build import build_audit
 
     check_out(out)
-    key = read_signing_key(sign) if sign else None
+    key = read_signing_key(sign, timestamp)
     train, test = load_data("digits", split="train"), load_data("digits", split="test")
     samples = next(iter(batches(train, 10_000)))
     attacks = get_protocol("fast", norm="Linf", eps=EPS, classes=10)

@@ -10,7 +10,7 @@ import click
 from robustkit.base.errors import ConfigurationError
 from robustkit.base.exit_codes import ExitCode
 from robustkit.cli.shared.command import Command
-from robustkit.cli.shared.signing import SIGN
+from robustkit.cli.shared.signing import sign_options
 
 TRUST = "--trust-checkpoint"
 
@@ -29,9 +29,15 @@ TRUST = "--trust-checkpoint"
 )
 @click.option("--option", "options", multiple=True, metavar="NAME[=VALUE]", help="Of audit, such as curve=2/255,4/255.")
 @click.option("--resume", is_flag=True, help="Resume what --option adds where the same command was interrupted.")
-@SIGN
+@sign_options
 def command(
-    folders: tuple[Path, ...], out: Path, trust: bool, options: tuple[str, ...], resume: bool, sign: Path | None
+    folders: tuple[Path, ...],
+    out: Path,
+    trust: bool,
+    options: tuple[str, ...],
+    resume: bool,
+    sign: Path | None,
+    timestamp: str | None,
 ) -> ExitCode:
     """Put together what `robustkit audit ... --shard I/N` left in DIR..., and write the report.
 
@@ -50,9 +56,9 @@ def command(
     from robustkit.cli.shared.shards import read_arguments
 
     words = read_arguments(folders)
-    if without(words, ("--sign",)) != words:
+    if without(words, ("--sign", "--timestamp")) != words:
         raise ConfigurationError(
-            "merge: expected shards that name no key, got --sign; give it to merge, if you mean it"
+            "merge: expected shards that name no key, got --sign or --timestamp; give it to merge, if you mean it"
         )
     if without(words, ("--launch",)) != words:
         raise ConfigurationError("merge: expected finished shards, got --launch in what they say; make them again")
@@ -65,6 +71,7 @@ def command(
     parts = [word for folder in folders for word in ("--finished", str(folder))]
     parts += ["--resume"] if resume else []
     parts += ["--sign", str(sign)] if sign else []
+    parts += ["--timestamp", timestamp] if timestamp else []
     code: ExitCode = audit.command.main([*words[1:], *parts], "robustkit audit", standalone_mode=False, obj=words)
     return code
 

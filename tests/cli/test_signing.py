@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from nets import write_digits
 from signers import signer, write_private, write_public
+from time_authority import make_authority, running
 
 from robustkit.bundle.keys import PASSWORD
 from robustkit.cli import run
@@ -64,6 +66,24 @@ def test_a_signed_bundle_holds_for_its_key_and_no_other(case, capsys):
     text = verify(capsys)
     assert f"remark: signature.json: the signature by key {id[:12]}... was not checked; give its public" in text
     assert f"- that the owner of key {id} made it" in text
+
+
+def test_the_time_of_a_signature_is_confirmed_by_an_authority(case, tmp_path, capsys):
+    pytest.importorskip("rfc3161_client")
+    ca = ["--timestamp-ca", str(make_authority(tmp_path / "a") / "ca.pem")]
+    out, sign = ["--out", str(tmp_path / "b")], ["--sign", "key.pem"]
+    with running(tmp_path / "a") as url:
+        said(capsys, *AUDIT, *out, *sign, "--timestamp", url, code=0)
+    check = ["verify", str(tmp_path / "b"), *HERE]
+    assert re.search(r"signature.json existed at 20\d\d-", said(capsys, *check, "--key", "pub.pem", *ca, code=0))
+    assert "expected a key beside timestamp_ca" in said(capsys, *check, *ca, code=2)
+    wrong = said(capsys, *check, "--key", "pub.pem", "--timestamp-ca", "key.pem", code=2)
+    assert "timestamp_ca: expected a PEM file with the root certificate" in wrong
+    assert "expected a key" in said(capsys, *AUDIT, *out, "--timestamp", url, code=2)
+    assert "expected an answer of a time-stamping" in said(capsys, *AUDIT, *out, *sign, "--timestamp", url, code=2)
+    assert "existed at" in said(capsys, *check, "--key", "pub.pem", *ca, code=0)  # the earlier bundle is still there
+    with running(tmp_path / "a") as url:
+        said(capsys, *AUDIT, *out, *sign, "--timestamp", url, "--resume", code=0)
 
 
 def test_the_report_does_not_say_where_the_key_lies(case):

@@ -22,7 +22,7 @@ from robustkit.cli.shared.options import (
     sample_options,
     tuning_option,
 )
-from robustkit.cli.shared.signing import SIGN
+from robustkit.cli.shared.signing import sign_options
 
 
 @click.command("audit", cls=Command, short_help="Measure a model and write the report.", epilog=listed())
@@ -71,7 +71,7 @@ from robustkit.cli.shared.signing import SIGN
     "  [default: robustkit-report, or robustkit-shard-I-of-N]",
 )
 @click.option("--archive", is_flag=True, help="Also write the bundle as one file, OUT.zip.")
-@SIGN
+@sign_options
 @click.option("--no-evidence", is_flag=True, help="Leave the adversarial examples out, for huge data.")
 @click.option("--no-data-hash", is_flag=True, help="Leave out the hash of all data, if some were chosen.")
 @click.option("--shard", metavar="I/N", help="Do one of N shards only; see `robustkit merge`.")

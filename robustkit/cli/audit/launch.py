@@ -16,7 +16,7 @@ from robustkit.cli.shared.old_spellings import current
 from robustkit.cli.shared.option_types import Typed
 
 SHOWN = 8  # numbers of lost shards
-_OF_THE_WHOLE = ("--launch", "--out", "--sign", "--curve")
+_OF_THE_WHOLE = ("--launch", "--out", "--sign", "--timestamp", "--curve")
 _FLAGS = ("--minimal", "--quiet")
 
 

@@ -76,6 +76,7 @@ class Plan:
     name: str | None
     about: About | None
     sign: Path | None
+    timestamp: str | None
     quiet: bool
 
     def __post_init__(self) -> None:
@@ -122,7 +123,7 @@ class Plan:
     @cached_property
     def key(self) -> PrivateKey | None:
         """What the report is signed with, read by the first process before any work, which may ask for a password."""
-        return read_signing_key(self.sign) if self.sign and ranks().first else None
+        return read_signing_key(self.sign, self.timestamp) if ranks().first else None
 
     @cached_property
     def radius(self) -> Eps:

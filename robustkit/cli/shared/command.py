@@ -24,7 +24,7 @@ GROUPS = {
     "Data": "data-root split label-column limit first select select-classes groups tuning-data held-out",
     "Attacks": "attack strict surrogate surrogate-weights surrogate-weights-key surrogate-mean surrogate-std curve "
     "minimal probes",
-    "Report": "require expected-clean-accuracy about archive sign no-evidence no-data-hash",
+    "Report": "require expected-clean-accuracy about archive sign timestamp no-evidence no-data-hash",
     "Run": "device batch-size seed until time-limit shard launch resume config json quiet help",
 }
 JSON = "Print the answer as one JSON document instead."
