@@ -21,6 +21,7 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -41,8 +42,10 @@ from safetensors.torch import save_file
 
 from robustkit.base.errors import RobustkitError
 from robustkit.base.foreign_file import content, parsing
+from robustkit.bundle.keys import read_private_key, read_public_key
 from robustkit.bundle.open_bundle import check_files, opened
 from robustkit.cli import run
+from robustkit.cli.shared.radius_file import read_radius
 from robustkit.data import batches
 from robustkit.defenses.training import checkpoint
 from robustkit.defenses.training.recipe import Recipe
@@ -58,6 +61,21 @@ from robustkit.report.document.manifest import NAME, from_text
 
 LONGEST = 10.0  # seconds
 ATTACK = "--attack fgsm --probes 0 --limit 4 --eps 0.1 --quiet"
+RECORDS = "--output logits --attack noise --probes 0 --limit 4 --quiet"
+SCHEMA = """
+label = "label"
+[default]
+eps = 0.5
+unit = "std"
+[features.age]
+may = "rise"
+high = 60
+[features.housing]
+values = ["own", "rent", "free"]
+eps = 1
+[features.foreign]
+immutable = true
+"""
 ODD = (
     *("", " ", "0", "-1", "1e400", "nan", "inf", "-inf", "9" * 30, "9" * 5000, "1/0", "8/255", "true", "none", "null"),
     *("\u0661", "\u00b2", "\x1b[2J", "\u202e", "../../etc/passwd", "/dev/zero", "a:b", "a" * 300, "[" * 3000, "{}"),
@@ -68,7 +86,8 @@ SPELLED = ("pgd:steps=3,loss=ce", "trades:beta=2", "resize=8,crop=4", "robust_ac
 OPTIONS = {
     "audit": "attack eps norm require class-map transform curve until time-limit output output-key class-names select"
     " bounds mean std groups about shard seed limit first batch-size classes image-size split device weights-key"
-    " tuning-data expected-clean-accuracy label-column data-root protocol surrogate eot-samples name",
+    " threat mask schema tuning-data"
+    " expected-clean-accuracy label-column data-root protocol surrogate eot-samples name",
     "train": "objective eps norm lr augment optimizer momentum weight-decay schedule milestones clip minutes"
     " held-out seed average patience batch-size limit precision trackers",
     "gate": "require audit",
@@ -104,6 +123,7 @@ def make_files(folder: Path) -> None:
         Path("pictures", name).mkdir(parents=True)
         Image.fromarray((x[0, 0] * 255).astype(np.uint8)).save(Path("pictures", name, "1.png"))
     groups = "".join(f"{i},{i // 2},{'day' if i % 3 else 'night'}\n" for i in range(8))
+    records = "".join(f"{20 + i},{'own' if i % 3 else 'rent'},{i % 2},{i % 2}\n" for i in range(8))
     part = {"model": "mlp", "weights": "weights.safetensors", "input_shape": [1, 4, 4], "num_classes": 2}
     texts = {
         "table.csv": "id,label,a,b\n" + "".join(f"{i},{i % 2},0.{i},0.5\n" for i in range(8)),
@@ -111,16 +131,25 @@ def make_files(folder: Path) -> None:
         "groups.csv": f"id,cluster,light\n{groups}",
         "map.csv": "0,1\n1,0\n",
         "map.json": '{"0": 1, "1": 0}',
+        "records.csv": "age,housing,foreign,label\n" + records,
+        "schema.toml": SCHEMA,
         "about.toml": 'purpose = "a test"\nparty = "1st"\n[signoff]\nname = "N. N."\n',
         "recipe.toml": 'epochs = 1\nlr = 0.01\noptimizer = "sgd"\nmilestones = [0.5]\nminutes = "none"\n',
         "train.toml": 'epochs = 1\neps = 0.1\nlimit = 4\nobjective = "standard"\nquiet = true\n',
         "model.json": json.dumps({"kind": "temperature", "settings": {"temperature": 1.5}, "parts": [part]}),
     }
+    np.save("eps.npy", np.full((1, 4, 4), 0.1))
+    np.save("mask.npy", np.ones((1, 4, 4), dtype=bool))
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", "key.pem"], check=True)
+    subprocess.run(["openssl", "pkey", "-in", "key.pem", "-pubout", "-out", "pub.pem"], check=True)
     for name, text in texts.items():
         Path(name).write_text(text)
     audit = f"audit mlp --weights weights.safetensors --data data.npz {ATTACK}".split()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        codes = [run([*audit, "--out", "bundle"]), run([*audit, "--shard", "1/1", "--out", "shard"])]
+        codes = [
+            run([*audit, "--out", "bundle", "--sign", "key.pem"]),
+            run([*audit, "--shard", "1/1", "--out", "shard"]),
+        ]
     if not {*codes} <= {0, 3}:
         raise RuntimeError(f"expected an audit that works, got {codes}")
     shutil.make_archive("bundle", "zip", "bundle")
@@ -150,6 +179,12 @@ READERS: dict[str, Callable[[Path], object]] = {
     "table.csv": lambda path: _first(load_data(path)),
     "listing.csv": lambda path: _first(load_data(path, image_size=4)),
     "pictures/a/1.png": lambda path: _first(load_data(path.parents[1], image_size=4)),
+    "records.csv": lambda path: _first(load_data(path, schema=path.with_name("schema.toml"))),
+    "schema.toml": lambda path: _first(load_data(path.with_name("records.csv"), schema=path)),
+    "eps.npy": lambda path: read_radius(str(path), None),
+    "mask.npy": lambda path: read_radius("0.1", path),
+    "pub.pem": read_public_key,
+    "key.pem": read_private_key,
     "weights.safetensors": lambda path: load_model("mlp", path, (1, 4, 4), 2),
     "weights.pt": lambda path: read_checkpoint(path, False),
     "weights.npz": lambda path: read_checkpoint(path, False),
@@ -169,6 +204,10 @@ READERS: dict[str, Callable[[Path], object]] = {
 COMMANDS = {  # {} is the changed file
     "data.npz": [f"audit mlp --data {{}} {ATTACK} --out out", "doctor mlp --data {}", "clean-data --data {}"],
     "table.csv": [f"audit mlp --data {{}} {ATTACK} --out out"],
+    "records.csv": [f"audit mlp --data {{}} --schema schema.toml {RECORDS} --out out"],
+    "schema.toml": [f"audit mlp --data records.csv --schema {{}} {RECORDS} --out out"],
+    "eps.npy": [f"audit mlp --data data.npz {ATTACK} --eps {{}} --out out"],
+    "mask.npy": [f"audit mlp --data data.npz {ATTACK} --mask {{}} --out out"],
     "pictures/a/1.png": [f"audit mlp --data pictures --image-size 4 {ATTACK} --out out"],
     "weights.pt": [f"audit mlp --weights {{}} --data data.npz {ATTACK} --out out"],
     "model.json": [f"audit {{}} --data data.npz {ATTACK} --out out"],
@@ -183,6 +222,8 @@ COMMANDS = {  # {} is the changed file
     f"bundle/{NAME}": ["verify bundle"],
     "bundle/ledger.csv": ["verify bundle", "compare bundle bundle --out out"],
     "bundle/adversarials.safetensors": ["verify bundle --data data.npz"],
+    "bundle/signature.json": ["verify bundle --key pub.pem"],
+    "pub.pem": ["verify bundle --key {}"],
     "bundle.zip": ["verify {}"],
 }
 
