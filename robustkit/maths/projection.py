@@ -38,8 +38,12 @@ def cube(x: Tensor, eps: Tensor | float, bounds: tuple[Tensor | float, Tensor | 
 def project_l2(delta: Tensor, eps: float) -> Tensor:
     """Returns the float64 rows of `delta` scaled into the L2 ball of radius `eps`."""
     # The factor 1 - 1e-12 keeps the float64 sum of squares, added up in any order, at or below eps.
-    factor = eps * (1 - 1e-12) / size(delta, "L2").clamp(min=torch.finfo(torch.float64).tiny)
-    return delta * per_row(factor.clamp(max=1.0), delta)
+    return delta * per_row(_shrink(size(delta, "L2"), eps * (1 - 1e-12)), delta)
+
+
+def _shrink(size: Tensor, most: float) -> Tensor:
+    """Returns the factors that bring sizes to `most`, 1 for those at or below it."""
+    return torch.where(size <= most, 1.0, most / size.clamp(min=torch.finfo(torch.float64).tiny))
 
 
 def project_l1(delta: Tensor, eps: float, lower: Tensor, upper: Tensor) -> Tensor:
@@ -69,7 +73,7 @@ def project_l1(delta: Tensor, eps: float, lower: Tensor, upper: Tensor) -> Tenso
     t = (points.gather(1, last) - left).clamp(min=0)
     found = torch.minimum((magnitude - t).clamp(min=0), room)
     # The sums above lose a few bits with many coordinates; scaling down never leaves the input range.
-    found = found * (budget / size(found, "L1").clamp(min=max(budget, torch.finfo(torch.float64).tiny))).unsqueeze(1)
+    found = found * _shrink(size(found, "L1"), budget).unsqueeze(1)
     return (torch.sign(delta).flatten(1) * found).view_as(delta)
 
 
