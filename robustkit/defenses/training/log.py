@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from robustkit.base.csv_table import write_csv
-from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.optional import package
+from robustkit.base.settings import choice
 from robustkit.base.write_file import write_atomically
 from robustkit.defenses.training.guards import Finding
 from robustkit.defenses.training.measurement import Epoch
@@ -41,15 +40,12 @@ def make_trackers(names: Sequence[str], folder: Path | None, settings: dict[str,
     Raises:
         ConfigurationError: If a tracker is unknown or not installed.
     """
-    kinds = {"tensorboard": _tensorboard, "mlflow": _mlflow}
-    for name in names:
-        if name not in kinds:
-            raise ConfigurationError(f"trackers: expected a known name, got {name!r}{suggest(name, kinds)}")
-    return [kinds[name](folder or Path(), settings) for name in names]
+    kinds = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
+    return [kinds[choice("trackers", "name", name, kinds)](folder or Path(), settings) for name in names]
 
 
 def _tensorboard(folder: Path, settings: dict[str, str]) -> Tracker:
-    writer = _library("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder))
+    writer = package("torch.utils.tensorboard", "trackers", "tensorboard").SummaryWriter(str(folder))
     writer.add_text("settings", json.dumps(settings))
 
     def track(epoch: Epoch) -> None:
@@ -62,7 +58,7 @@ def _tensorboard(folder: Path, settings: dict[str, str]) -> Tracker:
 
 
 def _mlflow(folder: Path, settings: dict[str, str]) -> Tracker:
-    mlflow = _library("mlflow", "mlflow")
+    mlflow = package("mlflow", "trackers")
     client = mlflow.MlflowClient()
     experiment = mlflow.set_experiment("robustkit").experiment_id
     run = client.create_run(experiment, run_name=folder.name or None).info.run_id
@@ -77,8 +73,11 @@ def _mlflow(folder: Path, settings: dict[str, str]) -> Tracker:
     return track
 
 
-def _library(module: str, package: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise ConfigurationError(f"trackers: expected {package} to be installed; pip install {package}") from None
+def _wandb(folder: Path, settings: dict[str, str]) -> Tracker:
+    wandb = package("wandb", "trackers")
+    run = wandb.init(project="robustkit", name=folder.name or None, dir=str(folder), config=settings)
+
+    def track(epoch: Epoch) -> None:
+        run.log({name: value for name, value in row(epoch).items() if value is not None}, step=epoch.number)
+
+    return track

@@ -71,7 +71,7 @@ class Recipe:
             make smaller, but more, steps), ignore (note it).
         guard_every: Updates between looks for catastrophic overfitting, beside the measurements.
         save_minutes: Time between checkpoints, beside the end of every epoch.
-        trackers: Where to log beside the folder: tensorboard, mlflow.
+        trackers: Where to log beside the folder: tensorboard, mlflow, wandb.
         seed: Decides the order of the samples, the split and all random numbers.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+import warnings
 from typing import ClassVar
 
 import pytest
@@ -44,6 +45,20 @@ def test_trackers_hear_of_every_epoch_or_are_asked_for_in_one_line(trained, monk
         trained(Standard(), trackers=("mlflow",))
     with pytest.raises(ConfigurationError, match="did you mean 'mlflow'"):
         trained(Standard(), trackers=("mflow",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tracker", "left"), [("wandb", "wandb/offline-run-*/*.wandb"), ("tensorboard", "events*")])
+def test_real_trackers_leave_their_files(trained, monkeypatch, tmp_path, tracker, left):
+    pytest.importorskip(tracker, reason=f"needs {tracker}, which is in the extra tracking")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs
+        trained(Standard(), epochs=2, trackers=(tracker,), folder=tmp_path)
+        if tracker == "wandb":
+            sys.modules["wandb"].finish()
+    assert [*tmp_path.glob(left)]
 
 
 def test_the_log_has_a_row_for_every_epoch_and_nothing_where_nothing_was_measured(tmp_path):
