@@ -261,7 +261,7 @@ class Attack(ABC):
         classes = classifier.classes(x[:4])
         labels = as_labels(y, classes)
         goal = as_labels(self.goal(labels) if target is None else target, classes)
-        ids = torch.arange(len(x)) if ids is None else read_ids(ids, len(x))[0]
+        ids = torch.arange(len(x), device="cpu") if ids is None else read_ids(ids, len(x))[0]
         if not len(x) == len(labels) == len(goal) == len(ids):
             raise ConfigurationError(
                 f"{self.name}: expected as many labels, targets and ids as inputs, got {len(labels)}, {len(goal)} "

@@ -53,7 +53,8 @@ class LossPath:
         best, speaks = rows.margin.clamp(min=-FAR), ~rows.done
         if self.side_by_side:
             # Starts of one sample share its best margin; positions of different looks are kept apart.
-            when = torch.arange(len(looks)).repeat_interleave(torch.tensor([len(look) for look in looks]))
+            sizes = torch.tensor([len(look) for look in looks], device="cpu")
+            when = torch.arange(len(looks), device="cpu").repeat_interleave(sizes)
             of = rows.position + self.samples * when.to(best.device)
             most = torch.full((self.samples * len(looks),), -FAR, dtype=best.dtype, device=best.device)
             best = most.scatter_reduce(0, of, rows.margin, "amax")[of]

@@ -83,7 +83,7 @@ class PerCoordinate:
     def _tensor(self) -> Tensor:
         import torch
 
-        return torch.tensor(self.values, dtype=torch.float64)
+        return torch.tensor(self.values, dtype=torch.float64, device="cpu")
 
     def resized(self, most: float) -> PerCoordinate:
         """Returns the same proportions with `most` as the largest value; what is fixed stays fixed."""

@@ -112,7 +112,11 @@ def check_again(
         notes.left_out("model", what, why)
         return
     x, y, ids = zip(*picked, strict=True)
-    data = Dataset(name="", source=(torch.stack(x), torch.tensor(y), torch.tensor(ids)), bounds=classifier.bounds)
+    data = Dataset(
+        name="",
+        source=(torch.stack(x), torch.tensor(y, device="cpu"), torch.tensor(ids, device="cpu")),
+        bounds=classifier.bounds,
+    )
     try:
         ledger = evaluate(
             classifier, data, protocol, batch_size=batch_size, seed=evaluation.seed, accelerate=evaluation.accelerated

@@ -40,7 +40,7 @@ def check_records(
         if len(flip.record) != schema.width:
             yield Mismatch(where, f"a record of {schema.width} values", str(len(flip.record)))
             continue
-        clean, record = x[None].float(), torch.tensor([flip.record])
+        clean, record = x[None].float(), torch.tensor([flip.record], device="cpu")
         if not bool(evaluation.threat.contains(record, clean).all()):
             yield Mismatch(where, "a legal record within the threat", "another")
         if cells(schema, clean[0].tolist(), record[0].tolist()) != flip.cells:

@@ -73,7 +73,7 @@ def _evaluation(bundle: str | Path, folder: Path, report: Report, stated: Audit,
 def _points(path: Path, attacks: tuple[str, ...]) -> Evidence:
     stored = StoredEvidence(path, attacks)
     columns = {"ids": stored.ids, WORST: stored.worst, **{column_of(name): of for name, of in stored.of.items()}}
-    points = stored.points(torch.arange(stored.shape[0]))
+    points = stored.points(torch.arange(stored.shape[0], device="cpu"))
     return Evidence.of(attacks, {name: column.numpy() for name, column in columns.items()}, [*points.numpy()])
 
 

@@ -175,7 +175,7 @@ def _selection(stated: Audit) -> str | None:
 def _examples(stated: Audit, ledger: Ledger) -> Iterator[Example]:
     """Yields the samples of the gallery as the ledger has them, their inputs left blank."""
     places = {int(id): place for place, id in enumerate(ledger["id"])}
-    blank = torch.full(stated.data.input_shape, stated.threat.bounds[0])
+    blank = torch.full(stated.data.input_shape, stated.threat.bounds[0], device="cpu")
     for exhibit in (*stated.gallery, *stated.changed_rows):
         place = places[exhibit.id]
         by = int(ledger["worst_attack"][place])

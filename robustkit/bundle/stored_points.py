@@ -18,7 +18,7 @@ class Chosen:
         local = torch.where(columns >= 0, torch.searchsorted(self.places, columns), -1)
         self.points = evidence.points(self.places)
         self.worst, self.of = local[0], dict(zip(evidence.of, local[1:], strict=True))
-        owner = torch.zeros(len(self.places), dtype=torch.int64)
+        owner = torch.zeros(len(self.places), dtype=torch.int64, device="cpu")
         for column in local:
-            owner[column[column >= 0]] = torch.arange(len(ids))[column >= 0]
+            owner[column[column >= 0]] = torch.arange(len(ids), device="cpu")[column >= 0]
         self.owner = owner

@@ -53,7 +53,7 @@ def other_constants(classifier: Classifier, x: Tensor) -> Iterator[Changed]:
     usual = COLOUR if channels == 3 else GREY if axis is not None else {}
     known = {**_configured(classifier.module), **usual, **RANGES, **HALVES}
     for name, constants in known.items():
-        mean, std = (torch.tensor(c, dtype=torch.float64) * (high - low) for c in constants)
+        mean, std = (torch.tensor(c, dtype=torch.float64, device="cpu") * (high - low) for c in constants)
         if len(mean) in (1, channels) and len(std) in (1, channels):
             yield _constants(name, mean + low, std)
 

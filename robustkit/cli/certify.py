@@ -183,10 +183,10 @@ def print_radii(plan: Plan, name: str, rows: list[Row]) -> Radii:
     from robustkit.cli.shared import terminal
     from robustkit.defenses.smoothing import ABSTAIN, Certificates, certified_accuracy, largest_radius
 
-    predictions = torch.tensor([row.prediction for row in rows])
-    radii = torch.tensor([row.radius for row in rows], dtype=torch.float64)
-    certificates = Certificates(predictions, radii, torch.tensor([row.votes for row in rows]))
-    shares = certified_accuracy(certificates, torch.tensor([row.label for row in rows]), plan.radii)
+    predictions = torch.tensor([row.prediction for row in rows], device="cpu")
+    radii = torch.tensor([row.radius for row in rows], dtype=torch.float64, device="cpu")
+    certificates = Certificates(predictions, radii, torch.tensor([row.votes for row in rows], device="cpu"))
+    shares = certified_accuracy(certificates, torch.tensor([row.label for row in rows], device="cpu"), plan.radii)
     most = largest_radius(plan.n, plan.sigma, plan.alpha)
     abstained = int((predictions == ABSTAIN).sum())
     reached = [(radius, share if radius <= most else None) for radius, share in zip(plan.radii, shares, strict=True)]

@@ -95,7 +95,7 @@ class Cleaning:
         """
         drop = known_kinds(drop)
         dropped = {issue.id for issue in self.issues if issue.split == "train" and issue.kind in drop}
-        return torch.tensor([name not in dropped for name in names])
+        return torch.tensor([name not in dropped for name in names], device="cpu")
 
     def to_json(self) -> str:
         """Returns everything as JSON."""
@@ -184,7 +184,8 @@ def clean(
     _check(train, test, bounds, probabilities)
     seed = known_seed("clean-data", seed)
     near, outlier = (between("clean-data", n, v, "[0, inf)") for n, v in (("near", near), ("outlier", outlier)))
-    splits = [_Split(name, d, torch.arange(len(d))) for name, d in (("train", train), ("test", test)) if d is not None]
+    named = (("train", train), ("test", test))
+    splits = [_Split(name, d, torch.arange(len(d), device="cpu")) for name, d in named if d is not None]
     issues: list[Issue] = []
     notes: list[str] = []
     for number, split in enumerate(splits):
@@ -271,7 +272,7 @@ def _illegal(split: _Split, bounds: tuple[float, float]) -> tuple[list[Issue], T
 
 def _exact(split: _Split, originals: dict[bytes, tuple[_Split, int]]) -> tuple[list[Issue], Tensor]:
     """Returns exact copies, and which samples (N,) are none; those join `originals`."""
-    issues, fresh = [], torch.ones(len(split), dtype=torch.bool)
+    issues, fresh = [], torch.ones(len(split), dtype=torch.bool, device="cpu")
     for row, x in enumerate(split.x.cpu().contiguous().numpy()):
         first, place = originals.setdefault(x.tobytes(), (split, row))
         if (first, place) != (split, row):

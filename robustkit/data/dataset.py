@@ -260,7 +260,7 @@ def _piece(item: Any, first_id: int, sample: bool) -> Batch:
             f"data: expected one label per input, got {len(y)} for shape {tuple(x.shape)}; give as many"
         )
     if ids is None:
-        return Batch(x, y, torch.arange(first_id, first_id + len(y)))
+        return Batch(x, y, torch.arange(first_id, first_id + len(y), device="cpu"))
     return Batch(x, y, *read_ids(ids, len(y)))
 
 
@@ -293,7 +293,7 @@ def read_ids(ids: Any, count: int) -> tuple[Tensor, list[str] | None]:
             f"data: expected one id per sample, a text or an integer from 0, got {got}; leave the third field"
             " out to number the samples"
         )
-    numbers = torch.tensor([text_id(i) if isinstance(i, str) else i for i in numbered], dtype=torch.int64)
+    numbers = torch.tensor([text_id(i) if isinstance(i, str) else i for i in numbered], dtype=torch.int64, device="cpu")
     return numbers, [str(i) for i in numbered] if any(isinstance(i, str) for i in numbered) else None
 
 

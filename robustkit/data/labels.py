@@ -138,7 +138,7 @@ def _named(table: Any, names: Sequence[str] | None) -> Labels:
         raise InvalidEvaluation(
             f"labels: expected one of the classes {', '.join(order[:8])}, got {strangers[0]!r}; correct it"
         )
-    y = torch.tensor([order.index(name) for name in table.tolist()], dtype=torch.int64)
+    y = torch.tensor([order.index(name) for name in table.tolist()], dtype=torch.int64, device="cpu")
     shown = ", ".join(order[:8]) + (f" and {len(order) - 8} more" if len(order) > 8 else "")
     return Labels(y, tuple(order), (f"labels are class names; they were read as the classes {shown}",))
 
@@ -152,14 +152,14 @@ def _repair(least: int, most: int, num_classes: int | None) -> str:
 
 
 def as_tensor(value: Any) -> Tensor:
-    """Returns `value` as a tensor on its memory; a read-only array is copied, since tensors are writable.
+    """Returns `value` as a tensor on its memory, wherever that is; a read-only array is copied: tensors are writable.
 
     Raises:
         TypeError, ValueError, RuntimeError: Whatever torch says of a value that is no array of numbers.
     """
     if isinstance(value, np.ndarray) and not value.flags.writeable:
         value = value.copy()
-    return torch.as_tensor(value)
+    return value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
 
 
 def names_of_classes(count: int, *known: Sequence[str] | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from torch.utils.data import Subset, TensorDataset
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.foreign_code import foreign
 from robustkit.data.dataset import Dataset, _fields, _piece, are_columns, batches, count_samples, read_ids
-from robustkit.data.labels import as_labels
+from robustkit.data.labels import as_labels, as_tensor
 from robustkit.data.remapped_labels import Relabelled, known_labels
 from robustkit.data.sampling import Picked, indexed, listed_labels
 from robustkit.data.spooled import Spooled
@@ -47,7 +47,7 @@ class Located:
 
     def numbered(self) -> Located:
         """Returns the same with ids, by default the positions."""
-        return self if self.ids is not None else dataclasses.replace(self, ids=torch.arange(len(self.y)))
+        return self if self.ids is not None else dataclasses.replace(self, ids=torch.arange(len(self.y), device="cpu"))
 
 
 def locate(dataset: Dataset) -> Located:
@@ -63,9 +63,9 @@ def locate(dataset: Dataset) -> Located:
     whole, size = indexed(dataset), count_samples(dataset)
     if whole is None or not size:
         spooled = Spooled(dataset)
-        return Located(spooled, torch.arange(len(spooled)), spooled.targets, spooled.ids)
+        return Located(spooled, torch.arange(len(spooled), device="cpu"), spooled.targets, spooled.ids)
     found = _located(whole)
-    return found if len(found.y) <= size else found.rows(torch.arange(size))
+    return found if len(found.y) <= size else found.rows(torch.arange(size, device="cpu"))
 
 
 def read_inputs(source: Any, places: Tensor) -> Tensor:
@@ -92,18 +92,18 @@ def read_inputs(source: Any, places: Tensor) -> Tensor:
 
 def _rows(x: Any, places: Tensor) -> Tensor:
     if isinstance(x, np.ndarray) and not x.flags.writeable:  # a file in memory, say, which as a tensor would be copied
-        return torch.as_tensor(np.asarray(x)[places.numpy()])
-    stored: Tensor = torch.as_tensor(x)
+        return torch.as_tensor(np.asarray(x)[places.numpy()], device="cpu")
+    stored = as_tensor(x)
     return stored[places.to(stored.device)]
 
 
 def _located(source: Any) -> Located:
     """Returns where the samples of an indexed source are in what they come from."""
     if isinstance(source, Subset):
-        inner, rows = _located(source.dataset), torch.as_tensor(source.indices)
+        inner, rows = _located(source.dataset), torch.as_tensor(source.indices, device="cpu")
         return inner.rows(rows)
     if isinstance(source, Picked):
-        return _located(source.source).numbered().rows(torch.as_tensor(source.places))
+        return _located(source.source).numbered().rows(torch.as_tensor(source.places, device="cpu"))
     if isinstance(source, Relabelled):
         found = _located(source.source).numbered().rows(source.rows)
         return dataclasses.replace(found, y=source.labels)
@@ -112,8 +112,8 @@ def _located(source: Any) -> Located:
     if are_columns(columns) and len(columns) in (2, 3):
         y = as_labels(columns[1]).cpu()
         ids = read_ids(columns[2], len(columns[2]))[0] if len(columns) > 2 else None
-        return Located(columns, torch.arange(len(y)), y, ids, grey)
-    return Located(source, torch.arange(len(source)), *_labels_and_ids(source))
+        return Located(columns, torch.arange(len(y), device="cpu"), y, ids, grey)
+    return Located(source, torch.arange(len(source), device="cpu"), *_labels_and_ids(source))
 
 
 def _labels_and_ids(source: Any) -> tuple[Tensor, Tensor | None]:
@@ -138,7 +138,7 @@ def _checked(listed: Any, source: Any) -> Tensor | None:
         return None
     if y is None:
         return None
-    for place in torch.linspace(0, len(y) - 1, min(_COMPARED, len(y))).long().tolist():
+    for place in torch.linspace(0, len(y) - 1, min(_COMPARED, len(y)), device="cpu").long().tolist():
         with foreign("the data"):
             item = source[place]
         if int(_piece(item, place, sample=True).y) != int(y[place]):

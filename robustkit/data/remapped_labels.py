@@ -73,7 +73,7 @@ def relabelled(dataset: Dataset, outputs: Sequence[int | None]) -> Dataset:
     """
     if list(outputs) == list(range(len(outputs))):
         return dataset
-    table = torch.tensor([_LEFT_OUT if output is None else output for output in outputs])
+    table = torch.tensor([_LEFT_OUT if output is None else output for output in outputs], device="cpu")
     source = dataset.source
     if are_columns(source):
         changed: Any = _arrays(source, table)

@@ -198,7 +198,7 @@ class Picked:
 def _take(column: Any, places: Any) -> Any:
     if isinstance(column, (list, tuple)):
         return [column[int(place)] for place in places]
-    return column[torch.as_tensor(places)] if isinstance(column, Tensor) else np.asarray(column)[places]
+    return column[torch.as_tensor(places, device="cpu")] if isinstance(column, Tensor) else np.asarray(column)[places]
 
 
 def _labels(source: Any) -> Any:

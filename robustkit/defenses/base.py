@@ -172,8 +172,8 @@ class Objective(ABC):
         x = classifier.accept(x)
         if not (isinstance(y, Tensor) and y.is_floating_point() and self.takes_mixed_labels):
             y = as_labels(y, classifier.num_classes)
-        ids = torch.arange(len(x)) if ids is None else ids
-        seed = int(torch.randint(2**63 - 1, ())) if seed is None else seed
+        ids = torch.arange(len(x), device="cpu") if ids is None else ids
+        seed = int(torch.randint(2**63 - 1, (), device="cpu")) if seed is None else seed
         epoch = self.idle_epochs + 1 if epoch is None else epoch
         kept = {} if memory is None else memory
         batch = Minibatch(x, y.to(x.device), ids.to(x.device), seed, epoch, kept)

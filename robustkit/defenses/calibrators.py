@@ -52,9 +52,9 @@ class Calibrator(nn.Module):
     def _number(self, name: str, value: Any) -> Tensor:
         kind = "finite numbers" + (" > 0" if name == "temperature" else "")
         try:
-            found = torch.as_tensor(value, dtype=torch.float64)
+            found = torch.as_tensor(value, dtype=torch.float64, device="cpu")
         except (TypeError, ValueError, RuntimeError):
-            found = torch.full((), math.nan)
+            found = torch.full((), math.nan, device="cpu")
         shape = () if name == "temperature" else found.shape[-1:] or (1,)
         low = 0.0 if name == "temperature" else -math.inf
         if isinstance(value, bool) or found.shape != shape or not bool((found.isfinite() & (found > low)).all()):

@@ -199,7 +199,7 @@ def known_members(members: Any) -> bool:
 
 def _shares(weights: Any, count: int) -> Tensor:
     try:
-        share = torch.ones(count) if weights is None else torch.as_tensor(weights)
+        share = torch.ones(count, device="cpu") if weights is None else torch.as_tensor(weights, device="cpu")
         if share.dtype == torch.bool:
             raise TypeError
     except (TypeError, ValueError, RuntimeError):

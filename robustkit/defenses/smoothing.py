@@ -111,7 +111,7 @@ class Smoothed(nn.Module):
             second, first = np.argsort(counts, kind="stable")[-2:]
             doubt = binomtest(int(counts[first]), int(counts[first] + counts[second]), 0.5).pvalue
             answers.append(int(first) if doubt <= alpha else ABSTAIN)
-        return torch.tensor(answers)
+        return torch.tensor(answers, device="cpu")
 
     def certify(
         self,
@@ -144,7 +144,11 @@ class Smoothed(nn.Module):
             radius = certified_radius(int(estimate[answer]), n, self.sigma, alpha)
             rows.append((answer if radius > 0 else ABSTAIN, radius, int(estimate[answer])))
         predictions, radii, votes = zip(*rows, strict=True)
-        return Certificates(torch.tensor(predictions), torch.tensor(radii, dtype=torch.float64), torch.tensor(votes))
+        return Certificates(
+            torch.tensor(predictions, device="cpu"),
+            torch.tensor(radii, dtype=torch.float64, device="cpu"),
+            torch.tensor(votes, device="cpu"),
+        )
 
     def _votes(self, x: Tensor, ids: Tensor | None, batch_size: int, **draws: int) -> Iterator[list[NDArray[np.int64]]]:
         """Yields for each sample how often each class was the answer, once for every named number of noise samples."""
@@ -153,7 +157,7 @@ class Smoothed(nn.Module):
         view = Classifier(self.model, bounds=self.model.bounds, output="logits")
         with view.frozen(), torch.no_grad():
             x = view.accept(x)
-            ids = torch.arange(len(x)) if ids is None else ids
+            ids = torch.arange(len(x), device="cpu") if ids is None else ids
             if len(ids) != len(x):
                 raise ConfigurationError(f"smoothing: expected one id per sample, got {len(ids)} for {len(x)}")
             for row, id in zip(x, ids.to(x.device), strict=True):

@@ -87,7 +87,7 @@ def transfer(
     held: list[list[list[Tensor]]] = [[[] for _ in members] for _ in members]
     pieces = Pieces("members", partial(_settings, members, attacks, seed, batch_size), folder, finished, Ranks())
     with pieces.kept():
-        for turn, ids in enumerate(torch.split(torch.arange(len(x)), batch_size)):
+        for turn, ids in enumerate(torch.split(torch.arange(len(x), device="cpu"), batch_size)):
             batch, labels = x[ids.to(x.device)], as_labels(y)[ids.to(y.device)]
             answers = [_answers(judge, batch) for judge in members]
             for j, answer in enumerate(answers):

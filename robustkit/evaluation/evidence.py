@@ -168,7 +168,8 @@ class StoredEvidence:
 
     def points(self, places: Tensor) -> Tensor:
         """Returns the points (N, ...) at `places` (N,)."""
-        return torch.cat([*self._runs(places.tolist())]) if len(places) else self._points[:0]
+        with torch.device("cpu"):  # slices of safetensors lie where torch makes its tensors
+            return torch.cat([*self._runs(places.tolist())]) if len(places) else self._points[:0]
 
     def _runs(self, places: list[int]) -> Iterator[Tensor]:
         """Yields the points, those that lie one after the other in the file at once."""

@@ -164,7 +164,7 @@ def _materialise(model: nn.Module, name: str, input_shape: tuple[int, ...] | Non
     training = model.training
     try:
         with torch.no_grad(), models.initial_weights(seed=0):
-            model.eval()(torch.zeros(2, *input_shape))
+            model.eval()(torch.zeros(2, *input_shape, device="cpu"))
     except Exception as error:
         raise ConfigurationError(
             f"model '{name}': expected lazy layers that take inputs {input_shape}, got {one_line(error)}; pass one"

@@ -32,7 +32,7 @@ def constants(
 def _numbers(name: str, value: Constant, dtype: torch.dtype, device: torch.device) -> Tensor:
     try:
         found = torch.as_tensor(value, dtype=dtype, device=device)
-        kind = torch.as_tensor(value).dtype
+        kind = torch.as_tensor(value, device="cpu").dtype
         usable = kind != torch.bool and not kind.is_complex and found.numel() and bool(found.isfinite().all())
     except (TypeError, ValueError, RuntimeError):
         usable = False

@@ -120,7 +120,7 @@ def at_the_input_range(distance: float, seed: int = 0) -> ClosedForm:
     """
     stream = Stream(seed, "closed form/cornered")
     weight = _normal(stream, 2, 0)
-    y = torch.arange(ROWS) % 2
+    y = torch.arange(ROWS, device="cpu") % 2
     slope = weight[y] - weight[1 - y]  # (N, d), the gap z_y - z_k is slope . x
     share = _uniform(stream, ROWS, 1)
     # Mostly coordinates of little weight, so that the others can make up for them without meeting the input range.
@@ -230,10 +230,10 @@ def _classifier(weight: Tensor, bounds: tuple[float, float]) -> Classifier:
 
 
 def _normal(stream: Stream, rows: int, step: int) -> Tensor:
-    ids = torch.arange(rows)
+    ids = torch.arange(rows, device="cpu")
     return stream.normal((FEATURES,), ids, torch.zeros_like(ids), torch.full_like(ids, step))
 
 
 def _uniform(stream: Stream, rows: int, step: int) -> Tensor:
-    ids = torch.arange(rows)
+    ids = torch.arange(rows, device="cpu")
     return stream.uniform((FEATURES,), ids, torch.zeros_like(ids), torch.full_like(ids, step))

@@ -162,7 +162,7 @@ def planted(
         )
     names = tuple(labels(attacks))
     attacks = [replace(attack, target=1) if attack.targeted else attack for attack in attacks]
-    ids = torch.arange(len(x)) if ids is None else ids
+    ids = torch.arange(len(x), device="cpu") if ids is None else ids
     trials: list[Trial] = []
     with classifier.frozen(), torch.no_grad():
         for row in range(len(x)):
@@ -173,7 +173,7 @@ def planted(
             problem = plant(classifier, clean, id, threat, inner, seed, batch_size)
             trials.append(Trial(id, 0))
             if problem is not None:
-                zero, key = torch.zeros(1, dtype=torch.int64), torch.tensor([id])
+                zero, key = torch.zeros(1, dtype=torch.int64, device="cpu"), torch.tensor([id], device="cpu")
                 found = [bool(a(problem.classifier, clean, zero, ids=key, seed=seed).success) for a in attacks]
                 trials[-1] = Trial(id, problem.inner, tuple(found), problem.luck(seed, batch_size))
             if len(trials) == samples:

@@ -130,7 +130,7 @@ class Probes:
             broken=tuple(int(ledger.broken_under(run.label).sum()) for run in runs),
             x=torch.stack([item[2] for item in self.kept]).to(device),
             y=torch.tensor([item[3] for item in self.kept], device=device),
-            ids=torch.tensor([item[1] for item in self.kept]),
+            ids=torch.tensor([item[1] for item in self.kept], device="cpu"),
             right=torch.from_numpy(ledger.right[place]).to(device),
             unbroken=torch.from_numpy(_unbroken(evaluation)[place]).to(device),
             predicted=frozenset(ledger["clean_prediction"].tolist()),

@@ -79,7 +79,7 @@ class _Blocks:
     def _block(self, part: slice) -> tuple[Tensor, Tensor, Tensor]:
         x = torch.from_numpy(np.array(self._images[part])).float() / 255
         x = x[:, None] if x.ndim == 3 else x.movedim(-1, 1).contiguous()
-        return x, self.labels[part], torch.arange(len(self))[part]
+        return x, self.labels[part], torch.arange(len(self), device="cpu")[part]
 
 
 def _read(folder: Path, name: str) -> NDArray[Any]:

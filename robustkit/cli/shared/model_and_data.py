@@ -264,7 +264,7 @@ class ModelOptions:
             say(f"weights: {note}", err=True)
         if self.replace_head:
             assert classes is not None
-            example = None if shape is None else torch.zeros(1, *shape)
+            example = None if shape is None else torch.zeros(1, *shape, device="cpu")
             named = self.replace_head if isinstance(self.replace_head, str) else None
             replace_head(Classifier(module, select=self.output_key), classes, example=example, head=named)
         return module

@@ -50,7 +50,7 @@ def halves(batch: Batch, share: float, seed: int) -> tuple[Batch, Batch]:
 
     from robustkit.data.dataset import Batch
 
-    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(batch), device="cpu", generator=torch.Generator().manual_seed(seed))
     size = round(share * len(batch))
     if not 0 < size < len(batch):
         raise ConfigurationError(

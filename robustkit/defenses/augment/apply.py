@@ -53,7 +53,8 @@ class Augmentation:
         (low, high), dtype = self.bounds, batch.x.dtype
         x = (batch.x.to(torch.promote_types(dtype, torch.float32)) - low) / (high - low)
         y = batch.y
-        with torch.random.fork_rng(devices=[]):
+        # torchvision draws where torch makes its tensors: by the generator of the CPU, the one that is seeded.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             for number, step in enumerate(self.steps):
                 step.accept(x)
                 transform = step.transform((x.shape[-2], x.shape[-1]) if x.ndim > 2 else (1, 1), self.classes)

@@ -134,12 +134,12 @@ class _Reader(torch.utils.data.Dataset[Any]):
     def __getitems__(self, places: list[int]) -> Tensor | RobustkitError:
         """Returns the same in a worker, or the error, which would arrive as many lines if it were raised there."""
         try:
-            return _packed(self.read(torch.tensor(places)))
+            return _packed(self.read(torch.tensor(places, device="cpu")))
         except RobustkitError as error:
             return error
 
     def __getitem__(self, place: int) -> Tensor:
-        return self.read(torch.tensor([place]))[0]
+        return self.read(torch.tensor([place], device="cpu"))[0]
 
 
 def _packed(x: Tensor) -> Tensor:

@@ -198,9 +198,9 @@ def _like(old: nn.Module, outputs: int, seed: int) -> nn.Module:
             " it yourself"
         )
     setattr(fresh, "out_features" if isinstance(old, nn.Linear) else "out_channels", outputs)
-    fresh.weight = nn.Parameter(torch.empty(outputs, *weight.shape[1:]))
+    fresh.weight = nn.Parameter(torch.empty(outputs, *weight.shape[1:], device="cpu"))
     if old.bias is not None:
-        fresh.bias = nn.Parameter(torch.empty(outputs))
+        fresh.bias = nn.Parameter(torch.empty(outputs, device="cpu"))
     with initial_weights(seed):
         fresh.reset_parameters()  # type: ignore[operator]
     return fresh.to(weight.device, weight.dtype)

@@ -58,7 +58,8 @@ def measure(classifier: Classifier, samples: Samples, attack: Attack | None, rec
     """
     searches = {"robust": attack, "fgsm": FGSM(norm=attack.norm, eps=attack.eps)} if attack else {}
     counts = torch.zeros(1 + len(searches), dtype=torch.int64, device=classifier.device)
-    for part in samples.take(torch.arange(len(samples))[ranks.rank :: ranks.count]).parts(recipe.batch_size):
+    own = torch.arange(len(samples), device="cpu")[ranks.rank :: ranks.count]
+    for part in samples.take(own).parts(recipe.batch_size):
         right = _right(classifier, part, recipe.batch_size)
         held = [right]
         for search in searches.values():

@@ -61,7 +61,7 @@ class Samples:
         if len(self):
             row = self.x[:1]
             size = max(batch_size, _TOGETHER // max(row.numel() * row.element_size(), 1))
-            yield from self.batches(torch.arange(len(self)).split(size))  # type: ignore[no-untyped-call]
+            yield from self.batches(torch.arange(len(self), device="cpu").split(size))  # type: ignore[no-untyped-call]
 
     def sample(self, count: int, seed: int) -> Samples:
         """Returns `count` samples drawn with every class in proportion, or all."""
@@ -133,7 +133,7 @@ def _in_columns(classifier: Classifier, x: Any, y: Any) -> Located:
     if not isinstance(x, (Tensor, np.ndarray)) or x.ndim == 0 or not len(x):
         x = inputs(x, classifier.bounds)
     labels = as_labels(y).cpu()
-    return Located((x, labels), torch.arange(len(x)), labels)
+    return Located((x, labels), torch.arange(len(x), device="cpu"), labels)
 
 
 def _located(classifier: Classifier, data: Any) -> Located:
@@ -150,7 +150,7 @@ def sample_ids(ids: Any, count: int) -> Tensor:
         ConfigurationError: If there are not `count` different ones from 0.
     """
     if ids is None:
-        return torch.arange(count)
+        return torch.arange(count, device="cpu")
     if not isinstance(ids, Tensor) or ids.is_floating_point():
         ids = read_ids(ids, count)[0]
     different = len(set(ids.tolist()))

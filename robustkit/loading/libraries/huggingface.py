@@ -105,7 +105,7 @@ def transform(name: str) -> Preprocessing:
         raise ConfigurationError(f"{who}: expected a linear image processor, got another; use package.module:factory")
     mean, std = tuple((-b / s).tolist()), tuple((1 / s).tolist())
     declared = [tuple(map(float, getattr(processor, key, None) or ())) for key in ("image_mean", "image_std")]
-    if all(len(d) == len(c) and torch.allclose(torch.tensor(d), torch.tensor(c), atol=1e-5)
+    if all(len(d) == len(c) and torch.allclose(torch.tensor(d, device="cpu"), torch.tensor(c, device="cpu"), atol=1e-5)
            for d, c in zip(declared, (mean, std), strict=True)):  # fmt: skip
         mean, std = declared
     return Preprocessing(

@@ -54,7 +54,7 @@ class Draws:
             which: Landscapes of different numbers are independent.
         """
         octaves = math.ceil(math.log2(max(size)))
-        heights = torch.zeros(())
+        heights = torch.zeros((), device="cpu")
         for octave in range(1, octaves + 1):
             points = (1, 2**octave + 1, 2**octave + 1)
             # Pixels without channels, as if they were a batch of grey images.
