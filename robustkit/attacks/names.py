@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 STANDARD = ("autoattack", "autoattack-plus", "autoattack-rand", "fast")  # protocols that others can name and repeat
 NEAR_BOUNDARY = "-close"  # ends the label of an attack that goes on with near-boundary samples alone
+_COUNTED = {"steps": "step", "queries": "query", "targets": "target", "restarts": "restart", "eot": "EOT sample"}
+_IN_LABEL = re.compile(rf"\b({'|'.join(_COUNTED)})=(\d+)\b")
 _NAMES = {
     "apgd-ce": "APGD-CE",
     "apgd-dlr": "APGD-DLR",
@@ -37,28 +40,38 @@ _NAMES = {
 
 
 def attack_name(label: str) -> str:
-    """Returns "APGD-CE (near-boundary samples)" for "apgd-ce-close"; labels of unknown attacks are kept."""
+    """Returns "APGD-T (near-boundary samples; 3 targets)" for "apgd-t-close(targets=3)"; unknown labels are kept."""
     kind, bracket, settings = label.partition("(")
     attack = kind.removesuffix(NEAR_BOUNDARY)
     if attack not in _NAMES:
         return label
     notes = ["near-boundary samples"] if attack != kind else []
-    notes += [settings.removesuffix(")").replace(",", ", ")] if bracket else []
+    settings = settings.removesuffix(")").replace(",", ", ")
+    notes += [_IN_LABEL.sub(lambda found: _counted(found[1], int(found[2])), settings)] if bracket else []
     return f"{_NAMES[attack]} ({'; '.join(notes)})" if notes else _NAMES[attack]
+
+
+def kind(label: str) -> str:
+    """Returns the name of an attack without the settings and the samples that tell it from its namesakes."""
+    return attack_name(label.partition("(")[0].removesuffix(NEAR_BOUNDARY))
 
 
 def strength(label: str, settings: Mapping[str, Any]) -> str:
     """Returns an attack with what it was allowed to do, such as "PGD (20 steps, 5 restarts)"."""
-    said = []
-    for key, one in (("steps", "step"), ("queries", "query"), ("targets", "target"), ("restarts", "restart"),
-                     ("eot", "EOT sample")):  # fmt: skip
+    said, name = [], attack_name(label)
+    in_label = {key for key, _ in _IN_LABEL.findall(label)}
+    for key in _COUNTED:
         count = settings.get(key)
-        if isinstance(count, int) and count > (key in ("restarts", "eot")):
-            said.append(f"{count:,} {one if count == 1 else key if key != 'eot' else 'EOT samples'}")
-    name = attack_name(label)
+        if key not in in_label and isinstance(count, int) and count > (key in ("restarts", "eot")):
+            said.append(_counted(key, count))
     if not said:
         return name
     return f"{name[:-1]}; {', '.join(said)})" if name.endswith(")") else f"{name} ({', '.join(said)})"
+
+
+def _counted(key: str, count: int) -> str:
+    several = "EOT samples" if key == "eot" else key
+    return f"{count:,} {_COUNTED[key] if count == 1 else several}"
 
 
 def measured_alone(place: int, cascade: bool, settings: Mapping[str, Any]) -> bool:

@@ -10,7 +10,8 @@ from robustkit.attacks.names import accuracy_name, attack_name, measured_alone, 
 
 @pytest.mark.parametrize(("label", "name"), [
     ("apgd-ce-close", "APGD-CE (near-boundary samples)"), ("fab-t-close", "FAB-T (near-boundary samples)"),
-    ("noise", "Random noise"), ("pgd(steps=5)", "PGD (steps=5)"), ("mine", "mine"), ("mine-close", "mine-close"),
+    ("noise", "Random noise"), ("pgd(steps=5)", "PGD (5 steps)"), ("mine", "mine"), ("mine-close", "mine-close"),
+    ("pgd(loss=ce,restarts=1)", "PGD (loss=ce, 1 restart)"), ("mine(steps=5)", "mine(steps=5)"),
 ])  # fmt: skip
 def test_a_label_has_a_plain_name(label, name):
     assert attack_name(label) == name
@@ -30,6 +31,12 @@ def test_an_attack_is_told_with_its_strength(attack, said):
 def test_a_note_on_the_name_stays_before_the_strength():
     named = strength("apgd-ce-close", {"steps": 100, "restarts": 5})
     assert named == "APGD-CE (near-boundary samples; 100 steps, 5 restarts)"
+
+
+def test_nothing_is_said_twice():
+    named = strength("square-pgd-close(restarts=9)", {"steps": 20, "restarts": 9})
+    assert named == "Square-PGD (near-boundary samples; 9 restarts; 20 steps)"
+    assert strength("mine(steps=5)", {"steps": 5}) == "mine(steps=5)"
 
 
 @pytest.mark.parametrize(("place", "cascade", "settings", "alone"), [
