@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from robustkit.checks.diagnostic import reasons
 from robustkit.cli.shared.echo import say
 from robustkit.cli.shared.terminal import STATUS_COLOURS, accuracy, counts, percent, plain_table, print_titled
 from robustkit.report.text import sentences, words
-from robustkit.report.text.attack_rows import attack_rows
+from robustkit.report.text.attack_rows import shown_rows
 
 if TYPE_CHECKING:
     from robustkit.report import Audit
@@ -38,13 +39,20 @@ def audit_table(audit: Audit, width: int = 80) -> Table:
     worst, seconds = audit.worst_case, sum(attack.seconds for attack in audit.attacks)
     table.add_row("clean", accuracy(audit.clean), counts(audit.clean))
     rows = [
-        (Text(row.accuracy_name), row.result.accuracy, row.success, row.result.seconds) for row in attack_rows(audit)
+        (Text(_short(row.accuracy_name, wide)), row.result.accuracy, row.success, row.result.seconds)
+        for row in shown_rows(audit)
     ]
     rows.append((Text("robust", style="bold"), worst.accuracy, worst.attack_success, seconds))
     for name, correct, success, time in rows:
         more = (percent(success.value), f"{time:.1f} s") if wide else ()
         table.add_row(name, accuracy(correct), counts(correct), *more)
     return table
+
+
+def _short(name: str, wide: bool) -> str:
+    """Returns the name of an accuracy for a narrow column; the report has it in full."""
+    name = re.sub(r"\(near-boundary samples(; )?", "(", name)
+    return re.sub(r" \(\)$" if wide else r" \(.*\)$", "", name)
 
 
 def notes(audit: Audit) -> Iterator[Text]:
@@ -61,7 +69,7 @@ def notes(audit: Audit) -> Iterator[Text]:
         (sentences.reliable(audit), colour),
         f". {sentences.basis(audit)}",
     )
-    yield Text.assemble(f"attacks: {sentences.attacks_with_strength(audit)}", (f" ({audit.method.fingerprint})", "dim"))
+    yield Text.assemble(f"attacks: {sentences.attacks(audit)}", (f" ({audit.method.fingerprint})", "dim"))
     if audit.worst_case.anytime is not None:
         low, high = audit.worst_case.anytime
         yield Text(

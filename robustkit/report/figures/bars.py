@@ -24,7 +24,7 @@ from robustkit.report.figures.svg import (
     Sheet,
 )
 from robustkit.report.text import sentences, words
-from robustkit.report.text.attack_rows import attack_rows
+from robustkit.report.text.attack_rows import shown_rows
 
 MOST_CLASSES, WORST, BEST = 25, 12, 5
 
@@ -42,7 +42,7 @@ class _Row:
 def accuracy(audit: Audit, ident: str) -> Markup:
     """Returns bars of the accuracy without attack, under each attack (in a cascade, after it) and in the worst case."""
     shown = [("no attack", audit.clean, CLEAN)]
-    shown += [(row.accuracy_name, row.result.accuracy, ATTACK) for row in attack_rows(audit)]
+    shown += [(row.accuracy_name, row.result.accuracy, ATTACK) for row in shown_rows(audit)]
     shown += [("worst case", audit.worst_case.accuracy, WORST_CASE)]
     doubtful = sentences.doubtful(audit) is not None
     rows = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from robustkit.attacks.names import accuracy_name, attack_name, measured_alone
 from robustkit.maths.intervals import Proportion, proportion
@@ -45,3 +47,23 @@ def attack_rows(audit: Audit) -> list[AttackRow]:
         )
         left -= broke
     return rows
+
+
+def shown_rows(audit: Audit) -> list[AttackRow]:
+    """Returns the attacks for a short list: of a cascade, those in a row that broke nothing more are one."""
+    rows = attack_rows(audit)
+    return [*rows[:1], *_joined(rows[1:], audit.method.cascade)]
+
+
+def _joined(rows: list[AttackRow], cascade: bool) -> Iterator[AttackRow]:
+    for idle, several in groupby(rows, lambda row: cascade and row.result.attack_success.k == 0):
+        same = [*several]
+        if not idle or len(same) == 1:
+            yield from same
+            continue
+        last, name = same[-1], f"{len(same)} more attacks"
+        time = sum(row.result.seconds for row in same)
+        most = max((row.success for row in same), key=lambda success: success.n)
+        yield replace(
+            last, result=replace(last.result, seconds=time), name=name, accuracy_name=f"after {name}", success=most
+        )

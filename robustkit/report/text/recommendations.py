@@ -25,7 +25,10 @@ class Step:
 
 def steps(report: Report, audit: Audit) -> list[Step]:
     """Returns what the findings suggest, most pressing first; every command works in the folder of the report."""
-    return [*_about_the_number(report, audit), *_about_the_model(report, audit), *_afterwards(report, audit)]
+    more, model = [*_about_what_is_missing(report, audit)], [*_about_the_model(report, audit)]
+    # What else could lower the number is pressing only where it is not low already.
+    middle = [*model, *more] if _mostly_broken(audit) else [*more, *model]
+    return [*_about_the_number(report, audit), *middle, *_afterwards(report, audit)]
 
 
 def _about_the_number(report: Report, audit: Audit) -> Iterator[Step]:
@@ -40,6 +43,9 @@ def _about_the_number(report: Report, audit: Audit) -> Iterator[Step]:
         yield Step(text, next_commands.with_samples(report.command, gate.needed or 0))
     if any(not row.clean.n for row in audit.per_class):
         yield Step("Add samples of every class before relying on the total: some classes have none.")
+
+
+def _about_what_is_missing(report: Report, audit: Audit) -> Iterator[Step]:
     for part in audit.verdict.coverage:
         if "attacks" in part:
             # The protocol has a black-box attack; a transfer needs a surrogate, which nobody but the reader has.
@@ -51,7 +57,7 @@ def _about_the_number(report: Report, audit: Audit) -> Iterator[Step]:
 def _about_the_model(report: Report, audit: Audit) -> Iterator[Step]:
     if missed := [gate.rule for gate in audit.gates if gate.status == "not met"]:
         yield Step(f"Improve the model or limit its use until this holds: {'; '.join(missed[:3])}.")
-    if not audit.subject.defences and (audit.worst_case.attack_success.value or 0) > 0.5:
+    if not audit.subject.defences and _mostly_broken(audit):
         text = "Consider adversarial training: the model declares no defence, and most samples can be broken."
         yield Step(text, next_commands.training(report.command))
     named = {risk.name for risk in found(audit)}
@@ -60,6 +66,10 @@ def _about_the_model(report: Report, audit: Audit) -> Iterator[Step]:
     ranked = sentences.ranked(audit)
     if ranked and "One class is weaker than the rest" in named:
         yield Step(f"Start with the training data of class {shorten(ranked[0].name, 40)}, the weakest one.")
+
+
+def _mostly_broken(audit: Audit) -> bool:
+    return (audit.worst_case.attack_success.value or 0) > 0.5
 
 
 def _afterwards(report: Report, audit: Audit) -> Iterator[Step]:

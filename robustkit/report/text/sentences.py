@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from robustkit.attacks.names import STANDARD, attack_name, strength
+from robustkit.attacks.names import STANDARD, attack_name, kind, strength
 from robustkit.base.per_coordinate import PerCoordinate
 from robustkit.checks.diagnostic import check_name
 from robustkit.report.document.about import About
@@ -136,6 +136,13 @@ def attacks_with_strength(audit: Audit) -> str:
     return ", ".join(strength(attack.name, attack.params) for attack in audit.attacks)
 
 
+def attacks(audit: Audit) -> str:
+    """Returns which attacks ran: of a protocol that others can repeat each kind once, else with all they may do."""
+    if not is_standard(audit):
+        return attacks_with_strength(audit)
+    return ", ".join(dict.fromkeys(kind(attack.name) for attack in audit.attacks))
+
+
 def is_standard(audit: Audit) -> bool:
     """Returns whether the attacks are those of a protocol that others can name and repeat."""
     return audit.method.protocol.partition(" ")[0] in STANDARD
@@ -192,7 +199,7 @@ REQUIREMENT = {
     "met": "The confidence bound meets the requirement.",
     "not met": "The confidence bound misses the requirement.",
     "undecided": "The confidence interval contains the limit: these samples cannot decide it.",
-    "none given": "No requirement was given.",
+    "none given": "This report says what was measured, not whether it is enough.",
 }
 QUALITY = {
     "reliable": "The checks of the evaluation passed.",
@@ -296,34 +303,3 @@ def stated(about: About | None) -> list[tuple[str, str]]:
     if said["party"]:
         said["party"] += " party"
     return [(label, said[field]) for field, label in _STATED.items() if said[field]]
-
-
-def across(report: Report) -> str:
-    """Returns what is left under all threat models of a report together, and what each of them broke."""
-    worst = report.across
-    assert worst is not None
-    counts = zip(worst.threats, worst.broken_by, worst.broken_only_by, strict=True)
-    each = "; ".join(f"{name}: {by:,}, under no other {alone:,}" for name, by, alone in counts)
-    return (
-        f"{percent(worst.accuracy.value)} ({100 * worst.accuracy.level:g}\N{NO-BREAK SPACE}% interval"
-        f" {interval(worst.accuracy)}) of the {worst.accuracy.n:,} {noun(report.audits[0])} are still classified"
-        f" correctly under all {len(worst.threats)} threat models together ({', '.join(worst.threats)}). Samples broken"
-        f" under each: {each}. Every sample was attacked under every threat model."
-    )
-
-
-def comparable(report: Report) -> str:
-    """Returns whether the audits of a report may be read side by side."""
-    if report.across is not None:
-        return across(report)
-    same_data = len({audit.data.sha256 for audit in report.audits}) == 1
-    same_threat = len({(a.threat.norm, a.threat.eps, a.threat.goal, a.threat.target) for a in report.audits}) == 1
-    if same_data and same_threat:
-        return (
-            "The models were evaluated on the same samples under the same threat model. Overlapping intervals do not "
-            "decide whether two models differ; that takes a paired test: robustkit compare."
-        )
-    what = " and ".join(
-        name for name, same in (("the same samples", same_data), ("the same threat model", same_threat)) if not same
-    )
-    return f"Read with care: the models were not evaluated on {what}, so the columns are not directly comparable."

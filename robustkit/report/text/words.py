@@ -10,6 +10,7 @@ from robustkit.maths.calibration import Estimate
 from robustkit.maths.intervals import Proportion
 
 EMPTY = "\N{EN DASH}"
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*(?:\+00:00|Z)")
 _SPACE = "\N{NO-BREAK SPACE}"
 _TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # reorder the text that follows a name
 
@@ -80,6 +81,12 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f}{_SPACE}{unit}"
     return f"{seconds:.1f}{_SPACE}s"
+
+
+def moment(created: str) -> str:
+    """Returns "2026-01-02 03:04 UTC" for a time in ISO 8601 with offset 0; anything else as it is."""
+    found = _MOMENT.fullmatch(created)
+    return f"{found[1]} {found[2]} UTC" if found else created
 
 
 def visible(text: str) -> str:

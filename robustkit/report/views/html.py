@@ -24,6 +24,7 @@ from robustkit.report.text import (
     risks,
     sections,
     sentences,
+    side_by_side,
     table_sentences,
     words,
 )
@@ -117,7 +118,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         optimized=False,  # nothing to fold, and most of the time of a page goes into compiling its templates
     )
-    modules = (failed_checks, frameworks, head, recommendations, risks, sections, sentences, table_sentences, words)
+    modules = (
+        *(failed_checks, frameworks, head, recommendations, risks),
+        *(sections, sentences, side_by_side, table_sentences, words),
+    )
     environment.globals.update({module.__name__.rsplit(".", 1)[1]: module for module in modules})
     environment.globals.update(
         attack_name=attack_name, attack_rows=attack_rows, check_name=check_name, last_tenth=last_tenth

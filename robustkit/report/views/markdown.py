@@ -7,8 +7,8 @@ from robustkit.checks.diagnostic import check_name
 from robustkit.maths.intervals import Proportion
 from robustkit.report.document.report import Audit, Ensemble, Report
 from robustkit.report.document.table import Changes
-from robustkit.report.text import recommendations, sentences, table_sentences, words
-from robustkit.report.text.attack_rows import attack_rows
+from robustkit.report.text import recommendations, sentences, side_by_side, table_sentences, words
+from robustkit.report.text.attack_rows import shown_rows
 from robustkit.report.text.risks import risks
 
 _MOVES, _FLIPS = 5, 3
@@ -21,7 +21,7 @@ def render_markdown(report: Report) -> str:
     instance("report", "the report", report, Report)
     lines = [f"# Robustness audit: {_text(report.title, 120)}", ""]
     if len(report.audits) > 1:
-        lines += [f"{sentences.comparable(report)}", ""]
+        lines += [f"{side_by_side.comparable(report)}", ""]
     for audit in report.audits:
         lines += _audit(report, audit)
     lines += ["## Reproduction", ""]
@@ -38,8 +38,9 @@ def _audit(report: Report, audit: Audit) -> list[str]:
     robust = words.percent(audit.worst_case.accuracy.value)
     sentence = _text(sentences.plain_sentence(audit), 10_000)
     rule = " `{}`".format(words.shorten(verdict.rule, 80).replace("`", "'")) if verdict.rule else ""
+    rows = shown_rows(audit)
     gates = sorted(audit.gates, key=lambda gate: gate.status == "met")[:_GATES]
-    shown = [(_text(row.accuracy_name, 60), row.result.accuracy, row.success) for row in attack_rows(audit)[:_ATTACKS]]
+    shown = [(_text(row.accuracy_name, 60), row.result.accuracy, row.success) for row in rows[:_ATTACKS]]
     lines = [
         f"## {_text(audit.subject.name, 80)}",
         "",
@@ -47,7 +48,7 @@ def _audit(report: Report, audit: Audit) -> list[str]:
         *[f"  - {gate.status}: {_text(gate.rule, 80)}: {_text(gate.message, 200)}" for gate in gates],
         f"- **Quality of the evaluation:** {sentences.reliable(audit)} ({sentences.checks(audit)}). "
         + _text(sentences.basis(audit), 200),
-        f"- **Attacks:** {_text(sentences.attacks_with_strength(audit), 600)}",
+        f"- **Attacks:** {_text(sentences.attacks(audit), 600)}",
         f"- **Not tested:** {'; '.join(map(_text, verdict.coverage)) or 'no gaps stated'}",
         f"- **Next:** {' '.join(map(_step, recommendations.steps(report, audit)[:_STEPS]))}",
         "",
@@ -62,8 +63,8 @@ def _audit(report: Report, audit: Audit) -> list[str]:
         _row("Clean accuracy", audit.clean),
         *[_row(*cells) for cells in shown],
     ]
-    if len(audit.attacks) > _ATTACKS:
-        lines.append(f"| {len(audit.attacks) - _ATTACKS} more attacks | | | | |")
+    if len(rows) > _ATTACKS:
+        lines.append(f"| {len(rows) - _ATTACKS} more attacks | | | | |")
     worst = _row("**Robust accuracy** (worst case)", audit.worst_case.accuracy, audit.worst_case.attack_success)
     lines += [worst.replace(robust, f"~~{robust}~~ {doubt}", 1) if doubt else worst, ""]
     if audit.curve:

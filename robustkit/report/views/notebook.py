@@ -28,7 +28,7 @@ def _audit(audit: Audit) -> str:
             *([] if doubt else [sentences.plain_sentence(audit)]),
             f"Requirement: {shorten(audit.verdict.requirement + rule, 120)}. Evaluation: {sentences.reliable(audit)}, "
             f"{sentences.checks(audit)}. {shorten(sentences.basis(audit), 200)}",
-            f"Attacks: {shorten(sentences.attacks_with_strength(audit), 400)}.",
+            f"Attacks: {shorten(sentences.attacks(audit), 400)}.",
         ],
         [("clean accuracy", audit.clean, False), ("robust accuracy", audit.worst_case.accuracy, True)],
         doubt,

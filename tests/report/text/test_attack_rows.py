@@ -7,7 +7,7 @@ import dataclasses
 from report_examples import audit
 
 from robustkit.maths.intervals import proportion
-from robustkit.report.text.attack_rows import attack_rows
+from robustkit.report.text.attack_rows import attack_rows, shown_rows
 
 
 def broken(*counts: int, cascade: bool = True):
@@ -34,6 +34,15 @@ def test_in_a_list_every_attack_had_all_samples():
     assert [(row.success.k, row.success.n) for row in rows] == [(20, 100), (8, 100), (0, 100)]
     assert [row.accuracy_name for row in rows] == [row.name for row in rows] == ["FGSM", "PGD", "APGD-CE"]
     assert all(row.alone == row.result.accuracy for row in rows)
+
+
+def test_a_short_list_joins_attacks_that_broke_nothing_more():
+    rows = shown_rows(broken(20, 0, 0))
+    assert [row.accuracy_name for row in rows] == ["FGSM", "after 2 more attacks"]
+    assert rows[1].result.seconds == sum(attack.seconds for attack in broken(20, 0, 0).attacks[1:])
+    assert (rows[1].success.k, rows[1].success.n) == (0, 80)
+    for one in (broken(20, 8, 0), broken(0, 1, 0), broken(20, 0, 0, cascade=False)):
+        assert shown_rows(one) == attack_rows(one)
 
 
 def test_what_the_report_counted_is_taken_over():

@@ -43,6 +43,15 @@ class TestMonitoring:
         said = " ".join(recommendations.triggers(report(), audit()))
         assert all(part in said for part in ("0f0f0f0f0f0f", "500 samples of digits", "Linf 8/255", "torch 2.9.1"))
 
+    def test_more_attacks_are_pressing_only_where_they_could_change_the_answer(self):
+        broken, good = audit(robust=0.05), audit(robust=0.9)
+        for one, first in ((broken, "Consider adversarial training"), (good, "Before relying on this number")):
+            one = dataclasses.replace(one, diagnostics=(), gates=())
+            one = dataclasses.replace(one, verdict=dataclasses.replace(one.verdict, coverage=("transfer attacks",)))
+            texts = [step.text for step in recommendations.steps(report(one), one)]
+            assert texts[0].startswith(first)
+            assert any(text.startswith("Before relying") for text in texts)
+
     def test_the_steps_follow_from_what_was_found(self):
         one = complete(audit(quality="unreliable"))
         said = " ".join(step.text for step in recommendations.steps(report(one), one))

@@ -20,6 +20,11 @@ class TestWords:
         assert words.percent(fraction) == f"{text}\N{NO-BREAK SPACE}%"
         assert words.percent(None) == "\N{EN DASH}"
 
+    def test_a_moment_is_read_by_people_and_what_is_none_is_kept(self):
+        for created in ("2026-01-02T03:04:05.678+00:00", "2026-01-02T03:04Z"):
+            assert words.moment(created) == "2026-01-02 03:04 UTC"
+        assert words.moment("2026-01-02T03:04:05+01:00") == "2026-01-02T03:04:05+01:00"
+
     @given(st.text(), st.integers(1, 40))
     def test_a_shortened_name_is_one_printable_line_of_about_the_width(self, name, width):
         short = words.shorten(name, width)
