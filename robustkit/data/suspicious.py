@@ -65,6 +65,24 @@ def rms(a: Tensor, b: Tensor) -> Array:
     return np.asarray((a.double() - b.double()).flatten(1).square().mean(dim=1).sqrt())
 
 
+def folds(labels: Indices, groups: Indices, count: int, seed: int) -> list[tuple[Indices, Indices]]:
+    """Returns the rows to fit on and those to predict, for each fold, with every class in proportion.
+
+    Args:
+        labels: Class indices (N,), every class of 0..K-1 at least twice.
+        groups: Samples of one group (N,), such as copies, are never on both sides.
+        count: How many folds; fewer where a class has not as many samples.
+        seed: Of the draw.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    count = min(count, int(np.bincount(labels).min()))
+    splits = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return list(splits.split(labels, labels, groups))
+
+
 def out_of_fold(described: Array, labels: Indices, groups: Indices, seed: int) -> Array:
     """Returns the probabilities (N, K) that logistic regression gives to samples it was not fitted on.
 
@@ -76,17 +94,15 @@ def out_of_fold(described: Array, labels: Indices, groups: Indices, seed: int) -
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+    from sklearn.model_selection import cross_val_predict
 
-    folds = min(FOLDS, int(np.bincount(labels).min()))
     # One scale for all components: a scale for each would give the noise of the last ones as much say as the first.
     model = LogisticRegression(C=10 / max(float(described.var(axis=0).sum()), 1e-12), max_iter=300)
-    splits = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    splits = folds(labels, groups, FOLDS, seed)
     with warnings.catch_warnings():
         # Neither an almost converged model nor a fold without a rare class makes the others' answers useless.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", message="Number of classes in training fold")
-        warnings.filterwarnings("ignore", message="The least populated class")
         found: Array = cross_val_predict(model, described, labels, groups=groups, cv=splits, method="predict_proba")
     return found
 
@@ -96,8 +112,9 @@ class LabelErrors:
     """What confident learning says about labels.
 
     Attributes:
-        suspect: Whether a sample is counted off the diagonal of the confident joint (N,).
-        suggestion: The class it seems to be (N,).
+        suspect: Whether a sample is among those with the lowest `confidence` (N,), as many as are counted off the
+            diagonal of the confident joint.
+        suggestion: The most probable other class (N,).
         confidence: Probability of the label it has (N,): the lower, the more likely an error.
         share: Estimated share of wrong labels: one minus the trace of the calibrated joint.
     """
@@ -111,21 +128,29 @@ class LabelErrors:
 def label_errors(probabilities: Array, labels: Indices) -> LabelErrors:
     """Returns what confident learning finds in out-of-fold probabilities (N, K) for `labels` (N,).
 
-    Northcutt et al. 2021, arXiv 1911.00068, section 3.1, equations 1 and 2, and the errors of section 3.2, method 2.
+    Northcutt et al. 2021, arXiv 1911.00068, section 3.1, equations 1 and 2. The joint says how many labels are suspect;
+    which ones is decided by the probability of the label (their self-confidence) among all samples, which found more
+    of injected errors than the members of the joint (section 3.2, method 2): docs/results.md has the figures.
     """
     classes = probabilities.shape[1]
     thresholds = np.array([probabilities[labels == k, k].mean() for k in range(classes)])
     above = np.where(probabilities >= thresholds, probabilities, -np.inf)
-    suggestion = above.argmax(axis=1)
+    confident = above.argmax(axis=1)
     counted = np.isfinite(above.max(axis=1))
     joint = np.zeros((classes, classes))
-    np.add.at(joint, (labels[counted], suggestion[counted]), 1)
+    np.add.at(joint, (labels[counted], confident[counted]), 1)
+    off_diagonal = int((counted & (confident != labels)).sum())
     joint += np.diag(joint.sum(axis=1) == 0)
     calibrated = joint / joint.sum(axis=1, keepdims=True) * np.bincount(labels, minlength=classes)[:, None]
+    rows = np.arange(len(labels))
+    confidence, others = probabilities[rows, labels], probabilities.copy()
+    others[rows, labels] = -np.inf
+    suspect = np.zeros(len(labels), dtype=np.bool_)
+    suspect[confidence.argsort(kind="stable")[:off_diagonal]] = True
     return LabelErrors(
-        suspect=counted & (suggestion != labels),
-        suggestion=suggestion,
-        confidence=probabilities[np.arange(len(labels)), labels],
+        suspect=suspect,
+        suggestion=others.argmax(axis=1),
+        confidence=confidence,
         share=float(1 - np.trace(calibrated) / len(labels)),
     )
 

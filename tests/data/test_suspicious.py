@@ -16,9 +16,17 @@ def test_confident_learning_gives_the_joint_counted_by_hand():
     errors = label_errors(np.column_stack([shares, 1 - shares]), labels)
     # thresholds 0.6 and 0.6: the third is confidently 1, the last confidently 0
     assert errors.suspect.tolist() == [False, False, True, False, False, True]
-    assert errors.suggestion.tolist() == [0, 0, 1, 1, 1, 0]
+    assert errors.suggestion.tolist() == [1, 1, 1, 0, 0, 0]
     assert errors.confidence.tolist() == pytest.approx([0.9, 0.8, 0.1, 0.7, 0.8, 0.3])
     assert errors.share == pytest.approx(1 / 3)
+
+
+def test_the_joint_says_how_many_labels_are_suspect_and_their_probability_says_which():
+    shares = np.array([[0.9, 0.1, 0], [0.4, 0.6, 0], [0.05, 0.48, 0.47], [0.4, 0.6, 0], [0.44, 0.56, 0], [0, 0, 1]])
+    # thresholds 0.45, 0.58 and 1: the second alone is confidently of another class, the third has the least likely one
+    errors = label_errors(shares, np.array([0, 0, 0, 1, 1, 2]))
+    assert errors.suspect.tolist() == [False, False, True, False, False, False]
+    assert errors.suggestion[2] == 1
 
 
 def test_predictions_for_a_sample_never_saw_its_copies():
