@@ -476,6 +476,14 @@ ROWS: dict[str, Row] = {
     "defenses.fresh_copies": row(
         right=given(model=Lazy(net), count=2), model=(None, 3, "cnn"), count=(*COUNT, None), seed=SEED
     ),
+    "defenses.out_of_fold": row(
+        right=lambda: {
+            "classifier": Classifier(fresh()), "x": X, "y": Y, "folds": 2,
+            "recipe": defenses.Recipe(epochs=1, held_out=0.0),
+        },
+        classifier=MODEL, x=PLACE["x"], y=PLACE["y"], groups=(3, "x", [1, 2], Y[:4].numpy()), folds=(*COUNT, 1, None),
+        objective=(3, "trades"), recipe=(3, "fast", {"epochs": 1}), progress=FUNCTION,
+    ),
     "defenses.snapshots": row(
         right=given(model=Lazy(net), files=[]), model=(None, 3), files=(None, 3, "w.pt", ["no-such.pt"], [3]),
     ),

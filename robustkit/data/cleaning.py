@@ -6,16 +6,16 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import NoneType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustkit.base.csv_table import write_csv
-from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
-from robustkit.base.settings import between, instance, interval, shown
+from robustkit.base.errors import ConfigurationError, suggest
+from robustkit.base.settings import between
 from robustkit.base.settings import seed as known_seed
+from robustkit.data.cleaning_arguments import Predict, as_function, check_arguments, check_probabilities
 from robustkit.data.dataset import Batch
 from robustkit.data.suspicious import Array, Indices, features, label_errors, neighbours, out_of_fold, rms, strangeness
 
@@ -30,6 +30,7 @@ KINDS = {
 }
 FEWEST = 20  # samples below which nothing can be said of likeness
 TRUSTED = 0.7  # accuracy from which predictions may say that labels are wrong; below, it is they that are
+RANKED, LISTED = 0.5, 0.02  # accuracy from which they may rank labels all the same, and the share then listed
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Cleaning:
         label_share: Estimated share of wrong labels; None where that was not looked at.
         issues: All that was found, in the order of `KINDS`, the worst of each kind first.
         notes: What was not looked at, and why.
+        judge: Whose out-of-fold predictions say that labels are wrong.
     """
 
     train: int
@@ -82,6 +84,7 @@ class Cleaning:
     label_share: float | None
     issues: tuple[Issue, ...]
     notes: tuple[str, ...]
+    judge: str = "logistic regression"
 
     def of(self, kind: str, split: str = "train") -> tuple[Issue, ...]:
         """Returns the issues of one kind in one split."""
@@ -163,7 +166,7 @@ def clean(
     bounds: tuple[float, float] = (0.0, 1.0),
     near: float = 0.25,
     outlier: float = 4.0,
-    probabilities: Array | None = None,
+    probabilities: Array | Predict | None = None,
     seed: int = 0,
 ) -> Cleaning:
     """Returns what is wrong with the samples; they stay as they are.
@@ -175,13 +178,17 @@ def clean(
         near: Near copies differ by at most this share of the median RMS difference between nearest neighbours.
         outlier: Robust z-score from which a sample is an outlier.
         probabilities: Probabilities (N, K) a model gives to training samples it was not trained on, in their order; by
-            default those of logistic regression on principal components of the pixels, over 5 folds.
+            default those of logistic regression on principal components of the pixels, over 5 folds. Or a function
+            that gives them for inputs (n, ...) in `bounds`, class indices (n,) and groups (n,) of which none may be
+            on both sides of a fold, such as `robustkit.defenses.out_of_fold`.
         seed: Of the folds behind the label errors.
 
     Raises:
         ConfigurationError: If train and test inputs differ in shape, or probabilities and training samples in number.
     """
-    _check(train, test, bounds, probabilities)
+    check_arguments(train, test, bounds)
+    if probabilities is not None and not callable(probabilities):
+        check_probabilities(probabilities, train)
     seed = known_seed("clean-data", seed)
     near, outlier = (between("clean-data", n, v, "[0, inf)") for n, v in (("near", near), ("outlier", outlier)))
     named = (("train", train), ("test", test))
@@ -212,46 +219,17 @@ def clean(
         if other and len(other) > 1:
             issues += _near("near", other, other, there, there, radius)
         issues += _outliers(one, here, outlier)
-        if probabilities is not None:
-            probabilities = probabilities[one.where.numpy()]
-        found, accuracy, share = _labels(one, here, groups, probabilities, seed)
+        predict = None if probabilities is None else as_function(probabilities, bounds, one.where.numpy())
+        found, accuracy, share = _labels(one, here, groups, predict, seed)
         issues += found
         if accuracy is None:
             notes.append("labels: expected two classes or more, each with two different samples or more")
         elif share is None:
-            notes.append(
-                f"labels: out-of-fold predictions agree with {100 * accuracy:.0f} % of them, {100 * TRUSTED:.0f} %"
-                " needed to judge; give those of a better model (--probabilities)"
-            )
+            notes.append(_doubt(accuracy))
     ordered = sorted(issues, key=_worst_first)
     counts = [len(split.data) for split in sound]
-    return Cleaning(counts[0], sum(counts[1:]), bounds, radius, accuracy, share, tuple(ordered), tuple(notes))
-
-
-def _check(train: Batch, test: Batch | None, bounds: tuple[float, float], probabilities: Array | None) -> None:
-    """Raises ConfigurationError or InvalidEvaluation where these do not fit together."""
-    instance("clean-data", "train", train, Batch)
-    instance("clean-data", "test", test, Batch, NoneType)
-    interval("clean-data", "bounds", bounds)
-    if not len(train):
-        raise InvalidEvaluation("clean-data: expected at least one training sample, got none; give it data")
-    if test is not None and test.x.shape[1:] != train.x.shape[1:]:
-        raise ConfigurationError(
-            f"clean-data: expected test inputs of shape {tuple(train.x.shape[1:])} as in training, got"
-            f" {tuple(test.x.shape[1:])}; resize them"
-        )
-    if probabilities is not None and not _fit(probabilities, train):
-        raise ConfigurationError(
-            f"clean-data: expected probabilities ({len(train)}, {int(train.y.max()) + 1} or more), one row for each"
-            f" sample, got {shown(probabilities)}; predict all samples in their order"
-        )
-
-
-def _fit(p: object, train: Batch) -> bool:
-    """Whether these are probabilities (N, K) of the classes of all samples."""
-    if not isinstance(p, np.ndarray) or p.ndim != 2 or len(p) != len(train) or p.shape[1] <= int(train.y.max()):
-        return False
-    return bool(((p >= 0) & (p <= 1)).all())
+    judge = Cleaning.judge if probabilities is None else "the predictions given"
+    return Cleaning(counts[0], sum(counts[1:]), bounds, radius, accuracy, share, tuple(ordered), tuple(notes), judge)
 
 
 def _worst_first(issue: Issue) -> tuple[int, str, float]:
@@ -309,22 +287,35 @@ def _outliers(split: _Split, described: Array, least: float) -> list[Issue]:
 
 
 def _labels(
-    split: _Split, described: Array, groups: Indices, probabilities: Array | None, seed: int
+    split: _Split, described: Array, groups: Indices, predict: Predict | None, seed: int
 ) -> tuple[list[Issue], float | None, float | None]:
     """Returns probably wrong labels, the accuracy of the predictions that say so, and the share of wrong labels.
 
-    The latter is None, and there are none of the former, where those predictions are too bad; both are None where a
-    class has too few samples.
+    The latter is None where those predictions are too bad to count, and there are none of the former where they are
+    too bad to rank; both are None where a class has too few samples.
     """
     classes, labels = np.unique(split.data.y[split.where].numpy(), return_inverse=True)
     if len(classes) < 2 or int(np.bincount(labels).min()) < 2:
         return [], None, None
-    shares = out_of_fold(described, labels, groups, seed) if probabilities is None else probabilities[:, classes]
+    if predict is None:
+        shares = out_of_fold(described, labels, groups, seed)
+    else:
+        shares = predict(split.x, split.data.y[split.where], groups)[:, classes]
     accuracy = float((shares.argmax(axis=1) == labels).mean())
-    if accuracy < TRUSTED:
+    if accuracy < RANKED:
         return [], accuracy, None
     errors = label_errors(shares, labels)
-    suspects = np.flatnonzero(errors.suspect).tolist()
+    suspects = np.flatnonzero(errors.suspect)
+    if accuracy < TRUSTED:
+        suspects = suspects[errors.confidence[suspects].argsort(kind="stable")][: int(LISTED * len(labels))]
     looks_like = classes[errors.suggestion].tolist()
-    issues = [split.issue("label", i, errors.confidence[i], looks_like[i]) for i in suspects]
-    return issues, accuracy, errors.share
+    issues = [split.issue("label", i, errors.confidence[i], looks_like[i]) for i in suspects.tolist()]
+    return issues, accuracy, errors.share if accuracy >= TRUSTED else None
+
+
+def _doubt(accuracy: float) -> str:
+    better = "give those of a better model (MODEL --folds 3, --probabilities)"
+    agree = f"labels: out-of-fold predictions agree with {100 * accuracy:.0f} % of them, {100 * TRUSTED:.0f} %"
+    if accuracy < RANKED:
+        return f"{agree} needed to judge; {better}"
+    return f"{agree} needed to count errors; the {100 * LISTED:.0f} % least probable are listed to look at, or {better}"

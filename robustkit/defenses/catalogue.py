@@ -11,6 +11,7 @@ from robustkit.defenses.objectives.catalogue import *  # noqa: F403
 from robustkit.defenses.preprocess import JPEG, BitDepth, MedianBlur
 from robustkit.defenses.smoothing import Smoothed, certified_accuracy, certified_radius
 from robustkit.defenses.training import Diverged, Epoch, Recipe, fit
+from robustkit.defenses.training.out_of_fold import out_of_fold
 
 __all__ = [
     "JPEG",
@@ -33,6 +34,7 @@ __all__ = [
     "fit",
     "fit_weights",
     "fresh_copies",
+    "out_of_fold",
     "snapshots",
 ]
 __all__ += objectives.__all__

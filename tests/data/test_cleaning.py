@@ -176,6 +176,20 @@ def test_probabilities_of_a_better_model_may_be_given(in_folder, capsys):
     assert "expected an .npy file of finite floats, got 'no.npy'" in capsys.readouterr().err
 
 
+def test_predictions_that_are_too_bad_to_count_errors_may_still_rank_labels():
+    train = read("train")
+    wrong = dataclasses.replace(train, y=train.y.clone())
+    wrong.y[[3, 70]] = (wrong.y[[3, 70]] + 1) % 10
+    p = np.eye(10)[train.y.numpy()] * 0.88 + 0.012
+    p[500:1000] = 0.2 * p[500:1000] + 0.8 * np.roll(p[500:1000], 1, axis=1)  # 61 % of the predictions are right
+    p[[3, 70]] = np.eye(10)[train.y[[3, 70]].numpy()]
+    result = clean(wrong, probabilities=p)
+    assert result.label_share is None
+    assert len(result.of("label")) == 25  # 2 % of 1297
+    assert {issue.id for issue in result.of("label")[:2]} == {"3", "70"}
+    assert "the 2 % least probable are listed to look at" in result.notes[0]
+
+
 def test_test_data_of_another_shape_are_refused():
     train = read("train")
     other = Batch(train.x[:, :, :4], train.y, train.ids)

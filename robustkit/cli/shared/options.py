@@ -107,13 +107,32 @@ def several_models_options(function: Command) -> Command:
 
 def training_options(function: Command) -> Command:
     """Adds the options but those of passes: the training split is the default and the recipe has the batch size."""
+    return _training(function, click.argument("model", type=MODEL), lambda values: ModelOptions(**values))
+
+
+def _training(function: Command, model: Any, gather: Callable[[dict[str, Any]], ModelOptions]) -> Command:
     split = click.option("--split", default="train", show_default=True, help="Part of the data to train on.")
     fresh = click.option("--replace-head", is_flag=True, help="Give the loaded network a new last layer.")
     # A recipe's --select says how the best epoch is chosen.
     classes = click.option("--select-classes", metavar="CLASS,...", help="Only these classes of the data.")
     kept = [option for option in _OPTIONS if option not in (_SPLIT, _EOT_SAMPLES, _BATCH_SIZE, _SELECT)]
-    options = [click.argument("model", type=MODEL), _data(required=True), *kept, split, fresh, classes]
-    return _gathered(function, options, lambda values: ModelOptions(**values), names=NAMES - {"draws", "batch_size"})
+    options = [model, _data(required=True), *kept, split, fresh, classes]
+    return _gathered(function, options, gather, names=NAMES - {"draws", "batch_size"})
+
+
+def optional_training_options(function: Command) -> Command:
+    """Does the same for a command that has work without a model, too: `model.model` is "" where none was named."""
+
+    def gather(values: dict[str, Any]) -> ModelOptions:
+        extra = _typed() - {"model", "data", "data_root", "split", "image_size", "bounds"}
+        if values["model"] is None and extra:
+            raise ConfigurationError(
+                f"{', '.join(sorted(map(_shown, extra)))}: expected MODEL with it, got none; name the network or leave"
+                " it out"
+            )
+        return ModelOptions(**{**values, "model": values["model"] or ""})
+
+    return _training(function, click.argument("model", type=MODEL, required=False), gather)
 
 
 def recorded_options(function: Command) -> Command:
