@@ -31,6 +31,7 @@ def names():
 
 def test_every_block_runs_in_its_order(names, in_folder, quickly):
     pytest.importorskip("pandas")
+    pytest.importorskip("matplotlib")
     for block in BLOCKS:
         exec(block, names)
     assert names["again"].robust_accuracy == names["evaluation"].robust_accuracy
