@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from robustkit.bundle import load_bundle, save_bundle, verify
     from robustkit.evaluation import Evaluation, Ledger, merge_evaluations, minimal_distances, security_curve
     from robustkit.evaluator import evaluate
+    from robustkit.loading.embeddings import embeddings
     from robustkit.model import BPDA, Classifier
     from robustkit.union import evaluate_union
 
@@ -51,6 +52,7 @@ __all__ = [
     "checks",
     "data",
     "defenses",
+    "embeddings",
     "evaluate",
     "evaluate_union",
     "evaluation",
@@ -77,6 +79,7 @@ _HOMES = {
     "Ledger": "evaluation",
     "Threat": "attacks",
     "attack": "attacks.attack_by_name",
+    "embeddings": "loading.embeddings",
     "evaluate": "evaluator",
     "evaluate_union": "union",
     "load_bundle": "bundle",

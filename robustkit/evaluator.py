@@ -35,6 +35,7 @@ from robustkit.checks.first_pass import ROWS
 from robustkit.checks.joining import join_classes
 from robustkit.data.dataset import Batch, Dataset, check_bounds, count_samples, samples_sha256, samples_sum
 from robustkit.data.labels import as_labels
+from robustkit.data.layout import layout_of
 from robustkit.data.sampling import sampled, shuffled
 from robustkit.evaluation.attack_run import common_threat
 from robustkit.evaluation.checkpoint import Parts
@@ -51,6 +52,7 @@ from robustkit.evaluation.schedule import Meter, Share, cut
 from robustkit.maths.norms import Norm
 from robustkit.model.accelerate import faster
 from robustkit.model.classifier import Classifier, as_classifier
+from robustkit.model.unpacked import check_layout
 from robustkit.probes.run import Probes
 
 logger = logging.getLogger("robustkit")
@@ -176,7 +178,10 @@ def _attacks(
     attacks: Any, classifier: Classifier, data: Any, norm: Norm | None, eps: Eps | None
 ) -> tuple[Protocol, Threat]:
     """Returns the attacks and their threat, by default that of the data's schema, if they have one."""
-    schema = data.schema if isinstance(data, Dataset) else None
+    schema, layout = (data.schema, data.layout) if isinstance(data, Dataset) else (None, None)
+    check_layout("evaluate", classifier.module, layout)
+    if layout is not None and eps is not None:
+        eps = layout.eps(eps)
     if schema is not None and eps is None and isinstance(attacks, str | list | tuple):
         eps = schema.eps(norm or "Linf") if any(isinstance(one, str) for one in (attacks, *attacks)) else None
     protocol = as_protocol(attacks, partial(count_classes, "evaluate", classifier, data), norm, eps)
@@ -185,6 +190,11 @@ def _attacks(
         raise ConfigurationError(
             f"evaluate: expected the eps of the data's schema in {threat.norm}, got another; give norm={threat.norm!r}"
             f" and eps=data.schema.eps({threat.norm!r}), or data without a schema"
+        )
+    if layout_of(threat.eps) != layout:
+        raise ConfigurationError(
+            "evaluate: expected eps=data.layout.eps(...) in every attack on data with several inputs, got another; give"
+            " it, or the names of attacks and eps="
         )
     return protocol, threat
 

@@ -24,6 +24,7 @@ import robustkit
 from robustkit import Classifier, RobustkitError, attacks, defenses
 from robustkit.attacks.protocols import as_protocol
 from robustkit.data import Batch, Dataset
+from robustkit.data.layout import Layout, Part
 
 NAN, INF = float("nan"), float("inf")
 
@@ -54,6 +55,23 @@ def net() -> nn.Module:
         made[1].weight.copy_(torch.tensor([[1.0, -1, 0, 0], [0, 1, -1, 0], [0, 0, 1, -1]]))
         made[1].bias.zero_()
     return made
+
+
+class Text(nn.Module):
+    """As much of a text classifier of transformers as is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(20, 4), nn.Linear(4, 3)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embed
+
+    def forward(self, input_ids: Any = None, inputs_embeds: Any = None) -> Any:
+        return self.head((self.embed(input_ids) if inputs_embeds is None else inputs_embeds).mean(1))
+
+
+TEXTS = [{"input_ids": [1, 2, 3], "label": 0}, {"input_ids": [4, 5, 6], "label": 1}]
 
 
 @functools.cache
@@ -240,6 +258,13 @@ ROWS: dict[str, Row] = {
     ),
     "Ledger": row(right=given(attacks=["pgd"]), attacks=(None, 3, "pgd", [3], ["a", "a"])),
     "Threat": row(norm=NORM, eps=EPS, bounds=BOUNDS, target=(*INTEGER, -1), levels=LEVELS),
+    "embeddings": row(
+        right=given(model=Lazy(Text), data=TEXTS),
+        model=(*MODEL, nn.Linear(3, 2)),
+        data=(None, 3, (X, Y), [], [{"input_ids": [1]}], [{"input_ids": [30], "label": 0}]),
+        passed=(["z"], "z"),
+        name=TEXT,
+    ),
     "attack": row(
         right=given(model=Lazy(net), x=X, y=Y, attacks="fgsm", norm="Linf", eps="1/255"),
         model=MODEL,
@@ -370,6 +395,17 @@ ROWS: dict[str, Row] = {
         bounds=tuple(bounds for bounds in BOUNDS if bounds is not None),
         name=(*TEXT,),
         schema=(3, "schema.toml", {"a": 3}),
+    ),
+    "data.Layout": row(right=given(parts=(Part("x", (4,), "float"),)), parts=((),), padding=("z",)),
+    "data.pack": row(
+        right=given(source={"x": X, "label": Y}, attacked="x"),
+        source=(None, 3, (X, Y), [], {"x": X}),
+        attacked=(*TEXT, "y", "label"),
+        passed=(["z"], "z"),
+        padding=(3, "z", ["x"]),
+        bounds=tuple(bounds for bounds in BOUNDS if bounds is not None),
+        name=TEXT,
+        class_names=("abc", ["a", "a", "b"], 3),
     ),
     "data.sampled": row(
         right=lambda: {"dataset": Dataset(name="mine", source=(X, Y)), "limit": 3},
@@ -608,6 +644,9 @@ ROWS: dict[str, Row] = {
     ),
     "maths.samples_to_decide": row(
         right=given(p=0.5, limit=0.3), p=(*SHARE, None), limit=(*SHARE, None), at_least=FLAG, level=(*LEVEL, 0.5)
+    ),
+    "model.Unpacked": row(
+        right=given(model=Lazy(net), layout=Layout((Part("x", (4,), "float"),))), model=MODEL, layout=(None, 3, "x")
     ),
     "model.load_weights": row(
         lambda **arguments: robustkit.model.load_weights(**{"path": weights_file(), **arguments}),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from robustkit.attacks.engine import Engine
-from robustkit.attacks.radius import refuse_grey_levels
+from robustkit.attacks.radius import eps_text, refuse_grey_levels
 from robustkit.attacks.rows import Problem, Rows
 from robustkit.attacks.threat import EVERYWHERE, Eps, Threat, read_eps
 from robustkit.base.errors import ConfigurationError, suggest
@@ -22,9 +22,11 @@ from robustkit.base.settings import Scalar, between, integer, settle
 from robustkit.base.settings import seed as known_seed
 from robustkit.data.dataset import read_ids
 from robustkit.data.labels import as_labels
+from robustkit.data.layout import layout_of
 from robustkit.maths.losses import known_loss
 from robustkit.maths.norms import NORMS, Norm
 from robustkit.model.classifier import Classifier, as_classifier
+from robustkit.model.unpacked import layout_taken
 
 CLOSE = 0.1  # share of its clean lead that a sample is left with where longer attacks may still break it (docs/log.md)
 
@@ -201,6 +203,12 @@ class Attack(ABC):
             raise ConfigurationError(
                 f"{self.label}: expected one eps and one range for all coordinates, all this attack can do, got"
                 " arrays; use numbers, or another attack, such as pgd, apgd, fab or square"
+            )
+        layout = layout_taken(classifier.module)
+        if layout is not None and layout_of(self.eps) != layout and threat.radius > 0:
+            raise ConfigurationError(
+                f"{self.label}: expected eps=data.layout.eps(...) for a model of several inputs, of which only"
+                f" {layout.attacked.name} is attacked, got {eps_text(threat.eps)}; give that"
             )
         return threat
 

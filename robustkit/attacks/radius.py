@@ -36,6 +36,11 @@ def parse_eps(eps: Eps) -> float:
         radius = float(Fraction(eps)) if isinstance(eps, str) and eps != "inf" else float(eps)
     except (ValueError, ZeroDivisionError, OverflowError, TypeError):
         radius = math.nan
+    if isinstance(eps, str) and eps.strip().lower().endswith("db"):
+        raise ConfigurationError(
+            f"eps: expected one radius for all inputs, got {shown(eps)}, which differs by signal; divide signals"
+            " by their L2 norms, pass these on (robustkit.data.pack) and give 10**(-dB/20), 0.0316 for 30 dB"
+        )
     if not radius >= 0:
         raise ConfigurationError(
             f"eps: expected a number >= 0 or a fraction such as '8/255', got {shown(eps)}; correct it"

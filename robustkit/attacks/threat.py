@@ -28,6 +28,7 @@ from robustkit.base.per_coordinate import (
 )
 from robustkit.base.settings import integer
 from robustkit.data import records
+from robustkit.data.layout import PackedEps
 from robustkit.data.schema import RecordEps, Schema, schema_of
 from robustkit.maths import norms, projection
 from robustkit.maths.norms import COUNTED, NORMS, Norm
@@ -149,9 +150,9 @@ class Threat:
 
     def room(self, x: Tensor) -> tuple[Any, Any]:
         """Returns the same without what may not change, or not that way, whatever eps is."""
-        low, high = self.ends(x)
+        low, high = ends = self.ends(x)
         if not isinstance(self.eps, RecordEps):
-            return low, high
+            return self.eps.layout.within(x, low, high) if isinstance(self.eps, PackedEps) else ends
         fixed, schema = self.eps.on(x) == 0, self.eps.schema
         rises, falls = (torch.tensor(schema.only(way), device=x.device) for way in ("rise", "fall"))
         return torch.where(fixed | rises, x, low), torch.where(fixed | falls, x, high)
@@ -302,7 +303,7 @@ class Threat:
 
     def reaches(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Returns the same but for the schema: what attacks may search, whether or not it is a legal record."""
-        low, high = self.ends(x_adv) if self.schema is None else self.room(x)
+        low, high = self.room(x) if isinstance(self.eps, RecordEps | PackedEps) else self.ends(x_adv)
         inside = ((x_adv >= low) & (x_adv <= high)).flatten(1).all(dim=1)
         if isinstance(self.eps, PerCoordinate) and math.isinf(self.radius):
             inside = inside & ((x_adv == x) | (self.eps.on(x) > 0)).flatten(1).all(dim=1)

@@ -10,9 +10,9 @@ from robustkit.attacks.protocols import PROTOCOLS, get_protocol
 from robustkit.base.settings import Scalar
 from robustkit.bundle.failure_messages import Mismatch
 from robustkit.bundle.restore import same_versions, unknown_attacks
-from robustkit.data.schema import with_schema
 from robustkit.evaluation.result import Evaluation
 from robustkit.report.document.report import Audit
+from robustkit.report.threat_model import stated_radii
 
 
 def check_protocol(audit: Audit, versions: dict[str, Scalar], where: str) -> list[Mismatch]:
@@ -42,7 +42,7 @@ def _protocol(audit: Audit, where: str) -> Iterator[Mismatch]:
         if _folded(name) in map(_folded, PROTOCOLS):
             yield Mismatch(place, "the name of a protocol, or one that nobody takes for it", repr(name))
         return
-    eps = with_schema(audit.threat.eps_per_coordinate, audit.threat.schema) or audit.attacks[0].params.get("eps")
+    eps = stated_radii(audit.threat) or audit.attacks[0].params.get("eps")
     published = get_protocol(name, norm=audit.threat.norm, eps=eps, classes=audit.subject.num_classes)  # type: ignore[arg-type]
     added = [said for said in stated.changes if said.endswith("was added")]
     if stated.changes and stated.changes != (*published.changes, *added):

@@ -13,7 +13,6 @@ from robustkit.attacks.protocols import Protocol
 from robustkit.base.per_coordinate import PerCoordinate
 from robustkit.base.settings import Scalar
 from robustkit.data.dataset import Dataset
-from robustkit.data.schema import with_schema
 from robustkit.evaluation.attack_run import AttackRun, common_threat
 from robustkit.evaluation.gallery import Example
 from robustkit.evaluation.ledger import Ledger
@@ -25,6 +24,7 @@ from robustkit.report.document.environment import environment
 from robustkit.report.document.report import AttackResult, Audit
 from robustkit.report.requirements.gates import Requirement, judged
 from robustkit.report.requirements.measures import measures
+from robustkit.report.threat_model import stated_radii
 
 
 class _Named(Attack):
@@ -121,7 +121,7 @@ def restore(stated: Audit, ledger: Ledger, versions: dict[str, Scalar]) -> Evalu
         RobustkitError: If the ledger or the statements make no evaluation.
     """
     method, threat, pair = stated.method, stated.threat, stated.calibration
-    eps = with_schema(threat.eps_per_coordinate, threat.schema)
+    eps = stated_radii(threat)
     attacks = [restore_attack(result, eps) for result in stated.attacks]
     bare = Classifier(torch.nn.Identity(), bounds=threat.bounds_per_coordinate or threat.bounds)
     name = method.protocol.removesuffix(" (adapted)") if method.changes else method.protocol

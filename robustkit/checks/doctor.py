@@ -23,6 +23,7 @@ from robustkit.data.labels import as_labels
 from robustkit.maths.losses import cross_entropy
 from robustkit.model.classifier import Classifier, as_classifier
 from robustkit.model.range_edges import vanished
+from robustkit.model.unpacked import layout_taken
 
 MOST = 2000  # samples among which it looks for copies
 
@@ -230,6 +231,8 @@ def _gradients(classifier: Classifier, x: Tensor, y: Tensor) -> Diagnostic:
 def _vanishes_at_edges(classifier: Classifier, x: Tensor, y: Tensor) -> bool:
     """Returns whether gradients vanish at the ends of the range only, with a quarter of the entries put at each."""
     x, place = x.clone(), torch.arange(x[0].numel(), device=x.device).view(x.shape[1:]) * 7919 % 4
+    if (layout := layout_taken(classifier.module)) is not None:
+        place = torch.where(layout.fixed(x), -1, place)
     for end, bound in enumerate(ends_on(classifier.bounds, x)):
         there = torch.as_tensor(bound, dtype=x.dtype, device=x.device)
         x = torch.where((place == end) & there.isfinite(), there, x)

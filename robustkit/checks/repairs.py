@@ -16,6 +16,7 @@ from robustkit.maths.intervals import tail
 from robustkit.model.classifier import Classifier
 from robustkit.model.normalization import normalized
 from robustkit.model.output import candidates
+from robustkit.model.unpacked import layout_taken
 
 GAIN = 0.05  # of accuracy, the least that a repair has to bring
 FITTED_GAIN = 0.1  # the same where it is fitted to the samples: their own mean also undoes an honest shift of the data
@@ -109,6 +110,8 @@ def _tried(classifier: Classifier, x: Tensor, y: Tensor, logits: Tensor, rows: i
 
 def _right(changed: Changed, classifier: Classifier, x: Tensor, y: Tensor, rows: int) -> Tried | None:
     """Returns what a change of the input does, None where the model cannot take it."""
+    if layout_taken(classifier.module) is not None:
+        return None  # it would change the inputs that are passed on, too
     try:
         other = classifier.replace(**changed.settings, tally=classifier.tally)
         parts = [other.logits(changed.apply(part)).argmax(1) for part in torch.split(x, rows)]

@@ -16,6 +16,7 @@ from robustkit.base.foreign_code import foreign
 from robustkit.base.per_coordinate import Bounds, bounds_of
 from robustkit.base.settings import distinct, every, instance, integer, plain, wrong
 from robustkit.data.labels import as_labels, as_tensor
+from robustkit.data.layout import Layout, refuse_several
 from robustkit.data.schema import Schema
 
 FIELD_NAMES = {"x": ("x", "image", "pixel_values"), "y": ("y", "label", "labels"), "id": ("id", "ids")}
@@ -39,6 +40,7 @@ class Dataset:
         whole: The larger set, where these are some of it or may turn out to be.
         feature_names: One name per value of an input, where the inputs are rows of a table that has them.
         schema: Of a table that has one: what its features are, and how far each may change.
+        layout: Where a sample is several inputs in one row: how they lie there. See `robustkit.data.pack`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Dataset:
     whole: Dataset | None = None
     feature_names: tuple[str, ...] | None = None
     schema: Schema | None = None
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
         instance("Dataset", "name", self.name, str)
@@ -267,6 +270,7 @@ def _piece(item: Any, first_id: int, sample: bool) -> Batch:
 def _fields(item: Any) -> tuple[Any, Any, Any]:
     got = type(item).__name__
     if isinstance(item, Mapping):
+        refuse_several(item)
         x, y, ids = (next((item[n] for n in names if n in item), None) for names in FIELD_NAMES.values())
         if x is not None and y is not None:
             return x, y, ids

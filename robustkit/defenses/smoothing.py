@@ -20,6 +20,7 @@ from robustkit.defenses.logits import Logits
 from robustkit.maths.intervals import Proportion, proportion
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
+from robustkit.model.unpacked import refuse_several
 
 ABSTAIN = -1
 _MOST_DRAWS = 2**20  # what the random numbers can tell apart
@@ -75,6 +76,7 @@ class Smoothed(nn.Module):
         sigma = between("smoothing", "sigma", sigma, "(0, inf)")
         draws, seed = integer("smoothing", "draws", draws, 1, _MOST_DRAWS), known_seed("smoothing", seed)
         self.model = Logits(model)
+        refuse_several("smoothing", self.model)
         self.sigma, self.draws, self.seed = float(sigma), draws, seed
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from robustkit.base.errors import ConfigurationError, one_line
 from robustkit.base.foreign_file import parsing
 from robustkit.base.optional import package
+from robustkit.data.dataset import Dataset
 from robustkit.data.encode import decode
 from robustkit.data.schema import Schema
+from robustkit.model.unpacked import unpacked
 
 _MANY = 1000  # outputs, of which those without a label never have a probability
 SUFFIXES = (".joblib", ".pkl", ".pickle")
@@ -81,11 +83,14 @@ class Estimator(nn.Module):
         return pandas.DataFrame({name: columns[name] for name in self.names})
 
 
-def of_table(module: nn.Module, schema: Schema | None) -> nn.Module:
-    """Returns a module which, if it is an `Estimator`, from now on knows the schema of its table."""
+def of_data(module: nn.Module, dataset: Dataset) -> nn.Module:
+    """Returns a module as its data need it.
+
+    An `Estimator` from now on knows the schema of its table, and a model of several inputs takes the rows they lie in.
+    """
     if isinstance(module, Estimator):
-        module.schema = schema
-    return module
+        module.schema = dataset.schema
+    return unpacked(module, dataset.layout)
 
 
 def read_estimator(path: Path, trusted: bool) -> Estimator:

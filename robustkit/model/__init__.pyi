@@ -2,6 +2,7 @@
 
 from .bpda import BPDA
 from .classifier import Classifier
+from .unpacked import Unpacked
 from .weights import load_weights
 
-__all__ = ["BPDA", "Classifier", "load_weights"]
+__all__ = ["BPDA", "Classifier", "Unpacked", "load_weights"]

@@ -34,6 +34,7 @@ from robustkit.model.output import (
 from robustkit.model.output import find_scores as find
 from robustkit.model.output_names import carried_names
 from robustkit.model.range_edges import inside, only_there, vanished
+from robustkit.model.unpacked import Unpacked, layout_taken
 
 _CUT = (
     "Classifier: expected an output that can be differentiated, got one cut off from the input "
@@ -92,6 +93,11 @@ class Classifier:
         if not callable(model):
             raise ConfigurationError(
                 f"{who}: expected a module or a function, got {type(model).__name__}; give the network itself"
+            )
+        if isinstance(model, Unpacked) and (mean is not None or std is not None):
+            raise ConfigurationError(
+                f"{who}: expected no mean and std beside a model of several inputs, which they would change, too, got"
+                " some; normalise in the model"
             )
         low, high = bounds_of(who, "bounds", bounds)
         if select is not None and not isinstance(select, str) and not callable(select):
@@ -184,7 +190,8 @@ class Classifier:
         """Returns what the model itself returns for `x` (N, ...) in `bounds`; counts N forward passes."""
         x = x.to(device=self.device, dtype=self.dtype)
         if self.vanishes_at_edges and torch.is_grad_enabled() and x.requires_grad:
-            x = inside(x, self.bounds, self.model_dtype)
+            moved, layout = inside(x, self.bounds, self.model_dtype), layout_taken(self.module)
+            x = moved if layout is None else torch.where(layout.fixed(x), x, moved)
         x = normalized(x, self.mean, self.std)
         self.tally.forwards += len(x)
         with foreign("the model"):

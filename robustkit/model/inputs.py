@@ -11,6 +11,7 @@ from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.per_coordinate import Bounds, by_coordinate, ends_on, overall
 from robustkit.base.settings import shown
 from robustkit.data.labels import as_tensor
+from robustkit.data.layout import TOKENS
 
 
 def inputs(given: Any, bounds: Bounds) -> Tensor:
@@ -26,7 +27,11 @@ def inputs(given: Any, bounds: Bounds) -> Tensor:
     if not x.is_floating_point():
         raise InvalidEvaluation(
             f"Classifier: expected floating-point inputs in {bounds}, got {x.dtype}; "
-            "convert them (bytes: x.float() / 255)"
+            + (
+                TOKENS
+                if x.ndim == 2 and x.dtype in (torch.int32, torch.int64)
+                else "convert them (bytes: x.float() / 255)"
+            )
         )
     if not bool(x.isfinite().all()):
         row = int((~x.isfinite()).flatten(1).any(dim=1).nonzero()[0])

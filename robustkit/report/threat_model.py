@@ -5,6 +5,8 @@ from __future__ import annotations
 from robustkit.attacks.radius import eps_text
 from robustkit.attacks.threat import Threat
 from robustkit.base.per_coordinate import PerCoordinate, by_coordinate
+from robustkit.data.layout import layout_of, with_layout
+from robustkit.data.schema import with_schema
 from robustkit.report.document.report import ThreatModel
 
 WHITE_BOX = "white-box: weights, architecture and defences are known"
@@ -43,4 +45,11 @@ def threat_model(threat: Threat, kinds: set[str]) -> ThreatModel:
         eps_per_coordinate=threat.eps.plain if isinstance(threat.eps, PerCoordinate) else None,
         bounds_per_coordinate=threat.bounds if by_coordinate(*threat.bounds) else None,
         schema=threat.schema,
+        layout=layout_of(threat.eps),
     )
+
+
+def stated_radii(stated: ThreatModel) -> PerCoordinate | None:
+    """Returns the radii that a report states, where they differ by coordinate, with what it says of the inputs."""
+    radii = with_schema(stated.eps_per_coordinate, stated.schema)
+    return radii if stated.layout is None else with_layout(radii, stated.layout)

@@ -22,6 +22,7 @@ from robustkit.data.sampling import sampled
 from robustkit.maths.calibration import Columns, Estimate, columns, measure
 from robustkit.maths.intervals import bootstrap
 from robustkit.model.classifier import Classifier, as_classifier
+from robustkit.model.unpacked import refuse_several
 from robustkit.shift.corruptions import CORRUPTIONS, KNOWN, SEVERITIES, corrupt
 from robustkit.shift.published_sets import load_corrupted
 from robustkit.shift.result import ALEXNET, Baseline, Cell, Shift
@@ -66,6 +67,7 @@ def evaluate_shift(
     """
     classifier = as_classifier(classifier)
     check_bounds("shift", data, classifier.bounds)
+    refuse_several("shift", classifier.module)
     batch_size, limit, seed = sizes("shift", batch_size, limit, seed)
     if progress is not None:
         function("shift", "progress", progress)

@@ -12,6 +12,7 @@ from robustkit.attacks.names import STANDARD
 from robustkit.attacks.protocols import Protocol, custom, get_protocol
 from robustkit.attacks.threat import Eps, parse_eps
 from robustkit.base.errors import ConfigurationError
+from robustkit.base.per_coordinate import overall
 from robustkit.base.processes import ranks
 from robustkit.bundle.keys import PrivateKey
 from robustkit.cli.audit.launch import Launch
@@ -133,7 +134,18 @@ class Plan:
     def radius_for(self, loaded: ModelAndData) -> Eps:
         """Returns the radius on data that are loaded: that of their schema, where they have one."""
         schema = loaded.dataset.schema
-        return self.radius if schema is None else schema.eps(self.norm)
+        return self._on(loaded, self.radius) if schema is None else schema.eps(self.norm)
+
+    def _on(self, loaded: ModelAndData, radius: Eps) -> Eps:
+        """Returns a radius on data that are loaded: of several inputs it is that of the attacked one."""
+        layout = loaded.dataset.layout
+        if layout is None:
+            return radius
+        if radius == DEFAULT_EPS and overall(loaded.dataset.bounds) != (0.0, 1.0):
+            raise ConfigurationError(
+                f"audit: expected --eps in the units of {layout.attacked.name}, got none; give it, such as --eps 0.1"
+            )
+        return layout.eps(radius)
 
     @cached_property
     def every_threat(self) -> list[tuple[Norm, Eps]]:
@@ -142,7 +154,8 @@ class Plan:
 
     def every_threat_on(self, loaded: ModelAndData) -> list[tuple[Norm, Eps]]:
         """Returns the same on data that are loaded."""
-        return [(self.norm, self.radius_for(loaded)), *self.every_threat[1:]]
+        others = [(norm, self._on(loaded, radius)) for norm, radius in self.every_threat[1:]]
+        return [(self.norm, self.radius_for(loaded)), *others]
 
     @property
     def share(self) -> tuple[int, int] | None:

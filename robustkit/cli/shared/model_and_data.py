@@ -131,7 +131,7 @@ class ModelOptions:
         Raises:
             ConfigurationError: If an option cannot be used as given.
         """
-        from robustkit.loading.estimator import of_table
+        from robustkit.loading.estimator import of_data
         from robustkit.loading.npz_data import with_fitting_axes
         from robustkit.model.classifier import Classifier
         from robustkit.model.small_models import fits, is_small
@@ -142,7 +142,7 @@ class ModelOptions:
             dataset = with_fitting_axes(dataset, lambda x: fits(self.model, tuple(x.shape[1:])))
         typed = self._names()
         shape, classes = self._shape_and_classes(dataset, typed or self._preset_names(prepared) or dataset.class_names)
-        module = of_table(self._load_module(shape, classes), dataset.schema)
+        module = of_data(self._load_module(shape, classes), dataset)
         prepared = self._confirmed(prepared, module)
         classifier = Classifier(
             _moved(module, device),

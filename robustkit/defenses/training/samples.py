@@ -24,6 +24,7 @@ from robustkit.defenses.training.training_mode import memory_format
 from robustkit.maths.random_numbers import Stream
 from robustkit.model.classifier import Classifier
 from robustkit.model.inputs import inputs
+from robustkit.model.unpacked import refuse_several
 
 _DECODED = 1024  # samples that are hashed where inputs are not in memory
 _TOGETHER = 2**26  # bytes of inputs that are measured or hashed together, if a batch is less
@@ -113,6 +114,7 @@ def read_samples(
             the data are in other bounds than the model.
         InvalidEvaluation: If the data leave the bounds or labels are no classes.
     """
+    refuse_several("fit", classifier.module)
     located = _located(classifier, x) if y is None else _in_columns(classifier, x, y)
     if num_workers is None:
         num_workers = getattr(x.source if isinstance(x, Dataset) else x, "num_workers", 0)

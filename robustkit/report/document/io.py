@@ -26,7 +26,7 @@ _REPORT = TypeAdapter(Report)
 _AUDITS = TypeAdapter(tuple[Audit, ...])
 # In the hash where known, so that it keeps for older reports.
 _LATER = ("alone", "remaining", "success_of_attacked")
-_PER_COORDINATE = ("eps_per_coordinate", "bounds_per_coordinate", "schema")
+_PER_COORDINATE = ("eps_per_coordinate", "bounds_per_coordinate", "schema", "layout")
 _LINE = 110  # what fits on one line of the file stays on one line
 
 

@@ -20,7 +20,7 @@ from robustkit.report.document.across import AcrossThreats
 from robustkit.report.document.data import Data as Data
 from robustkit.report.document.gallery import ChangedRow, GalleryItem
 from robustkit.report.document.ledger_summaries import Confusion, Margins, RiskCoverage
-from robustkit.report.document.table import Schema, Table
+from robustkit.report.document.table import Layout, Schema, Table
 
 SCHEMA = "robustkit.report/1.6"
 
@@ -50,7 +50,8 @@ class ThreatModel:
 
     Where they differ by coordinate, `eps_value` is the largest, `bounds` the range that holds all others, two fields
     have the numbers themselves, an eps of 0 where nothing may change; changes are measured in units of the largest, so
-    that half of it counts twice. `schema` says what a legal record is. All None elsewhere and in reports before 1.5.
+    that half of it counts twice. `schema` says what a legal record is, `layout` which inputs lie in a row.
+    All None elsewhere and in reports before 1.5.
     """
 
     goal: str
@@ -65,6 +66,7 @@ class ThreatModel:
     eps_per_coordinate: PerCoordinate | None = None
     bounds_per_coordinate: tuple[float | PerCoordinate, float | PerCoordinate] | None = None
     schema: Schema | None = None
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from robustkit.data.layout import Layout as Layout
 from robustkit.data.schema import Schema as Schema
 from robustkit.maths.intervals import Proportion, proportion
 

@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 
 from robustkit.attacks.names import STANDARD, attack_name, kind, strength
-from robustkit.base.per_coordinate import PerCoordinate
 from robustkit.checks.diagnostic import check_name
 from robustkit.report.document.about import About
 from robustkit.report.document.report import Audit, ClassRow, Report, SliceRow, ThreatModel
+from robustkit.report.text.per_coordinate import each_its_own, of_one_input
 from robustkit.report.text.trust import on_trust
 from robustkit.report.text.words import EMPTY, interval, percent, shorten
 
@@ -40,25 +40,11 @@ def perturbation(audit: Audit) -> str:
     }
     change = ways.get(threat.norm, f"the {whole} by at most {threat.eps} in the {threat.norm} norm")
     if threat.eps_per_coordinate is not None:
-        change = _each_its_own(threat.norm, threat.eps_per_coordinate, (one, values, whole), math.prod(shape))
+        change = each_its_own(threat.norm, threat.eps_per_coordinate, (one, values, whole), math.prod(shape))
+    if threat.layout is not None:
+        change = of_one_input(change, ways, threat)
     own = ", each within a range of its own" if threat.bounds_per_coordinate is not None else ""
     return f"{change}; {values} range from {low} to {high}{own}"
-
-
-def _each_its_own(norm: str, eps: PerCoordinate, nouns: tuple[str, str, str], count: int) -> str:
-    """Returns in plain words what the attacker may do to an input of `count` values with an eps for each of them."""
-    (one, values, whole), (low, high) = nouns, (f"{end:g}" for end in eps.moving)
-    radii = f"an eps of its own, from {low} to {high}" if low != high else f"{low}"
-    change = {
-        "Linf": f"each {one} by at most {radii}",
-        "L2": f"the {whole} by at most 1 in the L2 norm (the length of the change), each {one} divided by {radii}",
-        "L1": f"the {whole} by at most 1 in the L1 norm (the sum of all changes), each {one} divided by {radii}",
-        "L0": f"at most {high} of the {count:,} {values}, however far",
-        "L0-pixels": f"at most {high} pixels, all channels however far",
-        "patch": f"the {values} of one square of {high} by {high}, anywhere, however far",
-    }[norm]
-    fixed = eps.zeros * count // len(eps.values)
-    return f"{change}; {fixed:,} of {count:,} {values} are fixed" if fixed else change
 
 
 def attacker(threat: ThreatModel, class_names: Sequence[str]) -> str:
