@@ -325,9 +325,9 @@ def rewritten(place: Path, source: str, name: str, change: Callable[[Tree], None
 
 @click.command()
 @click.option("--cells", "each", default=12, show_default=True, help="Of every column of the ledger.")
-@click.option("--only", help="Mutants whose name begins so, such as ledger. or audits.0.method.")
+@click.option("--only", multiple=True, help="Mutants whose name begins so, such as ledger. or audits.0.method.")
 @click.option("--again", default=64, show_default=True, help="Samples attacked again for consistent forgeries.")
-def main(each: int, only: str | None, again: int) -> None:
+def main(each: int, only: tuple[str, ...], again: int) -> None:
     """Prints a table of what became of every mutant."""
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
@@ -345,7 +345,7 @@ def main(each: int, only: str | None, again: int) -> None:
         report = json.loads((original / "report.json").read_text())
         mutants = [(name, lambda folder, change=change: forge(folder, change)) for name, change in fields(report)]
         mutants += [*cells(original, each), *points(original, each)]
-        mutants = [mutant for mutant in mutants if mutant[0].startswith(only or "")]
+        mutants = [mutant for mutant in mutants if mutant[0].startswith(only or ("",))]
         for number, (name, change) in enumerate(mutants, 1):
             end = tried(name, original, change)
             kind = "report" if not name.startswith(("ledger.", "points.")) else name.partition(".")[0]
