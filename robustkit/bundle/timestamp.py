@@ -43,13 +43,14 @@ def read_authorities(path: Path) -> Authorities:
     x509 = package("cryptography.x509", "timestamp_ca")
     try:
         if not path.is_file():  # a pipe or a device would be read for ever
-            raise ValueError("no such file" if not path.exists() else "no regular file")
+            raise OSError("no regular file" if path.exists() else "no such file")
         with path.open("rb") as file:
             found = x509.load_pem_x509_certificates(file.read(_LARGEST))
     except (OSError, ValueError) as error:
+        got = "something else" if isinstance(error, ValueError) else error.strerror or error
         raise ConfigurationError(
             f"timestamp_ca: expected a PEM file with the root certificate of a time-stamping authority, got '{path}'"
-            f" ({one_line(error)}); the authority publishes it"
+            f" ({got}); the authority publishes it"
         ) from None
     return Authorities(tuple(found))
 
