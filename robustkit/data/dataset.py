@@ -176,7 +176,7 @@ def _stream(source: Any, batch_size: int, limit: int | None) -> Iterator[Batch]:
     seen: set[int] = set()
     map_style = _is_map_style(source)
     for item in _read(source, batch_size):
-        piece, start = _piece(item, count, sample=map_style), 0
+        piece, start = as_batch(item, count, sample=map_style), 0
         while start < len(piece):
             room = batch_size - waiting if limit is None else min(batch_size - waiting, limit - count)
             taken = piece.rows(start, start + room)
@@ -201,13 +201,13 @@ def are_columns(source: Any) -> bool:
     return isinstance(source, (tuple, list)) and len(source) > 0 and isinstance(source[0], (Tensor, np.ndarray))
 
 
-def _holds_samples(source: Any) -> bool:
-    """Whether `source[i]` is sample i; a list may as well hold batches."""
+def holds_samples(source: Any) -> bool:
+    """Returns whether `source[i]` is sample i; a list may as well hold batches."""
     if _is_map_style(source):
         return True
     if isinstance(source, (Mapping, str)) or not (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
         return False
-    label = _fields(source[0])[1] if len(source) else None
+    label = fields_of(source[0])[1] if len(source) else None
     return isinstance(label, (int, float, str)) or getattr(label, "ndim", None) == 0
 
 
@@ -245,9 +245,9 @@ def _items(source: Any, batch_size: int) -> Iterator[Any]:
     return iter(source)
 
 
-def _piece(item: Any, first_id: int, sample: bool) -> Batch:
-    """Reads one item of a source, a sample or a batch, as a batch."""
-    x, y, ids = _fields(item)
+def as_batch(item: Any, first_id: int, sample: bool) -> Batch:
+    """Returns one item of a source, a sample or a batch, as a batch."""
+    x, y, ids = fields_of(item)
     try:
         x = as_tensor(x)
     except (TypeError, ValueError, RuntimeError):
@@ -267,7 +267,8 @@ def _piece(item: Any, first_id: int, sample: bool) -> Batch:
     return Batch(x, y, *read_ids(ids, len(y)))
 
 
-def _fields(item: Any) -> tuple[Any, Any, Any]:
+def fields_of(item: Any) -> tuple[Any, Any, Any]:
+    """Returns inputs, labels and ids, None without, of one item of a source: (x, y[, id]) or a dict."""
     got = type(item).__name__
     if isinstance(item, Mapping):
         refuse_several(item)

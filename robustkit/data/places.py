@@ -13,7 +13,7 @@ from torch.utils.data import Subset, TensorDataset
 
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.base.foreign_code import foreign
-from robustkit.data.dataset import Dataset, _fields, _piece, are_columns, batches, count_samples, read_ids
+from robustkit.data.dataset import Dataset, are_columns, as_batch, batches, count_samples, fields_of, read_ids
 from robustkit.data.labels import as_labels, as_tensor
 from robustkit.data.remapped_labels import Relabelled, known_labels
 from robustkit.data.sampling import Picked, indexed, listed_labels
@@ -80,8 +80,8 @@ def read_inputs(source: Any, places: Tensor) -> Tensor:
     for place in places.tolist():
         with foreign("the data"):
             item = source[place]
-        x = _fields(item)[0]
-        inputs.append(x if isinstance(x, Tensor) else _piece(item, place, sample=True).x[0])
+        x = fields_of(item)[0]
+        inputs.append(x if isinstance(x, Tensor) else as_batch(item, place, sample=True).x[0])
     if len(kinds := {(x.dtype, tuple(x.shape)) for x in inputs}) > 1:
         raise InvalidEvaluation(
             "data: expected inputs of one shape and dtype, got"
@@ -119,7 +119,7 @@ def _located(source: Any) -> Located:
 def _labels_and_ids(source: Any) -> tuple[Tensor, Tensor | None]:
     """Returns the labels of a map-style data set, and its ids if it has some, read with the inputs where need be."""
     with foreign("the data"):
-        numbered = _fields(source[0])[2] is None
+        numbered = fields_of(source[0])[2] is None
     y = known_labels(source) if numbered else None
     if y is None and numbered:
         y = _checked(listed_labels(source), source)
@@ -141,6 +141,6 @@ def _checked(listed: Any, source: Any) -> Tensor | None:
     for place in torch.linspace(0, len(y) - 1, min(_COMPARED, len(y)), device="cpu").long().tolist():
         with foreign("the data"):
             item = source[place]
-        if int(_piece(item, place, sample=True).y) != int(y[place]):
+        if int(as_batch(item, place, sample=True).y) != int(y[place]):
             return None
     return y

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustkit.base.errors import InvalidEvaluation
 from robustkit.data.class_matching import Classes
-from robustkit.data.dataset import Dataset, _fields, _holds_samples, are_columns, batches
+from robustkit.data.dataset import Dataset, are_columns, batches, fields_of, holds_samples
 from robustkit.data.join_classes import ClassMap, join, select
 from robustkit.data.labels import as_labels, as_tensor
 
@@ -77,7 +77,7 @@ def relabelled(dataset: Dataset, outputs: Sequence[int | None]) -> Dataset:
     source = dataset.source
     if are_columns(source):
         changed: Any = _arrays(source, table)
-    elif _holds_samples(source):
+    elif holds_samples(source):
         changed = Relabelled(source, table)
     else:
         stream = _Stream(source, table)
@@ -132,7 +132,7 @@ class Relabelled:
 
     def __getitem__(self, index: int) -> tuple[Any, int, Any]:
         row = int(self.rows[index])
-        x, _, id = _fields(self.source[row])
+        x, _, id = fields_of(self.source[row])
         return x, int(self.labels[index]), row if id is None else id
 
 

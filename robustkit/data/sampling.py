@@ -18,10 +18,10 @@ from robustkit.base.settings import seed as whole_seed
 from robustkit.data.dataset import (
     FIELD_NAMES,
     Dataset,
-    _fields,
-    _holds_samples,
     are_columns,
     count_samples,
+    fields_of,
+    holds_samples,
     read_ids,
 )
 
@@ -90,7 +90,7 @@ def narrowed(dataset: Dataset, ids: Collection[int]) -> Dataset:
         return dataset
     own = whole[2] if are_columns(whole) and len(whole) > 2 else None
     if not are_columns(whole):
-        own = _fields(whole[0])[2]
+        own = fields_of(whole[0])[2]
     return dataset if own is not None else _picked(dataset, whole, np.array(sorted(ids)))
 
 
@@ -114,7 +114,7 @@ def places_only(dataset: Dataset, labelled: bool = True) -> Dataset | None:
     if are_columns(whole):
         own = whole[2] if len(whole) > 2 else None
     else:
-        own = None if _fields(whole[0])[2] is None else [_fields(whole[place])[2] for place in range(size)]
+        own = None if fields_of(whole[0])[2] is None else [fields_of(whole[place])[2] for place in range(size)]
     ids = places if own is None else read_ids(own, len(own))[0].numpy()[:size]
     labels = _labels(whole)[:size] if labelled else places
     return dataclasses.replace(dataset, source=(places, labels, ids), first=None)
@@ -158,7 +158,7 @@ def indexed(dataset: Dataset) -> Any:
     A loader stands for its data set where it does nothing but batch it.
     """
     source = dataset.source.dataset if _only_batches(dataset.source) else dataset.source
-    return source if are_columns(source) or _holds_samples(source) else None
+    return source if are_columns(source) or holds_samples(source) else None
 
 
 def _only_batches(source: Any) -> bool:
@@ -191,7 +191,7 @@ class Picked:
 
     def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
         place = int(self.places[index])
-        x, y, id = _fields(self.source[place])
+        x, y, id = fields_of(self.source[place])
         return x, y, place if id is None else id
 
 
@@ -204,7 +204,7 @@ def _take(column: Any, places: Any) -> Any:
 def _labels(source: Any) -> Any:
     """Returns the label of every sample of an indexed source."""
     listed = listed_labels(source)
-    return [_fields(source[place])[1] for place in range(len(source))] if listed is None else listed
+    return [fields_of(source[place])[1] for place in range(len(source))] if listed is None else listed
 
 
 def listed_labels(source: Any) -> Any:
