@@ -42,7 +42,7 @@ def case():
     return classifier, x, classifier.logits(x).argmax(1)
 
 
-@pytest.mark.parametrize("attack", one_norm_each(ROWS), ids=repr)
+@pytest.mark.parametrize("attack", one_norm_each(ROWS), ids=lambda a: f"{a.label}-{a.norm}")
 def test_attacks(attack, case, elsewhere):
     assert attack(*case).x_adv.device.type == "cpu"
 
