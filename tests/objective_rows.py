@@ -1,12 +1,25 @@
 """One row per training objective: an instance to put through the promises that every objective makes."""
 
 from robustkit.attacks import PGD
-from robustkit.defenses import AWP, FGSMRS, MART, NFGSM, TRADES, AugMixJSD, Free, GradAlign, PGDTraining, Standard
+from robustkit.defenses import (
+    AWP,
+    FGSMRS,
+    MART,
+    NFGSM,
+    TRADES,
+    AugMixJSD,
+    FGSMTraining,
+    Free,
+    GradAlign,
+    PGDTraining,
+    Standard,
+)
 
 SMALL = PGD(eps=0.1, steps=2, step_size=0.04)
 EVERY = {
     "standard": Standard(label_smoothing=0.1),
     "pgd-at": PGDTraining(attack=SMALL),
+    "fgsm": FGSMTraining(eps=0.1, clean_weight=0.3),
     "fgsm-rs": FGSMRS(eps=0.1),
     "n-fgsm": NFGSM(eps=0.1),
     "free": Free(eps=0.1, m=2),

@@ -21,6 +21,7 @@ from robustkit.defenses import (
     NFGSM,
     OBJECTIVES,
     TRADES,
+    FGSMTraining,
     Free,
     GradAlign,
     Minibatch,
@@ -130,6 +131,7 @@ def test_what_it_trains_on_depends_on_seed_and_ids_not_on_company_or_order(objec
         PGDTraining(attack=PGD(eps=0, steps=3)),
         PGDTraining(attack=PGD(eps=0, norm="L2", steps=3)),
         PGDTraining(attack=FGSM(eps=0, norm="L1")),
+        FGSMTraining(eps=0),
         FGSMRS(eps=0),
         NFGSM(eps=0),
         Free(m=1, eps=0),
@@ -253,6 +255,19 @@ def test_one_step_training_makes_the_step_of_the_paper():
     step = FGSMRS(eps=0.1, alpha=1.0, random_start=False).crafted(classifier, samples)
     plain = FGSM(eps=0.1)
     assert step.equal(PGDTraining(attack=plain).crafted(classifier, samples))
+    assert step.equal(FGSMTraining(eps=0.1).crafted(classifier, samples))
+
+
+def test_fgsm_training_on_a_linear_model_is_its_formula():
+    weight = torch.randn(3, 4, generator=generator(5), dtype=torch.float64)
+    x, y = 0.2 + 0.6 * torch.rand(5, 4, generator=generator(6), dtype=torch.float64), labels(5, 3)
+    samples, objective = Minibatch(x, y, torch.arange(5)), FGSMTraining(eps=0.1, clean_weight=0.5)
+    total = 0.0
+    for point, label in zip(x, y, strict=True):
+        slope = ((weight @ point).softmax(0) - torch.eye(3, dtype=torch.float64)[label]) @ weight
+        total += 0.5 * float(cross_entropy(weight @ point, label))
+        total += 0.5 * float(cross_entropy(weight @ (point + 0.1 * slope.sign()), label))
+    assert float(objective.backward(Classifier(linear(weight)), samples)) == pytest.approx(total / 5, rel=1e-12)
 
 
 def test_noise_fgsm_leaves_the_ball_but_not_the_box_and_moves_by_noise_plus_step():
@@ -371,7 +386,7 @@ def test_a_loop_of_ones_own_is_told_what_it_forgot():
 def test_label_smoothing_is_torchs_own():
     net, samples = smooth_cnn().eval(), batch()
     expected = cross_entropy(net(samples.x), samples.y, label_smoothing=0.3)
-    for kind in (Standard, PGDTraining, FGSMRS, NFGSM, Free, TRADES):
+    for kind in (Standard, PGDTraining, FGSMTraining, FGSMRS, NFGSM, Free, TRADES):
         budget = {"attack": PGD(eps=0, steps=1)} if kind in (PGDTraining, TRADES) else {"eps": 0}
         objective = kind(label_smoothing=0.3, **({} if kind is Standard else budget))
         torch.testing.assert_close(objective.backward(Classifier(net), samples), expected.detach())

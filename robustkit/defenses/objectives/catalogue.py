@@ -14,6 +14,7 @@ from robustkit.defenses.base import Minibatch, Objective, Wrapper
 from robustkit.defenses.objectives.augmix import AugMixJSD
 from robustkit.defenses.objectives.awp import AWP
 from robustkit.defenses.objectives.fgsm_rs import FGSMRS
+from robustkit.defenses.objectives.fgsm_training import FGSMTraining
 from robustkit.defenses.objectives.free import Free
 from robustkit.defenses.objectives.gradalign import GradAlign
 from robustkit.defenses.objectives.mart import MART
@@ -32,6 +33,7 @@ __all__ = [
     "OBJECTIVES",
     "TRADES",
     "AugMixJSD",
+    "FGSMTraining",
     "Free",
     "GradAlign",
     "Minibatch",

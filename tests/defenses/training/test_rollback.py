@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from robustkit.data.dataset import batches
-from robustkit.defenses import FGSMRS, fit
+from robustkit.defenses import FGSMTraining, fit
 from robustkit.defenses.training import Epoch, Figures, Finding, Recipe, rollback
 from robustkit.defenses.training.samples import Samples
 from robustkit.loading.data import load_data
@@ -31,7 +31,7 @@ def conv(side, stride):
 
 def one_step_training(x, y, how, eps=0.3, **settings):
     net = conv(x.shape[-1], 1 if x.shape[-1] == 8 else 2)
-    naive = FGSMRS(eps=eps, alpha=1.0, random_start=False)
+    naive = FGSMTraining(eps=eps)
     common = {"schedule": "constant", "eps_warmup": 3.0, "val_limit": 256, "select": "last", "on_catastrophic": how}
     return fit(Classifier(net), x, y, naive, **{**common, **settings})
 
