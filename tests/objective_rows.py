@@ -1,11 +1,15 @@
 """One row per training objective: an instance to put through the promises that every objective makes."""
 
+from nets import smooth_cnn
+
 from robustkit.attacks import PGD
 from robustkit.defenses import (
+    ARD,
     AWP,
     FGSMRS,
     MART,
     NFGSM,
+    RSLAD,
     TRADES,
     AugMixJSD,
     FGSMTraining,
@@ -16,7 +20,10 @@ from robustkit.defenses import (
 )
 
 SMALL = PGD(eps=0.1, steps=2, step_size=0.04)
+TEACHER = smooth_cnn(seed=5)
 EVERY = {
+    "ard": ARD(teacher=TEACHER, attack=SMALL, alpha=0.7, temperature=2.0),
+    "rslad": RSLAD(teacher=TEACHER, attack=SMALL),
     "standard": Standard(label_smoothing=0.1),
     "pgd-at": PGDTraining(attack=SMALL),
     "fgsm": FGSMTraining(eps=0.1, clean_weight=0.3),

@@ -5,6 +5,8 @@ The default is "meta" here, so that any tensor made without a device has no valu
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from attack_rows import ROWS
@@ -48,8 +50,9 @@ def test_attacks(attack, case, elsewhere):
 
 
 @pytest.mark.parametrize("objective", EVERY)
-def test_objectives(objective, elsewhere):
-    model, (x, y) = create("mlp", (1, 8, 8), 10), digits(8)
+def test_objectives(objective, case, elsewhere):
+    classifier, x, y = case
+    model = copy.deepcopy(classifier.module)
     assert torch.isfinite(EVERY[objective].loss_on(Classifier(model), x, y, memory={}))
 
 

@@ -424,6 +424,8 @@ ROWS: dict[str, Row] = {
         probabilities=(3, P[:4], P[0], "p", P * NAN, P * 7),
         seed=SEED,
     ),
+    "defenses.ARD": row(right=given(teacher=Lazy(net)), teacher=MODEL, attack=(3, None, "pgd", attacks.PGD),
+        alpha=(*SHARE, None), temperature=(*NUMBER, 0, -1, INF, None)),
     "defenses.AWP": row(objective=(3, None, "trades", defenses.TRADES), gamma=(*AMOUNT, None),
         warmup=(-1, 2.5, True, None)),
     "defenses.FGSMRS": row(norm=NORM, eps=EPS, alpha=(*AMOUNT, None), random_start=FLAG, **SMOOTHING),
@@ -431,6 +433,8 @@ ROWS: dict[str, Row] = {
     "defenses.JPEG": row(quality=(0, 101, 2.5, True, "75", NAN, None)),
     "defenses.MART": row(attack=(3, None, "pgd", attacks.PGD), beta=(*AMOUNT, None)),
     "defenses.NFGSM": row(norm=NORM, eps=EPS, spread=(*AMOUNT, None), alpha=(*AMOUNT, None), **SMOOTHING),
+    "defenses.RSLAD": row(right=given(teacher=Lazy(net)), teacher=MODEL, attack=(3, None, "pgd", attacks.PGD),
+        alpha=(*SHARE, None)),
     "defenses.TRADES": row(attack=(3, None, "pgd", attacks.PGD), beta=(*AMOUNT, None), **SMOOTHING),
     "defenses.AugMixJSD": row(
         objective=(3, None, "trades"), weight=(*AMOUNT, None), severity=(*COUNT, 11, None), width=(*COUNT, None)

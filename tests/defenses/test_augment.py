@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 from nets import generator, images, labels, linear, smooth_cnn
-from objective_rows import SMALL
+from objective_rows import EVERY, SMALL
 from tiny_training import net, same
 from torch.nn.functional import one_hot
 
@@ -18,7 +18,6 @@ from robustkit.cli import run
 from robustkit.defenses import (
     MART,
     NFGSM,
-    OBJECTIVES,
     TRADES,
     AugMixJSD,
     Free,
@@ -210,7 +209,8 @@ def test_cross_entropy_climbs_towards_mixed_labels_as_torch_does():
 MIXING = {
     "standard": Standard(label_smoothing=0.1),
     "pgd-at": PGDTraining(attack=SMALL),
-    "fgsm": PGDTraining(attack=FGSM(eps=0.1)),
+    "pgd-at with fgsm": PGDTraining(attack=FGSM(eps=0.1)),
+    **{name: EVERY[name] for name in ("fgsm", "ard", "rslad")},
     **{name: create(name, eps=0.1) for name in ("fgsm-rs", "n-fgsm", "free:m=2", "trades:steps=2")},
     "gradalign": GradAlign(objective=NFGSM(eps=0.1)),
     "awp": create("awp+augmix+pgd-at:steps=2", eps=0.1),
@@ -244,7 +244,7 @@ def test_objectives_that_need_one_class_per_sample_refuse_mixed_labels(objective
 
 
 def test_every_objective_says_whether_it_takes_mixed_labels():
-    assert {name for name, kind in OBJECTIVES.items() if not kind().takes_mixed_labels} == {"mart"}
+    assert {name for name, objective in EVERY.items() if not objective.takes_mixed_labels} == {"mart"}
 
 
 def test_the_attack_starts_from_the_augmented_input():

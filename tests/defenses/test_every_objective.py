@@ -8,18 +8,20 @@ import math
 import pytest
 import torch
 from nets import generator, images, labels, linear, smooth_cnn
-from objective_rows import EVERY, SMALL
+from objective_rows import EVERY, SMALL, TEACHER
 from torch.nn.functional import cross_entropy
 
 from robustkit.attacks import FGSM, PGD
 from robustkit.attacks.threat import parse_eps
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
 from robustkit.defenses import (
+    ARD,
     AWP,
     FGSMRS,
     MART,
     NFGSM,
     OBJECTIVES,
+    RSLAD,
     TRADES,
     FGSMTraining,
     Free,
@@ -121,7 +123,7 @@ def test_what_it_trains_on_depends_on_seed_and_ids_not_on_company_or_order(objec
     crafted = objective.crafted(classifier, samples)
     torch.testing.assert_close(objective.crafted(classifier, turned), crafted[turn], rtol=0, atol=1e-12)
     torch.testing.assert_close(objective.crafted(classifier, alone), crafted[2:3], rtol=0, atol=1e-12)
-    draws = objective.name in ("pgd-at", "fgsm-rs", "n-fgsm", "trades", "mart", "awp", "augmix")
+    draws = objective.name in ("pgd-at", "fgsm-rs", "n-fgsm", "trades", "mart", "awp", "augmix", "ard", "rslad")
     assert objective.crafted(classifier, dataclasses.replace(samples, seed=1)).equal(crafted) != draws
 
 
@@ -137,6 +139,7 @@ def test_what_it_trains_on_depends_on_seed_and_ids_not_on_company_or_order(objec
         Free(m=1, eps=0),
         TRADES(attack=SMALL, beta=0),
         GradAlign(objective=FGSMRS(eps=0), weight=0),
+        ARD(teacher=TEACHER, alpha=0),
         AWP(objective=Standard(), warmup=1),
     ],
     ids=repr,
@@ -238,6 +241,56 @@ def test_mart_is_its_formula():
     assert float(objective.loss(classifier, samples, x_adv).detach()) == pytest.approx(total / 5, rel=1e-9)
 
 
+def distilled(objective, student, teacher):
+    """Returns clean logits of student and teacher, the student's under attack, the labels and the loss."""
+    x, y = torch.rand(5, 4, generator=generator(6), dtype=torch.float64), labels(5, 3)
+    samples, classifier = Minibatch(x, y, torch.arange(5)), Classifier(linear(student))
+    x_adv = objective.crafted(classifier, samples)
+    loss = float(objective.loss(classifier, samples, x_adv).detach())
+    return x @ student.T, x @ teacher.T, x_adv @ student.T, y, loss
+
+
+def divergence_by_hand(goal, logits, temperature=1.0):
+    p, q = (goal / temperature).softmax(1), (logits / temperature).softmax(1)
+    return float((p * (p / q).log()).sum() / len(p))
+
+
+def test_ard_and_rslad_are_their_formulas():
+    student, teacher = torch.randn(2, 3, 4, generator=generator(5), dtype=torch.float64)
+    ard = ARD(teacher=linear(teacher), attack=PGD(eps=0.05, steps=3), alpha=0.6, temperature=4.0)
+    clean, answers, attacked, y, loss = distilled(ard, student, teacher)
+    expected = 0.4 * float(cross_entropy(clean, y)) + 0.6 * 16 * divergence_by_hand(answers, attacked, 4.0)
+    assert loss == pytest.approx(expected, rel=1e-9)
+    rslad = RSLAD(teacher=linear(teacher), attack=PGD(eps=0.05, steps=3))
+    clean, answers, attacked, y, loss = distilled(rslad, student, teacher)
+    apart = divergence_by_hand(answers, attacked)
+    assert loss == pytest.approx(apart * 5 / 6 + divergence_by_hand(answers, clean) / 6, rel=1e-9)
+    assert apart > divergence_by_hand(answers, clean)  # the attack climbs it
+
+
+def test_a_teacher_answers_in_eval_mode_and_learns_nothing():
+    teacher, samples = smooth_cnn(seed=5).train(), batch()
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    ARD(teacher=teacher, attack=SMALL).backward(Classifier(smooth_cnn()), samples)
+    assert teacher.training
+    assert all(value.equal(before[name]) for name, value in teacher.state_dict().items())
+    assert all(p.grad is None for p in teacher.parameters())
+    first, again, other = (RSLAD(teacher=net) for net in (teacher, smooth_cnn(seed=5), smooth_cnn(seed=6)))
+    assert repr(first) == repr(again)  # which a resumed run compares
+    assert repr(first) != repr(other)
+    assert repr(first.scaled(0.5).teacher) == repr(first.teacher)
+
+
+def test_what_cannot_teach_is_refused():
+    net, x, y = smooth_cnn(), images(6), labels(6)
+    with pytest.raises(ConfigurationError, match="ard: expected a trained teacher, got the model that is being"):
+        ARD(teacher=net).loss(net, x, y)
+    with pytest.raises(ConfigurationError, match=r"with the bounds of the model, \(0.0, 1.0\), got \(0.0, 255.0\)"):
+        RSLAD(teacher=Classifier(smooth_cnn(seed=1), bounds=(0, 255))).loss(net, x, y)
+    with pytest.raises(ConfigurationError, match="teacher of 4 classes, as the model has, got 3"):
+        ARD(teacher=smooth_cnn(3)).loss(Classifier(net, num_classes=4), x, y)
+
+
 def test_the_divergence_is_kl_and_its_direction_the_gradient_up_to_a_positive_factor():
     z = torch.randn(4, 5, generator=generator(1), dtype=torch.float64, requires_grad=True)
     goal = torch.randn(4, 5, generator=generator(2), dtype=torch.float64).softmax(1)
@@ -261,12 +314,12 @@ def test_one_step_training_makes_the_step_of_the_paper():
 def test_fgsm_training_on_a_linear_model_is_its_formula():
     weight = torch.randn(3, 4, generator=generator(5), dtype=torch.float64)
     x, y = 0.2 + 0.6 * torch.rand(5, 4, generator=generator(6), dtype=torch.float64), labels(5, 3)
-    samples, objective = Minibatch(x, y, torch.arange(5)), FGSMTraining(eps=0.1, clean_weight=0.5)
+    samples, objective = Minibatch(x, y, torch.arange(5)), FGSMTraining(eps=0.1, clean_weight=0.3)
     total = 0.0
     for point, label in zip(x, y, strict=True):
         slope = ((weight @ point).softmax(0) - torch.eye(3, dtype=torch.float64)[label]) @ weight
-        total += 0.5 * float(cross_entropy(weight @ point, label))
-        total += 0.5 * float(cross_entropy(weight @ (point + 0.1 * slope.sign()), label))
+        total += 0.3 * float(cross_entropy(weight @ point, label))
+        total += 0.7 * float(cross_entropy(weight @ (point + 0.1 * slope.sign()), label))
     assert float(objective.backward(Classifier(linear(weight)), samples)) == pytest.approx(total / 5, rel=1e-12)
 
 
@@ -442,6 +495,8 @@ def test_a_run_that_would_end_before_its_objective_begins_is_refused():
         (lambda: create("trades:beta"), "name=value, got 'beta'"),
         (lambda: create("awp"), "expected one to wrap"),
         (lambda: create("trades+pgd-at"), "expected a wrapper .gradalign|awp"),
+        (lambda: create("rslad"), r"expected teacher, which a text cannot hold; make it in Python: .*RSLAD.teacher="),
+        (lambda: create("awp+ard:teacher=a.pt"), r"expected teacher to be a Classifier or .* got 'a.pt'; give"),
         (lambda: create("pgd-at:steps=0"), "steps to be an integer >= 1"),
         (lambda: TRADES(beta=-1), r"trades: expected beta in \[0, inf\), got -1"),
         (lambda: FGSMRS(alpha="1"), r"expected alpha to be a finite number, got '1'"),

@@ -11,6 +11,7 @@ from robustkit.base.errors import ConfigurationError
 from robustkit.base.registry import Registry, named
 from robustkit.base.settings import instance, read, split
 from robustkit.defenses.base import Minibatch, Objective, Wrapper
+from robustkit.defenses.objectives.ard import ARD
 from robustkit.defenses.objectives.augmix import AugMixJSD
 from robustkit.defenses.objectives.awp import AWP
 from robustkit.defenses.objectives.fgsm_rs import FGSMRS
@@ -20,17 +21,20 @@ from robustkit.defenses.objectives.gradalign import GradAlign
 from robustkit.defenses.objectives.mart import MART
 from robustkit.defenses.objectives.n_fgsm import NFGSM
 from robustkit.defenses.objectives.pgd_training import PGDTraining
+from robustkit.defenses.objectives.rslad import RSLAD
 from robustkit.defenses.objectives.standard import Standard
 from robustkit.defenses.objectives.trades import TRADES
 from robustkit.maths.norms import Norm
 
 __all__ = [
+    "ARD",
     "AWP",
     "FGSMRS",
     "KNOWN",
     "MART",
     "NFGSM",
     "OBJECTIVES",
+    "RSLAD",
     "TRADES",
     "AugMixJSD",
     "FGSMTraining",
@@ -99,4 +103,10 @@ def _create(spec: str, given: dict[str, Any]) -> Objective:
     if "attack" in fields:
         inner = {key: value for key, value in typed.items() if key not in fields}
         settings["attack"] = PGD(**{"steps": 10, **given, **inner})
+    needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory and f.name not in settings]
+    if needed:
+        raise ConfigurationError(
+            f"objective {name}: expected {' and '.join(needed)}, which a text cannot hold; make it in Python: "
+            f"fit(model, data, {kind.__name__}({', '.join(f'{item}=...' for item in needed)}))"
+        )
     return kind(**settings)
