@@ -430,6 +430,7 @@ ROWS: dict[str, Row] = {
         warmup=(-1, 2.5, True, None)),
     "defenses.FGSMRS": row(norm=NORM, eps=EPS, alpha=(*AMOUNT, None), random_start=FLAG, **SMOOTHING),
     "defenses.FGSMTraining": row(norm=NORM, eps=EPS, clean_weight=(*SHARE, 1, None), **SMOOTHING),
+    "defenses.IBP": row(norm=(*NORM, "L2"), eps=EPS, kappa=(*SHARE, None)),
     "defenses.JPEG": row(quality=(0, 101, 2.5, True, "75", NAN, None)),
     "defenses.MART": row(attack=(3, None, "pgd", attacks.PGD), beta=(*AMOUNT, None)),
     "defenses.NFGSM": row(norm=NORM, eps=EPS, spread=(*AMOUNT, None), alpha=(*AMOUNT, None), **SMOOTHING),

@@ -44,8 +44,8 @@ class Plan(Run):
 @click.command("train", cls=RecipeCommand, short_help="Train a model, adversarially or not.", epilog=listed())
 @training_options
 @click.option("--objective", type=OBJECTIVE, default="pgd-at", show_default=True, metavar="NAME[:SETTING=VALUE,...]",
-              help="standard, pgd-at, fgsm, fgsm-rs, n-fgsm, free, trades, mart; awp+..., gradalign+..., augmix+..."
-              " wrap one. Settings of the inner PGD too, such as trades:beta=6,steps=10.")  # fmt: skip
+              help="standard, pgd-at, fgsm, fgsm-rs, n-fgsm, free, trades, mart, ibp; awp+..., gradalign+...,"
+              " augmix+... wrap one. Settings of the inner PGD too, such as trades:beta=6,steps=10.")  # fmt: skip
 @click.option("--norm", type=NORM, default="Linf", show_default=True, help="Linf, L2 or L1.")
 @click.option(
     "--eps", default="8/255", show_default=True, help="Perturbation radius in input units, a number or a fraction."

@@ -244,7 +244,7 @@ def test_objectives_that_need_one_class_per_sample_refuse_mixed_labels(objective
 
 
 def test_every_objective_says_whether_it_takes_mixed_labels():
-    assert {name for name, objective in EVERY.items() if not objective.takes_mixed_labels} == {"mart"}
+    assert {name for name, objective in EVERY.items() if not objective.takes_mixed_labels} == {"mart", "ibp"}
 
 
 def test_the_attack_starts_from_the_augmented_input():

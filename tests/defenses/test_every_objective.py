@@ -18,6 +18,7 @@ from robustkit.defenses import (
     ARD,
     AWP,
     FGSMRS,
+    IBP,
     MART,
     NFGSM,
     OBJECTIVES,
@@ -37,7 +38,7 @@ from robustkit.model.classifier import Classifier
 from robustkit.model.small_models import create as small_model
 
 every = pytest.mark.parametrize("objective", EVERY.values(), ids=EVERY.keys())
-adversarial = pytest.mark.parametrize("objective", [o for n, o in EVERY.items() if n != "standard"])
+adversarial = pytest.mark.parametrize("objective", [o for n, o in EVERY.items() if n not in ("standard", "ibp")])
 
 
 def batch(n=6, dtype=torch.float64, **changes):
@@ -140,6 +141,7 @@ def test_what_it_trains_on_depends_on_seed_and_ids_not_on_company_or_order(objec
         TRADES(attack=SMALL, beta=0),
         GradAlign(objective=FGSMRS(eps=0), weight=0),
         ARD(teacher=TEACHER, alpha=0),
+        IBP(kappa=1),
         AWP(objective=Standard(), warmup=1),
     ],
     ids=repr,
@@ -289,6 +291,45 @@ def test_what_cannot_teach_is_refused():
         RSLAD(teacher=Classifier(smooth_cnn(seed=1), bounds=(0, 255))).loss(net, x, y)
     with pytest.raises(ConfigurationError, match="teacher of 4 classes, as the model has, got 3"):
         ARD(teacher=smooth_cnn(3)).loss(Classifier(net, num_classes=4), x, y)
+
+
+def test_ibp_is_its_formula_and_certifies_what_no_attack_breaks():
+    first, second = torch.randn(2, 4, 4, generator=generator(5), dtype=torch.float64)
+    net = torch.nn.Sequential(*linear(first), torch.nn.ReLU(), linear(second[:3])[1])
+    x, y = torch.rand(50, 4, generator=generator(6), dtype=torch.float64), labels(50, 3)
+    samples, objective = Minibatch(x, y, torch.arange(50)), IBP(eps=0.1, kappa=0.3)
+    low, high = (x - 0.1).clamp(0, 1), (x + 0.1).clamp(0, 1)
+    middle, radius = (low + high) / 2 @ first.T, (high - low) / 2 @ first.abs().T
+    least, most = (middle - radius).relu(), (middle + radius).relu()
+    worst = torch.zeros(50, 3, dtype=torch.float64)
+    for i, label in enumerate(y.tolist()):
+        for k in range(3):
+            row = second[k] - second[label]  # each hidden unit at the end that is worse
+            worst[i, k] = torch.where(row > 0, row * most[i], row * least[i]).sum()
+    expected = 0.3 * cross_entropy((x @ first.T).relu() @ second[:3].T, y) + 0.7 * cross_entropy(worst, y)
+    torch.testing.assert_close(objective.loss(Classifier(net), samples, x), expected)
+    found = objective.worst(Classifier(net), samples).detach()
+    torch.testing.assert_close(found, worst)
+    certified = found.scatter(1, y.unsqueeze(1), -1).amax(1) < 0
+    broken = PGD(eps=0.1, steps=20)(Classifier(net), x, y).success
+    assert certified.any()
+    assert not (certified & broken).any()
+
+
+def test_ibp_sees_the_normalisation_and_warms_up_eps_and_kappa_together():
+    net, x, y = smooth_cnn().eval(), images(6), labels(6)
+    samples = Minibatch(x, y, torch.arange(6))
+    shifted = Classifier(torch.nn.Sequential(*net), mean=0.2, std=0.5)
+    logits = shifted.logits(x).detach()
+    found = IBP(eps=0).worst(shifted, samples).detach()
+    torch.testing.assert_close(found, logits - logits.gather(1, y.unsqueeze(1)))
+    half = IBP(eps=0.2, kappa=0.5).scaled(0.5)
+    assert (half.eps, half.kappa) == (0.1, 0.75)
+    assert IBP(eps=0.2, kappa=0.5).scaled(1.0) == IBP(eps=0.2, kappa=0.5)
+    with pytest.raises(ConfigurationError, match="ibp: expected a model that returns logits as a tensor, got out"):
+        IBP().loss(Classifier(torch.nn.Sequential(*net, torch.nn.Softmax(dim=1))), x, y)
+    with pytest.raises(ConfigurationError, match="ibp: expected norm Linf, got L2; use pgd-at or trades"):
+        create("ibp", norm="L2")
 
 
 def test_the_divergence_is_kl_and_its_direction_the_gradient_up_to_a_positive_factor():

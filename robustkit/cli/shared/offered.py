@@ -39,5 +39,5 @@ ATTACK = Offered(
     *_sorted("apgd ddn fab fgsm fmn foolbox hop-skip-jump mifgsm noise patch pgd sigma-zero sparse-rs square"),
     *_sorted("square-pgd transfer"),
 )
-OBJECTIVE = Offered(*_sorted("augmix awp fgsm fgsm-rs free gradalign mart n-fgsm pgd-at standard trades"))
+OBJECTIVE = Offered(*_sorted("augmix awp fgsm fgsm-rs free gradalign ibp mart n-fgsm pgd-at standard trades"))
 OUTPUT = Offered("auto", "logits", "probabilities", "log_probabilities", "sigmoid", "binary_logit")

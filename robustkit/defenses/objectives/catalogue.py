@@ -18,6 +18,7 @@ from robustkit.defenses.objectives.fgsm_rs import FGSMRS
 from robustkit.defenses.objectives.fgsm_training import FGSMTraining
 from robustkit.defenses.objectives.free import Free
 from robustkit.defenses.objectives.gradalign import GradAlign
+from robustkit.defenses.objectives.ibp import IBP
 from robustkit.defenses.objectives.mart import MART
 from robustkit.defenses.objectives.n_fgsm import NFGSM
 from robustkit.defenses.objectives.pgd_training import PGDTraining
@@ -30,6 +31,7 @@ __all__ = [
     "ARD",
     "AWP",
     "FGSMRS",
+    "IBP",
     "KNOWN",
     "MART",
     "NFGSM",
