@@ -60,7 +60,7 @@ def _known(layer: nn.Module) -> bool:
 def propagate(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """Returns bounds of what a layer gives in eval mode for inputs between `low` and `high` (N, ...).
 
-    Gowal et al. 2018, arXiv 1810.12715, equations 6 and 7. Exact for one layer; rounding is not accounted for.
+    Gowal et al. 2018, arXiv 1810.12715, section 3. Exact for one layer; rounding is not accounted for.
     """
     if isinstance(layer, _DROPOUT):
         return low, high

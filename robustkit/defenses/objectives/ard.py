@@ -22,7 +22,7 @@ from robustkit.model.classifier import Classifier
 class ARD(Objective):
     """The model answers under attack what a teacher answers on the clean input.
 
-    Goldblum et al. 2020, arXiv 1905.09747, equation 4: (1 - alpha) * CE(S(x), y) + alpha * t^2 * KL(T_t(x) || S_t(x')),
+    Goldblum et al. 2020, arXiv 1905.09747: (1 - alpha) * CE(S(x), y) + alpha * t^2 * KL(T_t(x) || S_t(x')),
     where the softmaxes of student S and teacher T have temperature t in the second term and 1 in the first, as in the
     authors' code. x' is made by an attack on the student's cross entropy. Difference: the divergence is the sum over
     the classes, which that code divides by their number.

@@ -25,11 +25,11 @@ from robustkit.model.normalization import normalized
 class IBP(Objective):
     """kappa * cross entropy on clean inputs plus (1 - kappa) * that of the worst logits that interval bounds allow.
 
-    Gowal et al. 2018, arXiv 1810.12715, equation 12, with the last layer elided. It needs a warm-up, without which it
+    Gowal et al. 2018, arXiv 1810.12715, section 3, with the last layer elided. It needs a warm-up, without which it
     learns nothing at larger eps: `scaled`, which `eps_warmup` of a recipe calls with every batch, lets eps grow from 0
-    and kappa fall from 1 at once, in straight lines, as in the paper. Bounds are those of the network in eval mode:
-    BatchNorm by its running statistics, no dropout. No point is crafted. For Sequential networks of linear,
-    convolution, BatchNorm, ReLU-like, Flatten and pooling layers.
+    and kappa fall from 1 at once, in straight lines. No point is crafted. For Sequential networks of linear,
+    convolution, BatchNorm, ReLU-like, Flatten and pooling layers. Bounds are those of the network in eval mode:
+    BatchNorm by its running statistics, no dropout. Networks with BatchNorm learned little (docs/log.md).
 
     Attributes:
         norm: "Linf" alone.

@@ -23,7 +23,7 @@ from robustkit.model.classifier import Classifier
 class RSLAD(Objective):
     """The model answers on clean and on adversarial inputs what a robust teacher answers on the clean ones.
 
-    Zi et al. 2021, arXiv 2108.07969, equations 4 and 5: (1 - alpha) * KL(T(x) || S(x)) + alpha * KL(T(x) || S(x')),
+    Zi et al. 2021, arXiv 2108.07969: (1 - alpha) * KL(T(x) || S(x)) + alpha * KL(T(x) || S(x')),
     where x' climbs KL(T(x) || S(x')) from x + 0.001 * N(0, 1), as in the authors' code. Labels are not used.
     Difference: the divergence is the sum over the classes, which that code divides by their number.
 
