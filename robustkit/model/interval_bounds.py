@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, linear
+from torch.nn.functional import linear
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
@@ -57,10 +57,11 @@ def _known(layer: nn.Module) -> bool:
     return any(_runs_as(layer, kind) for kind in (*_RISING, *_DROPOUT, *_LINEAR))
 
 
-def propagate(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+def propagate(layer: nn.Module, low: Tensor, high: Tensor, learning: bool = False) -> tuple[Tensor, Tensor]:
     """Returns bounds of what a layer gives in eval mode for inputs between `low` and `high` (N, ...).
 
     Gowal et al. 2018, arXiv 1810.12715, section 3. Exact for one layer; rounding is not accounted for.
+    `learning`: a BatchNorm in training mode takes the statistics of the middles of this batch, which bounds nothing.
     """
     if isinstance(layer, _DROPOUT):
         return low, high
@@ -77,9 +78,14 @@ def propagate(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tens
         mean, var = layer.running_mean, layer.running_var
         assert mean is not None
         assert var is not None
-        middle = batch_norm(middle, mean, var, layer.weight, layer.bias, eps=layer.eps)
-        scale = (var + layer.eps).rsqrt() * (1.0 if layer.weight is None else layer.weight.abs())
-        radius = radius * scale.reshape(-1, *[1] * (radius.ndim - 2))
+        if learning and layer.training:
+            over = [0, *range(2, middle.ndim)]
+            mean, var = middle.mean(over), middle.var(over, correction=0)
+        shape = (-1, *[1] * (middle.ndim - 2))
+        scale = (var + layer.eps).rsqrt() * (1.0 if layer.weight is None else layer.weight)
+        shift = -mean * scale if layer.bias is None else layer.bias - mean * scale
+        middle = middle * scale.reshape(shape) + shift.reshape(shape)
+        radius = radius * scale.abs().reshape(shape)
     return middle - radius, middle + radius
 
 
@@ -94,7 +100,9 @@ def interval_bounds(module: nn.Module, low: Tensor, high: Tensor) -> tuple[Tenso
     return low, high
 
 
-def worst_margins(module: nn.Module, low: Tensor, high: Tensor, y: Tensor, who: str = "interval bounds") -> Tensor:
+def worst_margins(
+    module: nn.Module, low: Tensor, high: Tensor, y: Tensor, who: str = "interval bounds", learning: bool = False
+) -> Tensor:
     """Returns an upper bound (N, K) of logit j minus the logit of the label, 0 at the label itself.
 
     A linear last layer is taken together with the difference, which is tighter (section 3 of the paper). A sample is
@@ -106,17 +114,18 @@ def worst_margins(module: nn.Module, low: Tensor, high: Tensor, y: Tensor, who: 
         high: Greatest inputs.
         y: Labels (N,).
         who: For messages.
+        learning: For a loss alone: BatchNorm in training mode takes statistics of the batch, and bounds are none.
 
     Raises:
         ConfigurationError: If a layer cannot be bounded.
     """
     *body, last = layers_of(module, who)
     for layer in body:
-        low, high = propagate(layer, low, high)
+        low, high = propagate(layer, low, high, learning)
     if isinstance(last, nn.Linear) and low.ndim == 2:
         rows = last.weight.unsqueeze(0) - last.weight[y].unsqueeze(1)  # (N, K, features)
         middle, radius = (high + low) / 2, (high - low) / 2
         worst = torch.einsum("nkf,nf->nk", rows, middle) + torch.einsum("nkf,nf->nk", rows.abs(), radius)
         return worst if last.bias is None else worst + last.bias - last.bias[y].unsqueeze(1)
-    low, high = propagate(last, low, high)
+    low, high = propagate(last, low, high, learning)
     return (high - low.gather(1, y.unsqueeze(1))).scatter(1, y.unsqueeze(1), 0)

@@ -28,8 +28,8 @@ class IBP(Objective):
     Gowal et al. 2018, arXiv 1810.12715, section 3, with the last layer elided. It needs a warm-up, without which it
     learns nothing at larger eps: `scaled`, which `eps_warmup` of a recipe calls with every batch, lets eps grow from 0
     and kappa fall from 1 at once, in straight lines. No point is crafted. For Sequential networks of linear,
-    convolution, BatchNorm, ReLU-like, Flatten and pooling layers. Bounds are those of the network in eval mode:
-    BatchNorm by its running statistics, no dropout. Networks with BatchNorm learned little (docs/log.md).
+    convolution, BatchNorm, ReLU-like, Flatten and pooling layers. `worst` bounds the network in
+    eval mode; in the loss, BatchNorm takes the statistics of the middles of the intervals (docs/log.md).
 
     Attributes:
         norm: "Linf" alone.
@@ -65,7 +65,7 @@ class IBP(Objective):
         """Returns both terms."""
         # Always, also at kappa 0: BatchNorm learns its statistics here.
         clean = cross_entropy(classifier.logits(batch.x), batch.y)
-        return self.kappa * clean + (1 - self.kappa) * cross_entropy(self.worst(classifier, batch), batch.y)
+        return self.kappa * clean + (1 - self.kappa) * cross_entropy(self._worst(classifier, batch, True), batch.y)
 
     def worst(self, classifier: Classifier, batch: Minibatch) -> Tensor:
         """Returns upper bounds (N, K) of every logit minus that of the label within eps, 0 at the label.
@@ -75,6 +75,9 @@ class IBP(Objective):
         Raises:
             ConfigurationError: If the network has a layer that cannot be bounded, or does not return logits.
         """
+        return self._worst(classifier, batch, False)
+
+    def _worst(self, classifier: Classifier, batch: Minibatch, learning: bool) -> Tensor:
         if classifier.output not in ("auto", "logits") or classifier.select is not None:
             raise ConfigurationError(
                 f"ibp: expected a model that returns logits as a tensor, got output={classifier.output!r},"
@@ -86,7 +89,7 @@ class IBP(Objective):
             for end in limits
         )
         with torch.autocast(classifier.device.type, enabled=False):
-            return worst_margins(classifier.module, low, high, batch.y, self.name).to(classifier.dtype)
+            return worst_margins(classifier.module, low, high, batch.y, self.name, learning).to(classifier.dtype)
 
     def scaled(self, factor: float) -> Objective:
         """Returns it with eps times `factor` and kappa as far on its way from 1: the warm-up."""
