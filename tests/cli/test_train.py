@@ -178,7 +178,7 @@ def test_an_interrupt_while_loading_says_nothing_that_is_not_so(folder, monkeypa
         (["--optimizer", "adamwx"], "optimizer"),
         (["--epochs", "0"], "expected epochs in 1..inf, got 0"),
         (["--milestones", "a,b"], "--milestones: expected comma-separated numbers"),
-        (["--trackers", "wandb"], "trackers: expected a known name"),
+        (["--trackers", "comet"], "trackers: expected a known name"),
         (["--config", "bad.toml"], "did you mean 'epochs'"),
         (["--config", "none.toml"], "expected a TOML file"),
         (["--config", "type.toml"], "'1.5' is not a valid integer"),
