@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import dropwhile
 from types import FrameType
+from typing import TypeVar
 
 from robustkit.base.errors import ConfigurationError, RobustkitError, one_line
 
+Item = TypeVar("Item")
 _PACKAGES: set[str] = set()  # what users named, by the first part of its name
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
@@ -38,6 +40,17 @@ def foreign(who: str) -> Iterator[None]:
     except Exception as error:
         error.__dict__.setdefault("raised_by", who)
         raise
+
+
+def foreign_items(who: str, items: Iterator[Item]) -> Iterator[Item]:
+    """Yields the items of an iterator that is not ours, each fetched in the context of `foreign`."""
+    while True:
+        with foreign(who):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
 
 
 def remember(module: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation
-from robustkit.base.foreign_code import foreign
+from robustkit.base.foreign_code import foreign, foreign_items
 from robustkit.base.per_coordinate import Bounds, bounds_of
 from robustkit.base.settings import distinct, every, instance, integer, plain, wrong
 from robustkit.data.labels import as_labels, as_tensor
@@ -218,13 +218,7 @@ def _is_map_style(source: Any) -> bool:
 def _read(source: Any, batch_size: int) -> Iterator[Any]:
     with foreign("the data"):
         items = _items(source, batch_size)
-    while True:
-        with foreign("the data"):
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-        yield item
+    yield from foreign_items("the data", items)
 
 
 def _items(source: Any, batch_size: int) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustkit.base.errors import ConfigurationError, InvalidEvaluation, suggest
-from robustkit.base.foreign_code import foreign
+from robustkit.base.foreign_code import foreign, foreign_items
 from robustkit.base.settings import plain, shown
 from robustkit.data.dataset import FIELD_NAMES, read_ids
 from robustkit.data.labels import as_labels, as_tensor
@@ -91,12 +91,7 @@ def _items(source: Any) -> Iterator[Mapping[str, Any]]:
         if isinstance(source, Mapping):
             source = [source]
         items = (source[at] for at in range(len(source))) if indexed else iter(source)
-    while True:
-        with foreign("the data"):
-            try:
-                item = next(items)
-            except StopIteration:
-                return
+    for item in foreign_items("the data", items):
         if not isinstance(item, Mapping):
             raise ConfigurationError(
                 f"data: expected dicts of named inputs, got {type(item).__name__}; plain (x, y) need no packing"
